@@ -1,23 +1,223 @@
 //! `mirrord` previews: preview environments in any Kubernetes namespace, with
 //! nothing installed first and nothing left behind.
 //!
-//! One binary. The rooms, and the arrows between them, from words to doors:
+//! One binary. The rooms, from the words everybody uses to the door:
 //!
 //! ```text
-//!   problem   what, why, hint, exit code          (a word everybody uses)
+//!   problem    what, why, hint, exit code
+//!   session    what labels and annotations say: key, identifier, time to live
+//!   target     the live workload: grammar, kinds, containers
+//!   config     what the user wants: flag, environment, file, default
+//!   cluster    the only caller of the Kubernetes API
+//!   output     the only writer
+//!   preview    the verbs; `plan` and `progress` decide, purely
+//!   cli        what can be typed
 //! ```
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, reason = "a test fails by panicking")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod output;
+pub mod preview;
 pub mod problem;
+pub mod session;
+pub mod target;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use uuid::Uuid;
+
+use cli::{Cli, Command, Common, Preview, Verb};
+use cluster::Scope;
+use config::{Environment, Named, Overrides, Selection};
+use output::{Mode, Reporter, Terminal};
+use preview::Selector;
+use preview::start::{self, Extent};
+use preview::stop::{self, NotFound, Patience};
+use problem::{Exit, Problem, Report};
 
 /// Runs the command line `arguments`, program name first.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    drop(arguments);
-    ExitCode::SUCCESS
+    let environment = Environment::of_process();
+    let mode = match mode(&environment) {
+        Ok(mode) => mode,
+        Err(error) => return ended(Mode::Plain, Err(error)),
+    };
+    report_bugs(mode);
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => dispatch(cli, &environment, mode),
+        Err(error) => refused(&error, mode),
+    }
+}
+
+/// How the story is told: as chosen, or as fits the place.
+fn mode(environment: &Environment) -> Result<Mode> {
+    let terminal =
+        Terminal::of_process(environment.text("TERM").as_deref(), environment.text("CI").as_deref());
+    match environment.text("MIRRORD_PROGRESS_MODE") {
+        None => Ok(Mode::fitting(terminal)),
+        Some(text) => text.parse().map_err(|why| {
+            config::wrong(format!("`MIRRORD_PROGRESS_MODE` holds `{text}`, which cannot be used"))
+                .because_of(why)
+                .into()
+        }),
+    }
+}
+
+/// Help and versions are what was asked for; the rest is a usage error.
+fn refused(error: &clap::Error, mode: Mode) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return ended(mode, output::data(&error.render().to_string()).map_err(Into::into));
+    }
+    if mode != Mode::Json {
+        // clap colours its own message, where there are colours.
+        let _ = error.print();
+        return ExitCode::from(Exit::Usage as u8);
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
+    ended(mode, Err(Problem::new(text).exit(Exit::Usage).into()))
+}
+
+fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
+    match cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
+            ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
+        }
+        Command::Preview(preview) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(verb(preview, environment, mode)),
+                Err(error) => ended(mode, Err(error.into())),
+            }
+        }
+    }
+}
+
+async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCode {
+    let Preview { common, verb } = preview;
+    let name = match verb {
+        Verb::Start(_) => "mirrord preview start",
+        Verb::Status(_) => "mirrord preview status",
+        Verb::Stop(_) => "mirrord preview stop",
+    };
+    // A list is data: it has no tree around it.
+    let reporter = match verb {
+        Verb::Status(_) => Reporter::quiet(mode),
+        _ => Reporter::new(mode, name),
+    };
+    match tell(common, verb, environment, &reporter).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let report = Report::of(&error);
+            reporter.problem(&report);
+            ExitCode::from(report.exit as u8)
+        }
+    }
+}
+
+async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &Reporter) -> Result<()> {
+    let Common { key, config_file, context, kubeconfig } = common;
+    let mut flags = Overrides { config_file, key, context, kubeconfig, ..Overrides::default() };
+    match verb {
+        Verb::Start(arguments) => {
+            let cli::Start { image, target, namespace, ttl, timeout, no_wait, dry_run, output, force: _ } =
+                arguments;
+            flags = Overrides { image, target, namespace, ttl, timeout, ..flags };
+            let extent = match (dry_run, no_wait) {
+                (true, _) => Extent::Planned,
+                (false, true) => Extent::Created,
+                (false, false) => Extent::Ready,
+            };
+            start::start(&flags, environment, start::Options { extent, output }, reporter).await
+        }
+        Verb::Status(arguments) => {
+            let cli::Status { glob, namespace, all_namespaces, target, output } = arguments;
+            exclusive(&flags, glob.as_ref())?;
+            flags = Overrides { target, namespace, ..flags };
+            let selection = Selection::resolve(&flags, environment, named(glob.as_ref()), Uuid::new_v4())?;
+            for warning in &selection.warnings {
+                reporter.warning(warning);
+            }
+            let selector = Selector::new(&selection, glob);
+            let scope = scope(&selection, all_namespaces);
+            preview::status::status(&selection, &selector, scope, output, reporter).await
+        }
+        Verb::Stop(arguments) => {
+            let cli::Stop { glob, target, namespace, all_namespaces, ignore_not_found, no_wait } = arguments;
+            exclusive(&flags, glob.as_ref())?;
+            flags = Overrides { target, namespace, ..flags };
+            let selection = Selection::resolve(&flags, environment, named(glob.as_ref()), Uuid::new_v4())?;
+            let selector = Selector::new(&selection, glob);
+            stop::named(&selector)?;
+            let scope = scope(&selection, all_namespaces);
+            let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };
+            let patience = if no_wait { Patience::UntilTold } else { Patience::UntilGone };
+            stop::stop(&selection, &selector, scope, not_found, patience, reporter).await
+        }
+    }
+}
+
+/// clap sees no conflict between a flag before the verb and one behind it.
+fn exclusive(flags: &Overrides, glob: Option<&glob::Pattern>) -> Result<()> {
+    if flags.key.is_some() && glob.is_some() {
+        return Err(config::wrong("`--key` and `--glob` cannot be used together")
+            .hint("pass one of them")
+            .into());
+    }
+    Ok(())
+}
+
+fn named(glob: Option<&glob::Pattern>) -> Named {
+    if glob.is_some() { Named::Otherwise } else { Named::ByKey }
+}
+
+fn scope(selection: &Selection, all_namespaces: bool) -> Scope {
+    match &selection.namespace {
+        Some(namespace) if !all_namespaces => Scope::Namespace(namespace.clone()),
+        _ => Scope::All,
+    }
+}
+
+/// Ends a command that has no story.
+fn ended(mode: Mode, result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let report = Report::of(&error);
+            output::problem(mode, &report);
+            ExitCode::from(report.exit as u8)
+        }
+    }
+}
+
+/// A reader that has gone away (`| head`) has read what it wanted.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A panic is a bug of ours, and says so in the form of every other problem.
+fn report_bugs(mode: Mode) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let report = Report::of(
+            &Problem::new("this is a bug in mirrord")
+                .because_of(panic.to_string())
+                .hint("run it again; an environment that was under way ends by itself")
+                .exit(Exit::Bug)
+                .into(),
+        );
+        output::problem(mode, &report);
+        #[expect(clippy::exit, reason = "a hook cannot return; unwinding would end in a second message")]
+        std::process::exit(Exit::Bug.into());
+    }));
 }

@@ -27,6 +27,14 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+// === impl Exit ===
+
+impl From<Exit> for i32 {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
 /// One thing that could not be done: the outermost line of an error.
 ///
 /// It travels inside [`anyhow::Error`], and holds its cause itself: an anyhow
@@ -50,12 +58,7 @@ pub trait Explain<T> {
 impl Problem {
     /// A problem named by `what`: "could not …", lower case, no full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            hint: None,
-            exit: None,
-            cause: None,
-        }
+        Self { what: what.into(), hint: None, exit: None, cause: None }
     }
 
     /// Says why: the error that led to this problem.
@@ -94,9 +97,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause
-            .as_ref()
-            .map(|cause| -> &(dyn std::error::Error + 'static) { cause.as_ref() })
+        self.cause.as_ref().map(|cause| -> &(dyn std::error::Error + 'static) { cause.as_ref() })
     }
 }
 
@@ -129,11 +130,7 @@ impl Report {
     /// The innermost hint wins, because it was written where most was known;
     /// the outermost exit code wins, because it was chosen by the verb.
     pub fn of(error: &anyhow::Error) -> Self {
-        let problems = || {
-            error
-                .chain()
-                .filter_map(|cause| cause.downcast_ref::<Problem>())
-        };
+        let problems = || error.chain().filter_map(|cause| cause.downcast_ref::<Problem>());
         let mut lines: Vec<String> = Vec::new();
         for cause in error.chain() {
             let line = cause.to_string();
@@ -147,9 +144,7 @@ impl Report {
             what,
             causes: lines,
             hint: problems().filter_map(|problem| problem.hint.clone()).last(),
-            exit: problems()
-                .find_map(|problem| problem.exit)
-                .unwrap_or(Exit::Failed),
+            exit: problems().find_map(|problem| problem.exit).unwrap_or(Exit::Failed),
         }
     }
 }

@@ -1,0 +1,219 @@
+//! What can be typed: clap types and help, nothing else. What the values mean
+//! is decided in `config`.
+#![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use crate::session::{Key, Ttl};
+use crate::target::Target;
+
+/// Where `-f` without a value looks, as mirrord's own tools do
+const DEFAULT_FILE: &str = "./.mirrord/mirrord.json";
+
+/// Preview environments in any Kubernetes namespace, with nothing installed first and nothing left behind
+#[derive(Debug, Parser)]
+#[command(name = "mirrord", version, propagate_version = false, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start, look at and stop preview environments
+    Preview(Preview),
+    /// Print the completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Start, look at and stop preview environments
+///
+/// An environment is a copy of a live workload's pod with your image, in the same namespace, kept out of
+/// every Service. It ends when its time is over, or with `mirrord preview stop`.
+#[derive(Debug, Args)]
+pub struct Preview {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The environment's key
+    ///
+    /// What you call the environment: a branch, a pull request. Also MIRRORD_KEY, or `key` in the file.
+    /// Where `start` is given none, it makes one.
+    #[arg(short, long, global = true, value_name = "KEY")]
+    pub key: Option<Key>,
+    /// Read mirrord.json; `-` reads standard input
+    ///
+    /// Without a value, ./.mirrord/mirrord.json. Also MIRRORD_CONFIG_FILE. Without either, no file is read.
+    #[arg(short = 'f', long, global = true, value_name = "FILE", num_args = 0..=1, default_missing_value = DEFAULT_FILE, value_hint = ValueHint::FilePath)]
+    pub config_file: Option<PathBuf>,
+    /// The kubeconfig's context
+    ///
+    /// Also MIRRORD_KUBE_CONTEXT, or `kube_context` in the file.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig to use
+    ///
+    /// Also MIRRORD_KUBECONFIG, or `kubeconfig` in the file; else the one that kubectl finds.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start an environment, or replace the one with the same key and target
+    Start(Start),
+    /// Show environments
+    Status(Status),
+    /// Stop environments and wait until they are gone
+    Stop(Stop),
+}
+
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The image to run in place of the target's
+    ///
+    /// Also MIRRORD_PREVIEW_IMAGE, or `feature.preview.image` in the file.
+    #[arg(short, long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// The live workload to copy, as in `deployment/shop` or `deployment/shop/container/web`
+    ///
+    /// Also MIRRORD_IMPERSONATED_TARGET, or `target` in the file.
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
+    /// The target's namespace
+    ///
+    /// Also MIRRORD_TARGET_NAMESPACE, or `target.namespace` in the file; else the context's.
+    #[arg(short, long, visible_alias = "target-namespace", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// How long it lives once it is ready: minutes, a duration like `90s` or `2h`, or `infinite` [default: 60]
+    ///
+    /// Also MIRRORD_PREVIEW_TTL_MINS and MIRRORD_PREVIEW_TTL_SECS, or `feature.preview.ttl_mins` and `ttl_secs`
+    /// in the file.
+    #[arg(long, value_name = "TIME")]
+    pub ttl: Option<Ttl>,
+    /// How long to wait until it is ready: seconds, or a duration like `5m` [default: 60]
+    ///
+    /// The time in which an image is being pulled does not count. Also MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS,
+    /// or `feature.preview.creation_timeout_secs` in the file.
+    #[arg(long, value_name = "TIME", value_parser = timeout)]
+    pub timeout: Option<Duration>,
+    /// Do not wait until it is ready; the time to live counts from now
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Create nothing; with `-o`, print what would be created
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the objects
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<ObjectFormat>,
+    /// Accepted and without effect: an environment is always replaced
+    #[arg(long, hide = true)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show the environments whose key matches; `*` also crosses `/`
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub glob: Option<glob::Pattern>,
+    /// Look in this namespace only
+    ///
+    /// Without it, in every namespace; where you may not list those, in the context's.
+    #[arg(
+        short,
+        long,
+        visible_alias = "target-namespace",
+        value_name = "NAME",
+        conflicts_with = "all_namespaces"
+    )]
+    pub namespace: Option<String>,
+    /// Look in every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Show the environments of this target only
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
+    /// How to print them
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// Stop the environments whose key matches; `*` also crosses `/`
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub glob: Option<glob::Pattern>,
+    /// Stop it on this target only
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
+    /// Look in this namespace only
+    ///
+    /// Without it, in every namespace; where you may not list those, in the context's.
+    #[arg(
+        short,
+        long,
+        visible_alias = "target-namespace",
+        value_name = "NAME",
+        conflicts_with = "all_namespaces"
+    )]
+    pub namespace: Option<String>,
+    /// Look in every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Succeed where there is nothing to stop
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// Do not wait until everything is gone
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// How objects are printed
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ObjectFormat {
+    Yaml,
+    Json,
+    Name,
+}
+
+/// How a list is printed
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Wide,
+    Json,
+    Yaml,
+    Name,
+}
+
+/// Seconds as a number, or a duration
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "a timeout is seconds as a number, or a duration like `90s` or `5m`".to_owned())?,
+    };
+    if timeout.is_zero() {
+        return Err("a timeout must be above zero".to_owned());
+    }
+    Ok(timeout)
+}
+
+fn pattern(text: &str) -> Result<glob::Pattern, String> {
+    if text.is_empty() {
+        return Err("a pattern may not be empty; `*` matches every key".to_owned());
+    }
+    glob::Pattern::new(text).map_err(|error| format!("{} at position {}", error.msg, error.pos))
+}

@@ -1,0 +1,104 @@
+//! What changes the cluster.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use super::{Cluster, explain};
+use crate::session::READY_AT;
+
+/// Who we are in an object's `managedFields`.
+const MANAGER: &str = "mirrord";
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Creates the root.
+    pub async fn create_root(&self, root: &Job) -> Result<Job> {
+        let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
+        let name = root.metadata.name.as_deref().unwrap_or_default();
+        let api: Api<Job> = Api::namespaced(self.client(), namespace);
+        api.create(&Self::creation(), root).await.map_err(|error| {
+            explain::api(&error, format!("could not create job `{name}` in namespace `{namespace}`")).into()
+        })
+    }
+
+    /// Creates an object that the root owns.
+    pub async fn create(&self, object: Value) -> Result<()> {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let types = object.types.clone().unwrap_or_default();
+        let (namespace, name) = (
+            object.metadata.namespace.clone().unwrap_or_default(),
+            object.metadata.name.clone().unwrap_or_default(),
+        );
+        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client(), &namespace, &resource);
+        api.create(&Self::creation(), &object).await.map_err(|error| {
+            let what =
+                format!("could not create {} `{name}` in namespace `{namespace}`", types.kind.to_lowercase());
+            explain::api(&error, what)
+        })?;
+        Ok(())
+    }
+
+    fn creation() -> PostParams {
+        PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) }
+    }
+
+    /// Sets when the root's life ends, in seconds from its start; `None` for never.
+    pub async fn set_deadline(
+        &self,
+        namespace: &str,
+        root: &str,
+        seconds: Option<i64>,
+        ready_at: Option<Timestamp>,
+    ) -> kube::Result<Job> {
+        let mut patch = json!({"spec": {"activeDeadlineSeconds": seconds}});
+        if let Some(ready_at) = ready_at {
+            patch["metadata"] = json!({"annotations": {READY_AT: ready_at.to_string()}});
+        }
+        let api: Api<Job> = Api::namespaced(self.client(), namespace);
+        api.patch(
+            root,
+            &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() },
+            &Patch::Merge(&patch),
+        )
+        .await
+    }
+
+    /// Brings the root's deadline forward to now: Kubernetes ends the keeper
+    /// first, then everything else, whether or not anybody watches.
+    ///
+    /// A root that is gone already is as good as ended.
+    pub async fn end(&self, namespace: &str, root: &str) -> Result<()> {
+        match self.set_deadline(namespace, root, Some(1), None).await {
+            Ok(_) => Ok(()),
+            Err(error) if explain::is_not_found(&error) => Ok(()),
+            Err(error) => {
+                Err(explain::api(&error, format!("could not end `{root}` in namespace `{namespace}`")).into())
+            }
+        }
+    }
+
+    /// Deletes the root, and by it everything that it owns.
+    pub async fn delete(&self, namespace: &str, root: &str) -> Result<()> {
+        let api: Api<Job> = Api::namespaced(self.client(), namespace);
+        match api.delete(root, &DeleteParams::background()).await {
+            Ok(_) => Ok(()),
+            Err(error) if explain::is_not_found(&error) => Ok(()),
+            Err(error) => {
+                Err(explain::api(&error, format!("could not delete `{root}` in namespace `{namespace}`"))
+                    .into())
+            }
+        }
+    }
+}
+
+/// How long Kubernetes may take to end what it was asked to end, pods' own
+/// grace periods apart, before the CLI deletes the root itself.
+pub(crate) const END: Duration = Duration::from_secs(20);

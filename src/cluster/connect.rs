@@ -1,0 +1,95 @@
+//! From a kubeconfig to a cluster that has answered.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::{Cluster, explain};
+use crate::config::Connection;
+use crate::problem::{Exit, Explain as _, Problem};
+
+/// How long a connection may take to come about: longer than any round trip,
+/// shorter than patience.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(30);
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Connects as kubectl would, and asks for a first answer.
+    pub async fn connect(connection: &Connection) -> Result<Self> {
+        let mut config = config(connection).await?;
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(ANSWER);
+        if let Some(accept) = connection.accept_invalid_certificates {
+            config.accept_invalid_certs = accept;
+        }
+        let server = config.cluster_url.to_string();
+        let default_namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).explain(|| {
+            Problem::new(format!("could not use the credentials for `{server}`")).exit(Exit::NotAllowed)
+        })?;
+        client.apiserver_version().await.map_err(|error| {
+            let problem = explain::api(&error, format!("could not connect to the cluster at `{server}`"));
+            explain::credentials(&error, problem)
+        })?;
+        Ok(Self { client, default_namespace })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+}
+
+async fn config(connection: &Connection) -> Result<Config> {
+    let problem = || {
+        Problem::new("could not read the kubeconfig")
+            .hint("run `kubectl config view`, or pass `--kubeconfig <file>` or `--context <name>`")
+            .exit(Exit::Usage)
+    };
+    let kubeconfig = if connection.kubeconfig.is_empty() {
+        // Inside a cluster there is no kubeconfig; a named context is one's own wish.
+        match Kubeconfig::read() {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) if connection.context.is_none() => {
+                return Config::incluster().map_err(|_| problem().because(error).into());
+            }
+            Err(error) => return Err(problem().because(error).into()),
+        }
+    } else {
+        merged(&connection.kubeconfig).explain(problem)?
+    };
+    let contexts: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+    let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(wanted) = &connection.context
+        && !contexts.contains(wanted)
+    {
+        return Err(Problem::new(format!("there is no context `{wanted}` in the kubeconfig"))
+            .because_of(match &contexts[..] {
+                [] => "it has no contexts".to_owned(),
+                contexts => format!("it has {}", explain::listed(contexts)),
+            })
+            .hint("pass `--context <name>`")
+            .exit(Exit::Usage)
+            .into());
+    }
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.explain(problem)
+}
+
+fn merged(paths: &[impl AsRef<Path>]) -> Result<Kubeconfig> {
+    let mut whole: Option<Kubeconfig> = None;
+    for path in paths {
+        let path = path.as_ref();
+        let next = Kubeconfig::read_from(path)
+            .explain(|| Problem::new(format!("`{}` cannot be used", path.display())))?;
+        whole = Some(match whole {
+            Some(before) => before.merge(next)?,
+            None => next,
+        });
+    }
+    Ok(whole.unwrap_or_default())
+}

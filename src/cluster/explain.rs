@@ -1,0 +1,157 @@
+//! The API's answers in the user's words: what a status code means here, and
+//! what to type next.
+
+use std::error::Error as _;
+
+use kube::Error;
+
+use crate::problem::{Exit, Problem};
+
+/// Puts `what` above an error of the API, with the hint and exit code that its
+/// kind deserves, and the server's own words last.
+pub fn api(error: &Error, what: impl Into<String>) -> Problem {
+    let problem = Problem::new(what);
+    match error {
+        Error::Api(status) => {
+            let problem = problem.because_of(if status.message.is_empty() {
+                format!("the API server answered {}", status.code)
+            } else {
+                status.message.clone()
+            });
+            match status.code {
+                401 => problem.exit(Exit::NotAllowed),
+                403 => forbidden(problem, &status.message),
+                404 => problem.exit(Exit::NotFound),
+                _ => problem,
+            }
+        }
+        Error::Auth(_) => problem
+            .because_of(chain(error))
+            .hint("log in again, or check the `users` section of your kubeconfig")
+            .exit(Exit::NotAllowed),
+        _ => {
+            let words = chain(error);
+            let problem = problem.because_of(words.clone());
+            if words.contains("certificate") {
+                problem.hint("check the certificate authority of this context in your kubeconfig")
+            } else {
+                problem.hint("check that the cluster is up and that this is the right context: `kubectl config current-context`")
+            }
+        }
+    }
+}
+
+/// Whether the API refused for want of rights.
+pub fn is_forbidden(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 403)
+}
+
+/// Whether there is no such object.
+pub fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 404)
+}
+
+/// A first answer of 401 or 403 speaks of the credentials as a whole.
+pub(super) fn credentials(error: &Error, problem: Problem) -> anyhow::Error {
+    match error {
+        Error::Api(status) if status.code == 401 => problem
+            .hint("the cluster does not accept your credentials, which may have expired: log in again")
+            .into(),
+        _ => problem.into(),
+    }
+}
+
+/// The server names the verb and the resource: `User "x" cannot create resource
+/// "jobs" in API group "batch" in the namespace "shop"`. They make the command
+/// that asks for the right. Other refusals (quota, admission) speak for themselves.
+fn forbidden(problem: Problem, message: &str) -> Problem {
+    let quoted = |after: &str| Some(message.split_once(after)?.1.split_once('"')?.0.to_owned());
+    let verb = message
+        .split_once(" cannot ")
+        .and_then(|(_, rest)| rest.split_once(' '))
+        .map(|(verb, _)| verb.to_owned());
+    let problem = problem.exit(Exit::NotAllowed);
+    match (verb, quoted("resource \"")) {
+        (Some(verb), Some(resource)) => {
+            let group =
+                quoted("API group \"").filter(|group| !group.is_empty()).map(|group| format!(".{group}"));
+            let place =
+                quoted("namespace \"").map_or_else(|| "-A".to_owned(), |namespace| format!("-n {namespace}"));
+            problem.hint(format!(
+                "ask for the right, and check it with `kubectl auth can-i {verb} {resource}{} {place}`",
+                group.unwrap_or_default()
+            ))
+        }
+        _ => problem,
+    }
+}
+
+/// The innermost causes are the ones that say what happened.
+fn chain(error: &Error) -> String {
+    let mut words = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push(cause.to_string());
+        source = cause.source();
+    }
+    words.dedup();
+    // Each layer repeats the next one's text behind its own.
+    let last = words.last().cloned().unwrap_or_default();
+    match words.iter().rev().nth(1) {
+        Some(above) if !above.contains(&last) && words.len() > 2 => format!("{above}: {last}"),
+        _ => last,
+    }
+}
+
+/// A list of names for a sentence, cut where it would flood the screen.
+pub fn listed(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let mut text = names.iter().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text.push_str(&format!(" and {} more", names.len() - MOST));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Report;
+
+    fn refusal(code: u16, message: &str) -> Report {
+        let status =
+            kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
+        Report::of(&api(&Error::Api(status.boxed()), "could not create the environment").into())
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_the_command_that_asks_for_it() {
+        let report = refusal(
+            403,
+            r#"jobs.batch is forbidden: User "ann" cannot create resource "jobs" in API group "batch" in the namespace "shop""#,
+        );
+        assert_eq!(report.exit, Exit::NotAllowed);
+        assert_eq!(
+            report.hint.as_deref(),
+            Some("ask for the right, and check it with `kubectl auth can-i create jobs.batch -n shop`")
+        );
+    }
+
+    #[test]
+    fn a_right_missing_everywhere_is_asked_for_everywhere() {
+        let report = refusal(
+            403,
+            r#"pods is forbidden: User "ann" cannot list resource "pods" in API group "" at the cluster scope"#,
+        );
+        assert_eq!(
+            report.hint.as_deref(),
+            Some("ask for the right, and check it with `kubectl auth can-i list pods -A`")
+        );
+    }
+
+    #[test]
+    fn an_admission_refusal_speaks_for_itself() {
+        let report = refusal(403, "pods \"x\" is forbidden: exceeded quota: small");
+        assert_eq!((report.exit, report.hint), (Exit::NotAllowed, None));
+    }
+}

@@ -1,0 +1,282 @@
+//! What is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Namespace, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Api, DynamicObject, ListParams, LogParams};
+use kube::core::{ApiResource, GroupVersionKind, NamespaceResourceScope, Selector, SelectorExt as _};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Cluster, explain};
+use crate::problem::{Exit, Problem};
+use crate::session::{MANAGED_BY, MIRRORD, SESSION, Session, SessionId};
+use crate::target::{Target, Workload};
+
+/// Objects of one page of a list; the API server's own advice.
+const PAGE: u32 = 500;
+/// Lines of a crashed container's log that are shown.
+const LOG_LINES: i64 = 10;
+
+/// Where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One namespace.
+    Namespace(String),
+    /// Every namespace.
+    All,
+}
+
+/// Sessions, and where they were looked for in the end.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The sessions, oldest first.
+    pub sessions: Vec<Session>,
+    /// Narrower than asked where the user may not list everywhere.
+    pub scope: Scope,
+}
+
+// === impl Scope ===
+
+impl Scope {
+    fn api<K>(&self, cluster: &Cluster) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match self {
+            Self::Namespace(namespace) => Api::namespaced(cluster.client(), namespace),
+            Self::All => Api::all(cluster.client()),
+        }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Reads the live object of a target, as JSON.
+    pub async fn target(&self, target: &Target, namespace: &str) -> Result<Value> {
+        let api = self.workloads(target.kind(), namespace);
+        match api.get(target.name()).await {
+            Ok(object) => Ok(serde_json::to_value(object)?),
+            Err(error) => {
+                let what = format!("could not find `{}` in namespace `{namespace}`", target.path());
+                let problem = explain::api(&error, what);
+                if explain::is_not_found(&error) {
+                    return Err(self.what_exists(target, namespace, problem).await.into());
+                }
+                Err(problem.into())
+            }
+        }
+    }
+
+    fn workloads(&self, kind: &dyn Workload, namespace: &str) -> Api<DynamicObject> {
+        let kind_of_object = GroupVersionKind::gvk(kind.group(), kind.version(), kind.kind());
+        Api::namespaced_with(
+            self.client(),
+            namespace,
+            &ApiResource::from_gvk_with_plural(&kind_of_object, kind.plural()),
+        )
+    }
+
+    /// Says what there is in place of a target that is not there.
+    async fn what_exists(&self, target: &Target, namespace: &str, problem: Problem) -> Problem {
+        let kind = target.kind();
+        let names: Vec<String> =
+            match self.workloads(kind, namespace).list_metadata(&ListParams::default().limit(PAGE)).await {
+                Ok(list) => list.items.iter().map(kube::ResourceExt::name_any).collect(),
+                Err(_) => {
+                    return problem.hint(format!("pass `-t {}/<name>` or `-n <namespace>`", kind.name()));
+                }
+            };
+        if names.is_empty() {
+            let namespaces: Api<Namespace> = Api::all(self.client());
+            if matches!(namespaces.get_metadata_opt(namespace).await, Ok(None)) {
+                return problem.hint(format!("there is no namespace `{namespace}`: pass `-n <namespace>`"));
+            }
+            return problem
+                .hint(format!("there are no {} in `{namespace}`: pass `-n <namespace>`", kind.plural()));
+        }
+        match crate::config::closest(target.name(), names.iter().map(String::as_str)) {
+            Some(name) => problem.hint(format!("did you mean `{}/{name}`?", kind.name())),
+            None => problem.hint(format!("there is {}; or pass `-n <namespace>`", explain::listed(&names))),
+        }
+    }
+
+    /// Lists the sessions in `scope` whose labels match; in one's own namespace
+    /// where the whole cluster may not be listed.
+    pub async fn sessions(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<Found> {
+        let selector = selector(labels);
+        let mut scope = scope.clone();
+        let mut jobs = self.list::<Job>(&scope, &selector).await;
+        if scope == Scope::All && matches!(&jobs, Err(error) if explain::is_forbidden(error)) {
+            scope = Scope::Namespace(self.default_namespace.clone());
+            jobs = self.list::<Job>(&scope, &selector).await;
+        }
+        let jobs = jobs.map_err(|error| {
+            explain::api(&error, format!("could not list environments{}", scope.in_words()))
+        })?;
+        let mut sessions: Vec<Session> = jobs.iter().filter_map(Session::of).collect();
+        sessions.sort_by_key(|session| (session.created, session.root.clone()));
+        Ok(Found { sessions, scope })
+    }
+
+    /// Lists the preview pods of `scope` whose labels match, by session.
+    pub async fn preview_pods(
+        &self,
+        scope: &Scope,
+        labels: &[(&str, String)],
+    ) -> Result<BTreeMap<String, Vec<Pod>>> {
+        let pods = self.list::<Pod>(scope, &selector(labels)).await.map_err(|error| {
+            explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
+        })?;
+        let mut by_session: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
+        for pod in pods {
+            if let Some(session) = pod.labels().get(SESSION) {
+                by_session.entry(session.clone()).or_default().push(pod);
+            }
+        }
+        Ok(by_session)
+    }
+
+    async fn list<K>(&self, scope: &Scope, selector: &str) -> kube::Result<Vec<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let api: Api<K> = scope.api(self);
+        let mut parameters = ListParams::default().labels(selector).limit(PAGE);
+        let mut objects = Vec::new();
+        loop {
+            let page = api.list(&parameters).await?;
+            objects.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(objects),
+            }
+        }
+    }
+
+    /// Which of `claims` only one node, or one pod, may mount at a time. One
+    /// that cannot be read counts as such: the live disk is never at stake.
+    pub async fn exclusive_claims(&self, namespace: &str, claims: Vec<String>) -> BTreeSet<String> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client(), namespace);
+        let mut exclusive = BTreeSet::new();
+        for claim in claims {
+            let modes = match api.get(&claim).await {
+                Ok(found) => found.spec.and_then(|spec| spec.access_modes).unwrap_or_default(),
+                Err(_) => Vec::new(),
+            };
+            if !modes.iter().any(|mode| mode == "ReadWriteMany" || mode == "ReadOnlyMany") {
+                exclusive.insert(claim);
+            }
+        }
+        exclusive
+    }
+
+    /// The disruption budgets that select pods with `labels` and count in
+    /// shares of all such pods; none where they may not be listed.
+    pub async fn counting_budgets(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+        let api: Api<PodDisruptionBudget> = Api::namespaced(self.client(), namespace);
+        let Ok(budgets) = api.list(&ListParams::default()).await else { return Vec::new() };
+        budgets
+            .items
+            .iter()
+            .filter(|budget| {
+                let Some(spec) = &budget.spec else { return false };
+                let shares = spec.max_unavailable.is_some()
+                    || matches!(
+                        spec.min_available,
+                        Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(_))
+                    );
+                let selects = spec
+                    .selector
+                    .clone()
+                    .and_then(|selector| Selector::try_from(selector).ok())
+                    .is_some_and(|selector| selector.matches(labels));
+                shares && selects
+            })
+            .map(kube::ResourceExt::name_any)
+            .collect()
+    }
+
+    /// What Kubernetes last said about an object, oldest first; nothing where
+    /// events may not be read.
+    pub async fn events(&self, namespace: &str, name: &str) -> Vec<Event> {
+        let api: Api<Event> = Api::namespaced(self.client(), namespace);
+        let parameters = ListParams::default().fields(&format!("involvedObject.name={name}"));
+        let mut events = api.list(&parameters).await.map(|list| list.items).unwrap_or_default();
+        events.sort_by_key(|event| {
+            event.last_timestamp.as_ref().map(|time| time.0).or(event
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .map(|time| time.0))
+        });
+        events
+    }
+
+    /// The last lines of a container that has crashed; nothing where logs may
+    /// not be read or are gone.
+    pub async fn last_words(&self, namespace: &str, pod: &str, container: &str) -> Option<String> {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        for previous in [true, false] {
+            let parameters = LogParams {
+                container: Some(container.to_owned()),
+                tail_lines: Some(LOG_LINES),
+                previous,
+                ..LogParams::default()
+            };
+            match api.logs(pod, &parameters).await {
+                Ok(log) if !log.trim().is_empty() => return Some(log.trim_end().to_owned()),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// A root as it is; `None` once it is gone.
+    pub async fn root(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
+        let api: Api<Job> = Api::namespaced(self.client(), namespace);
+        api.get_opt(name).await.map_err(|error| {
+            explain::api(&error, format!("could not look at `{name}` in namespace `{namespace}`")).into()
+        })
+    }
+
+    /// What is still there of a session, if anything.
+    pub async fn remains(&self, namespace: &str, root: &str, session: &SessionId) -> Result<Option<String>> {
+        if self.root(namespace, root).await?.is_some() {
+            return Ok(Some(format!("job `{root}`")));
+        }
+        let scope = Scope::Namespace(namespace.to_owned());
+        let pods = self.preview_pods(&scope, &[(SESSION, session.as_str().to_owned())]).await?;
+        Ok(pods.values().flatten().next().map(|pod| format!("pod `{}`", pod.name_any())))
+    }
+}
+
+impl Scope {
+    /// For the end of a sentence.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Namespace(namespace) => format!(" in namespace `{namespace}`"),
+            Self::All => " in all namespaces".to_owned(),
+        }
+    }
+}
+
+fn selector(labels: &[(&str, String)]) -> String {
+    let mut selector = format!("{MANAGED_BY}={MIRRORD},{SESSION}");
+    for (name, value) in labels {
+        selector.push_str(&format!(",{name}={value}"));
+    }
+    selector
+}
+
+/// An error for a target whose object has no pod template.
+pub(crate) fn no_template(target: &Target) -> Problem {
+    Problem::new(format!("`{}` has no pod template to copy", target.path())).exit(Exit::Failed)
+}

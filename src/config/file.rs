@@ -1,0 +1,298 @@
+//! `mirrord.json` as types: every field that is honoured, and no other.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::str::FromStr;
+
+use anyhow::Result;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::wrong;
+use crate::session::Ttl;
+use crate::target::Target;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Where editors find the schema; of no meaning here.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    /// The key, read before everything else; see `template`.
+    pub key: Option<Value>,
+    /// The kubeconfig's context.
+    pub kube_context: Option<String>,
+    /// The kubeconfig's path.
+    pub kubeconfig: Option<String>,
+    /// Whether to believe any certificate.
+    pub accept_invalid_certificates: Option<bool>,
+    /// mirrord's switch for its operator: there is none to switch.
+    pub operator: Option<bool>,
+    /// The live workload.
+    pub target: TargetSection,
+    /// What differs in the preview.
+    pub feature: Feature,
+    /// The two programs in the cluster.
+    pub agent: Agent,
+}
+
+/// `target`: a path, or `{path, namespace}`.
+#[derive(Debug, Default)]
+pub struct TargetSection {
+    /// The workload.
+    pub path: Option<Target>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+}
+
+/// `feature`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Feature {
+    /// The preview itself.
+    pub preview: Preview,
+    /// Its traffic.
+    pub network: Network,
+}
+
+/// `feature.preview`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Preview {
+    /// The user's image.
+    pub image: Option<String>,
+    /// Minutes, or `infinite`.
+    pub ttl_mins: Option<Life>,
+    /// Seconds, or `infinite`.
+    pub ttl_secs: Option<Life>,
+    /// Seconds that `start` waits.
+    #[serde(deserialize_with = "above_zero")]
+    pub creation_timeout_secs: Option<u64>,
+    /// How many pods.
+    pub replicas: Option<NonZeroU32>,
+}
+
+/// `feature.network`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// What happens to incoming traffic.
+    #[serde(deserialize_with = "incoming")]
+    pub incoming: Option<Mode>,
+}
+
+/// `agent`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// The image of keeper and agent.
+    pub image: Option<String>,
+}
+
+/// What happens to incoming traffic that carries the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It goes to the preview instead.
+    Steal,
+    /// The preview gets a copy.
+    Mirror,
+    /// Nothing.
+    Off,
+}
+
+/// A number of minutes or seconds, or `infinite`.
+#[derive(Clone, Copy, Debug)]
+pub enum Life {
+    /// So many.
+    Units(u64),
+    /// Without end.
+    Infinite,
+}
+
+// === impl Preview ===
+
+impl Preview {
+    /// The time to live, where the file says one.
+    pub fn ttl(&self) -> Result<Option<Ttl>> {
+        let ttl = match (self.ttl_mins, self.ttl_secs) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(wrong("`feature.preview` has both `ttl_mins` and `ttl_secs`")
+                    .hint("remove one of them")
+                    .into());
+            }
+            (Some(Life::Infinite), None) | (None, Some(Life::Infinite)) => Ok(Ttl::Infinite),
+            (Some(Life::Units(minutes)), None) => Ttl::from_minutes(minutes),
+            (None, Some(Life::Units(seconds))) => Ttl::from_seconds(seconds),
+        };
+        ttl.map(Some).map_err(|error| wrong(format!("`feature.preview`: {error}")).into())
+    }
+}
+
+// === impl Mode ===
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    /// As mirrord reads it: the mode's word, or whether to steal at all.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "steal" | "true" => Ok(Self::Steal),
+            "mirror" => Ok(Self::Mirror),
+            "off" | "false" => Ok(Self::Off),
+            _ => Err("it must be `steal`, `mirror` or `off`"),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Steal => "steal",
+            Self::Mirror => "mirror",
+            Self::Off => "off",
+        })
+    }
+}
+
+fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<NonZeroU64>::deserialize(deserializer)?.map(NonZeroU64::get))
+}
+
+// === impl Life ===
+
+impl<'de> Deserialize<'de> for Life {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Life;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an integer above 0, or \"infinite\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, units: u64) -> Result<Life, E> {
+                if units == 0 {
+                    return Err(E::invalid_value(de::Unexpected::Unsigned(0), &self));
+                }
+                Ok(Life::Units(units))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Life, E> {
+                if text == "infinite" {
+                    return Ok(Life::Infinite);
+                }
+                Err(E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+// === impl TargetSection ===
+
+impl<'de> Deserialize<'de> for TargetSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Section {
+            path: Option<String>,
+            namespace: Option<String>,
+        }
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = TargetSection;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a target like \"deployment/shop\", or {\"path\": …, \"namespace\": …}")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<TargetSection, E> {
+                Ok(TargetSection::default())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TargetSection, E> {
+                Ok(TargetSection { path: Some(text.parse().map_err(E::custom)?), namespace: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetSection, A::Error> {
+                let section = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(TargetSection {
+                    path: section.path.map(|path| path.parse().map_err(de::Error::custom)).transpose()?,
+                    namespace: section.namespace,
+                })
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// `incoming`: a mode, a boolean, or `{mode}`. The rest of the object comes
+/// with routing, and is refused until then by being unknown.
+fn incoming<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
+    struct Reader;
+    impl<'de> Visitor<'de> for Reader {
+        type Value = Option<Mode>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("\"steal\", \"mirror\", \"off\", a boolean, or {\"mode\": …}")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Option<Mode>, E> {
+            Ok(None)
+        }
+
+        fn visit_bool<E: de::Error>(self, on: bool) -> Result<Option<Mode>, E> {
+            Ok((!on).then_some(Mode::Off))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<Mode>, E> {
+            match text.parse() {
+                Ok(mode) if !matches!(text, "true" | "false") => Ok(Some(mode)),
+                _ => Err(E::unknown_variant(text, &["steal", "mirror", "off"])),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<Mode>, A::Error> {
+            #[derive(Default, Deserialize)]
+            #[serde(deny_unknown_fields, default)]
+            struct Section {
+                mode: Option<String>,
+                ports: Option<Value>,
+                ignore_ports: Option<Value>,
+                port_mapping: Option<Value>,
+                http_filter: Option<Value>,
+                on_concurrent_steal: Option<Value>,
+                https_delivery: Option<Value>,
+                tls_delivery: Option<Value>,
+            }
+            let Section {
+                mode,
+                ports,
+                ignore_ports,
+                port_mapping,
+                http_filter,
+                on_concurrent_steal,
+                https_delivery,
+                tls_delivery,
+            } = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
+            let mode = mode.map(|mode| self.visit_str::<A::Error>(&mode)).transpose()?.flatten();
+            for (name, value) in [("https_delivery", https_delivery), ("tls_delivery", tls_delivery)] {
+                if value.is_some_and(|value| !value.is_null()) {
+                    return Err(de::Error::custom(format!("`{name}` is not supported yet")));
+                }
+            }
+            let routing = [ports, ignore_ports, port_mapping, http_filter, on_concurrent_steal];
+            if mode != Some(Mode::Off)
+                && routing.iter().flatten().any(|value| !matches!(value, Value::Null | Value::Bool(false)))
+            {
+                // Something is to be routed: mirrord's default mode is mirror.
+                return Ok(Some(mode.unwrap_or(Mode::Mirror)));
+            }
+            Ok(mode)
+        }
+    }
+    deserializer.deserialize_any(Reader)
+}

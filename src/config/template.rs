@@ -1,0 +1,146 @@
+//! From the file's text to its values: rendered as a Tera template, then
+//! parsed, then read strictly.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use serde_json::Value;
+use tera::{Context, Tera};
+use uuid::Uuid;
+
+use super::file::File;
+use super::{Environment, KeySource, ignored, reading, wrong};
+use crate::problem::Explain as _;
+use crate::session::Key;
+
+/// Stands for the key while the file is asked for the key itself. No file can
+/// hold it by accident.
+const UNKNOWN: &str = "\u{1}mirrord-key-is-not-known-yet\u{1}";
+
+/// A file as read.
+pub(super) struct Loaded {
+    pub(super) key: KeySource,
+    pub(super) file: File,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads the file at `path`, standard input for `-`.
+pub(super) fn load(
+    path: &Path,
+    given: Option<&Key>,
+    environment: &Environment,
+    randomness: Uuid,
+) -> Result<Loaded> {
+    let shown = if is_stdin(path) { "standard input".to_owned() } else { format!("`{}`", path.display()) };
+    let text = text(path).explain(|| wrong(format!("could not read the configuration from {shown}")))?;
+    let problem = || wrong(format!("the configuration in {shown} cannot be used"));
+    only_json(path).explain(problem)?;
+    let key = match given {
+        Some(key) => KeySource::Given(key.clone()),
+        None => match key(&text, environment).explain(problem)? {
+            Some(key) => KeySource::Given(key),
+            None => KeySource::Generated(Key::generated(randomness)),
+        },
+    };
+    let rendered = render(&text, key.key().as_str(), environment).explain(problem)?;
+    let mut value = reading::parse(&rendered).explain(problem)?;
+    let warnings = ignored::take(&mut value).explain(problem)?;
+    let file = reading::strict(value).explain(problem)?;
+    Ok(Loaded { key, file, warnings })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn text(path: &Path) -> std::io::Result<String> {
+    if is_stdin(path) {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        Ok(text)
+    } else {
+        std::fs::read_to_string(path)
+    }
+}
+
+fn only_json(path: &Path) -> Result<()> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        _ if is_stdin(path) => Ok(()),
+        None | Some("json" | "jsonc") => Ok(()),
+        Some(other @ ("toml" | "yaml" | "yml")) => {
+            Err(wrong(format!("`.{other}` files are not read yet")).hint("write it as JSON").into())
+        }
+        Some(other) => {
+            Err(wrong(format!("a `.{other}` file is no configuration")).hint("name it `.json`").into())
+        }
+    }
+}
+
+/// The file's own key: rendered without one, so that it may come from any
+/// function but not from itself.
+fn key(text: &str, environment: &Environment) -> Result<Option<Key>> {
+    let value = reading::parse(&render(text, UNKNOWN, environment)?)?;
+    let key = match value.get("key") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(key)) => key.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(other) => {
+            return Err(wrong(format!("`key` must be a string, not {}", reading::described(other))).into());
+        }
+    };
+    if key.contains(UNKNOWN) {
+        return Err(wrong("`key` is made from `{{ key }}`, itself").into());
+    }
+    Ok(Some(key.parse().map_err(|error| wrong(format!("`key`: {error}")))?))
+}
+
+fn render(text: &str, key: &str, environment: &Environment) -> Result<String> {
+    let mut context = Context::new();
+    // The key stands inside JSON strings: it is escaped as one.
+    let quoted = Value::from(key).to_string();
+    let escaped = if key == UNKNOWN {
+        UNKNOWN.replace('\u{1}', "\\u0001")
+    } else {
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    context.insert("key", &escaped);
+    if text.contains("git_branch")
+        && let Some(branch) = branch(environment)
+    {
+        context.insert("git_branch", &branch);
+    }
+    Tera::one_off(text, &context, false).map_err(|error| {
+        // Tera names its own template, `__tera_one_off`, which nobody wrote.
+        let mut causes = vec![
+            error
+                .to_string()
+                .replace(" in '__tera_one_off'", "")
+                .replace("Failed to parse '__tera_one_off'", "it is no valid template"),
+        ];
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        if causes.len() > 1 && causes[0].contains("__tera_one_off") {
+            causes.remove(0);
+        }
+        wrong(causes.join(": "))
+            .hint("`{{ key }}`, `{{ git_branch }}` and `{{ get_env(name=\"…\", default=\"…\") }}` are known")
+            .into()
+    })
+}
+
+fn branch(environment: &Environment) -> Option<String> {
+    environment.text("MIRRORD_BRANCH_NAME").or_else(|| {
+        let output = Command::new("git")
+            .args(["branch", "--show-current"])
+            .current_dir(PathBuf::from("."))
+            .output()
+            .ok()?;
+        let branch = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !branch.is_empty()).then_some(branch)
+    })
+}

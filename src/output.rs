@@ -1,0 +1,251 @@
+//! The only writer. Progress and problems go to standard error, data to
+//! standard output; what is written is decided elsewhere.
+//!
+//! Four ways of telling the same story (`MIRRORD_PROGRESS_MODE`): a tree with
+//! spinners on a terminal, plain lines, JSON lines for programs, or nothing.
+
+mod json;
+mod plain;
+mod spinner;
+pub mod table;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::problem::Report;
+
+/// How the story is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A tree with spinners, for a terminal.
+    Standard,
+    /// Lines of text.
+    Plain,
+    /// One JSON object a line, on both streams.
+    Json,
+    /// Data and problems only.
+    Off,
+}
+
+/// What is known of the place the output goes to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminal {
+    /// Whether standard error is a terminal that can move its cursor.
+    pub interactive: bool,
+}
+
+/// What the four ways have in common.
+trait Writer: Send {
+    /// A task begins; the root has no parent.
+    fn begin(&mut self, name: &str, parent: Option<&str>);
+    /// The task is busy with something else now.
+    fn update(&mut self, name: &str, message: &str);
+    /// The task is over.
+    fn finish(&mut self, name: &str, outcome: Outcome, message: Option<&str>);
+    /// Something the user should know.
+    fn warning(&mut self, message: &str);
+    /// A line of what a finished command found out; `name: value` pairs under
+    /// the root task.
+    fn info(&mut self, root: &str, lines: &[String]);
+    /// What went wrong, last of all.
+    fn problem(&mut self, report: &Report);
+    /// Writes all that was held back.
+    fn close(&mut self) {}
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Success,
+    Failure,
+}
+
+/// Tells the story of one command.
+#[derive(Clone)]
+pub struct Reporter {
+    mode: Mode,
+    root: &'static str,
+    writer: Arc<Mutex<Box<dyn Writer>>>,
+}
+
+/// A step under way; dropped without [`Step::done`], it has failed.
+pub struct Step {
+    reporter: Reporter,
+    name: &'static str,
+    done: bool,
+}
+
+// === impl Mode ===
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "standard" | "std" => Ok(Self::Standard),
+            "simple" | "dumb" => Ok(Self::Plain),
+            "json" => Ok(Self::Json),
+            "off" => Ok(Self::Off),
+            _ => Err("it must be `standard`, `simple`, `json` or `off`".to_owned()),
+        }
+    }
+}
+
+impl Mode {
+    /// The mode where nobody chose one: never silence.
+    pub fn fitting(terminal: Terminal) -> Self {
+        if terminal.interactive { Self::Standard } else { Self::Plain }
+    }
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// Looks at standard error, and at what the environment says of it.
+    pub fn of_process(term: Option<&str>, ci: Option<&str>) -> Self {
+        let called_off = term == Some("dumb") || ci.is_some_and(|ci| ci != "false");
+        Self { interactive: io::stderr().is_terminal() && !called_off }
+    }
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// Begins the story of the command named `root`.
+    pub fn new(mode: Mode, root: &'static str) -> Self {
+        let mut writer: Box<dyn Writer> = match mode {
+            Mode::Standard => Box::new(spinner::Spinner::default()),
+            Mode::Plain => Box::new(plain::Plain::default()),
+            Mode::Json => Box::new(json::Json::default()),
+            Mode::Off => Box::new(Silent { mode }),
+        };
+        writer.begin(root, None);
+        Self { mode, root, writer: Arc::new(Mutex::new(writer)) }
+    }
+
+    /// Tells of problems and warnings alone: for commands that print data.
+    pub fn quiet(mode: Mode) -> Self {
+        let writer: Box<dyn Writer> = Box::new(Silent { mode });
+        Self { mode, root: "", writer: Arc::new(Mutex::new(writer)) }
+    }
+
+    /// How the story is told; data is JSON too where it is told in JSON.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Begins a step.
+    pub fn step(&self, name: &'static str) -> Step {
+        self.with(|writer| writer.begin(name, Some(self.root)));
+        Step { reporter: self.clone(), name, done: false }
+    }
+
+    /// Says something the user should know.
+    pub fn warning(&self, message: &str) {
+        self.with(|writer| writer.warning(message));
+    }
+
+    /// Ends the story well, with what was found out as `name: value` lines.
+    pub fn success(&self, lines: &[String]) {
+        self.with(|writer| {
+            writer.finish(self.root, Outcome::Success, None);
+            writer.info(self.root, lines);
+            writer.close();
+        });
+    }
+
+    /// Ends the story with a problem.
+    pub fn problem(&self, report: &Report) {
+        self.with(|writer| {
+            writer.finish(self.root, Outcome::Failure, Some(&report.to_string()));
+            writer.close();
+            writer.problem(report);
+        });
+    }
+
+    fn with(&self, tell: impl FnOnce(&mut dyn Writer)) {
+        tell(self.writer.lock().unwrap_or_else(PoisonError::into_inner).as_mut());
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// Says what the step waits for.
+    pub fn update(&self, message: &str) {
+        self.reporter.with(|writer| writer.update(self.name, message));
+    }
+
+    /// Ends the step well.
+    pub fn done(mut self, message: &str) {
+        self.done = true;
+        self.reporter.with(|writer| writer.finish(self.name, Outcome::Success, Some(message)));
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.done {
+            self.reporter.with(|writer| writer.finish(self.name, Outcome::Failure, None));
+        }
+    }
+}
+
+/// Says nothing but what went wrong, and what the user should know of data.
+struct Silent {
+    mode: Mode,
+}
+
+// === impl Silent ===
+
+impl Writer for Silent {
+    fn begin(&mut self, _: &str, _: Option<&str>) {}
+    fn update(&mut self, _: &str, _: &str) {}
+    fn finish(&mut self, _: &str, _: Outcome, _: Option<&str>) {}
+    fn warning(&mut self, message: &str) {
+        match self.mode {
+            Mode::Off => {}
+            Mode::Json => json::message("Warning", message),
+            Mode::Standard | Mode::Plain => to_stderr(&format!("! {message}")),
+        }
+    }
+    fn info(&mut self, _: &str, _: &[String]) {}
+    fn problem(&mut self, report: &Report) {
+        problem(self.mode, report);
+    }
+}
+
+/// Writes data to standard output, and says whether anybody still reads it.
+pub fn data(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        stdout.write_all(b"\n")?;
+    }
+    stdout.flush()
+}
+
+/// A sentence beside the data, outside any task.
+pub fn note(mode: Mode, message: &str) {
+    match mode {
+        Mode::Json => json::message("Info", message),
+        Mode::Off => {}
+        Mode::Standard | Mode::Plain => to_stderr(message),
+    }
+}
+
+/// A problem before any story has begun: of the command line itself.
+pub fn problem(mode: Mode, report: &Report) {
+    match mode {
+        Mode::Json => {
+            let mut json = json::Json::default();
+            json.finish(crate::session::MIRRORD, Outcome::Failure, Some(&report.to_string()));
+        }
+        Mode::Standard | Mode::Plain | Mode::Off => to_stderr(&report.to_string()),
+    }
+}
+
+/// Nobody is left to tell of an error in telling.
+fn to_stderr(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,206 @@
+//! The plan: which objects an environment is made of. Pure: what was read from
+//! the cluster comes in, objects go out; nothing is created here.
+//!
+//! The pod template is edited as JSON: a field that our types do not know is
+//! copied like every other.
+
+pub(crate) mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde_json::{Value, json};
+
+use crate::session::{CONTAINER, IMAGE, Identity, REPLICAS, SESSION, Ttl};
+use crate::target::Source;
+use crate::target::container::Choice;
+
+/// How long an environment that never ends may take to start before Kubernetes
+/// removes what a dead CLI left, over and above the creation timeout.
+const START_MARGIN: Duration = Duration::from_mins(10);
+
+/// What the plan is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Key, target, identifier and time to live.
+    pub(crate) identity: Identity,
+    /// Where everything goes: the target's namespace.
+    pub(crate) namespace: String,
+    /// The live workload.
+    pub(crate) source: Source,
+    /// The container that gets the image.
+    pub(crate) container: Choice,
+    /// The user's image.
+    pub(crate) image: String,
+    /// How many preview pods.
+    pub(crate) replicas: u32,
+    /// How long `start` may take.
+    pub(crate) creation_timeout: Duration,
+    /// Whether `start` sets the clock at readiness; without it nobody does.
+    pub(crate) clock: Clock,
+    /// Claims that only one node, or one pod, may mount at a time.
+    pub(crate) exclusive_claims: BTreeSet<String>,
+    /// The image of the keeper.
+    pub(crate) agent_image: String,
+}
+
+/// Who sets the end of the environment's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// `start` waits, and sets it at the instant of readiness.
+    FromReadiness,
+    /// Nobody waits: it counts from creation, the creation timeout included.
+    FromCreation,
+}
+
+/// The objects of an environment, and what the user should know of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The root that owns everything else.
+    pub(crate) root: Job,
+    /// The preview pods, without the owner: the root's uid is the server's to give.
+    pub(crate) replica_set: Value,
+    /// Where the preview differs from the target in a way that may matter.
+    pub(crate) warnings: Vec<String>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Plans the objects of `request`.
+    pub(crate) fn of(request: &Request) -> Self {
+        let mut warnings = Vec::new();
+        let template = template::preview(request, &mut warnings);
+        Self { root: root(request), replica_set: replica_set(request, template), warnings }
+    }
+
+    /// The ReplicaSet as owned by the root with `uid`.
+    pub(crate) fn owned_replica_set(&self, uid: &str) -> Value {
+        let mut object = self.replica_set.clone();
+        object["metadata"]["ownerReferences"] = json!([self.owner(uid)]);
+        object
+    }
+
+    /// `controller`, so that nobody else adopts what the root owns. Deletion
+    /// is not blocked on it: that would need a right on finalizers where the
+    /// cluster checks it, and the root's end takes everything all the same.
+    fn owner(&self, uid: &str) -> OwnerReference {
+        OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            name: self.root.metadata.name.clone().unwrap_or_default(),
+            uid: uid.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        }
+    }
+}
+
+/// The deadline of a root that is not ready yet; whatever happens to the CLI,
+/// Kubernetes removes the environment then.
+pub(crate) fn first_deadline(ttl: Ttl, creation_timeout: Duration, clock: Clock) -> Option<Duration> {
+    match (ttl, clock) {
+        (Ttl::Finite(life), _) => Some(life + creation_timeout),
+        (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout + START_MARGIN),
+        (Ttl::Infinite, Clock::FromCreation) => None,
+    }
+}
+
+/// A Job's clock counts whole seconds.
+pub(crate) fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn metadata(request: &Request, name: String) -> ObjectMeta {
+    let mut annotations = request.identity.annotations();
+    annotations.insert(CONTAINER.to_owned(), request.container.name.clone());
+    annotations.insert(IMAGE.to_owned(), request.image.clone());
+    annotations.insert(REPLICAS.to_owned(), request.replicas.to_string());
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(request.namespace.clone()),
+        labels: Some(request.identity.labels()),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The Job whose deadline is the time to live. With nothing to route it has no
+/// pods and is only a clock and a root.
+fn root(request: &Request) -> Job {
+    let identity = &request.identity;
+    Job {
+        metadata: metadata(request, identity.id.root_name(&identity.target)),
+        spec: Some(JobSpec {
+            parallelism: Some(0),
+            active_deadline_seconds: first_deadline(identity.ttl, request.creation_timeout, request.clock)
+                .map(seconds),
+            ttl_seconds_after_finished: Some(0),
+            // The keeper is started again however often it ends.
+            backoff_limit: Some(i32::MAX),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(identity.labels()), ..ObjectMeta::default() }),
+                spec: Some(keeper(request)),
+            },
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The keeper's pod, within the limits of the `restricted` Pod Security Standard.
+fn keeper(request: &Request) -> PodSpec {
+    PodSpec {
+        restart_policy: Some("OnFailure".to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(65532),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![Container {
+            name: "keeper".to_owned(),
+            image: Some(request.agent_image.clone()),
+            args: Some(vec!["keeper".to_owned()]),
+            security_context: Some(SecurityContext {
+                allow_privilege_escalation: Some(false),
+                read_only_root_filesystem: Some(true),
+                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+                ..SecurityContext::default()
+            }),
+            ..Container::default()
+        }],
+        ..PodSpec::default()
+    }
+}
+
+/// The ReplicaSet of the preview pods. Its own metadata carries our labels
+/// alone, else the target's Deployment would adopt it; its selector is the
+/// session alone, so that the target's labels stay free.
+fn replica_set(request: &Request, template: Value) -> Value {
+    let identity = &request.identity;
+    let selector: BTreeMap<&str, &str> = [(SESSION, identity.id.as_str())].into();
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": metadata(request, identity.id.preview_name(&identity.target)),
+        "spec": {
+            "replicas": request.replicas,
+            "selector": {"matchLabels": selector},
+            "template": template,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The preview's pod template: the target's, with what must differ.
+
+use serde_json::{Map, Value, json};
+
+use super::Request;
+use crate::session::{GATE, IMAGE};
+
+/// Labels that say which controller made a pod. They are kept off the preview,
+/// or that controller would take the preview for one of its own.
+const OWNED_LABELS: &[&str] = &["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
+const OWNED_LABEL_DOMAINS: &[&str] =
+    &["statefulset.kubernetes.io/", "batch.kubernetes.io/", "apps.kubernetes.io/pod-index"];
+
+/// Makes the preview's template from the target's.
+pub(super) fn preview(request: &Request, warnings: &mut Vec<String>) -> Value {
+    let mut spec = object(request.source.template.get("spec"));
+    image(&mut spec, request);
+    host_ports(&mut spec, warnings);
+    claims(&mut spec, request, warnings);
+    let mut gates =
+        spec.remove("readinessGates").and_then(|gates| gates.as_array().cloned()).unwrap_or_default();
+    gates.push(json!({"conditionType": GATE}));
+    spec.insert("readinessGates".to_owned(), gates.into());
+    spec.insert("restartPolicy".to_owned(), "Always".into());
+    json!({"metadata": metadata(request), "spec": spec})
+}
+
+fn metadata(request: &Request) -> Value {
+    let original = object(request.source.template.get("metadata"));
+    let mut labels = object(original.get("labels"));
+    labels.retain(|name, _| {
+        !OWNED_LABELS.contains(&name.as_str())
+            && !OWNED_LABEL_DOMAINS.iter().any(|domain| name.starts_with(domain))
+    });
+    for (name, value) in request.identity.labels() {
+        labels.insert(name, value.into());
+    }
+    let mut annotations = object(original.get("annotations"));
+    for (name, value) in request.identity.annotations() {
+        annotations.insert(name, value.into());
+    }
+    annotations.insert(IMAGE.to_owned(), request.image.clone().into());
+    json!({"labels": labels, "annotations": annotations})
+}
+
+/// Puts the user's image in. A pull policy that is merely the default for the
+/// old reference gives way to the default for the new one; a chosen one stays.
+fn image(spec: &mut Map<String, Value>, request: &Request) {
+    let container = spec
+        .get_mut("containers")
+        .and_then(|containers| containers.get_mut(request.container.index))
+        .and_then(Value::as_object_mut);
+    let Some(container) = container else { return };
+    let old = container.insert("image".to_owned(), request.image.clone().into());
+    let old = old.as_ref().and_then(Value::as_str).unwrap_or_default();
+    if container.get("imagePullPolicy").and_then(Value::as_str) == Some(default_pull_policy(old)) {
+        container.remove("imagePullPolicy");
+    }
+}
+
+/// Kubernetes' own rule: `latest`, said or unsaid, is pulled always.
+fn default_pull_policy(image: &str) -> &'static str {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    let (reference, digest) =
+        last.split_once('@').map_or((last, None), |(reference, digest)| (reference, Some(digest)));
+    match (reference.split_once(':'), digest) {
+        (Some((_, "latest")), _) | (None, None) => "Always",
+        _ => "IfNotPresent",
+    }
+}
+
+/// A host port can be had once on a node: the preview would take it from the
+/// live workload, or never be scheduled. With the host's network the fields
+/// only repeat the container's ports.
+fn host_ports(spec: &mut Map<String, Value>, warnings: &mut Vec<String>) {
+    if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
+        warnings.push(
+            "the target uses its node's network: the preview competes with it for the same ports".to_owned(),
+        );
+        return;
+    }
+    let mut removed = false;
+    for list in ["containers", "initContainers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for port in containers
+            .into_iter()
+            .flatten()
+            .filter_map(|container| container.get_mut("ports")?.as_array_mut())
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            removed |= port.remove("hostPort").is_some();
+            port.remove("hostIP");
+        }
+    }
+    if removed {
+        warnings.push("the target's host ports are left out: each can be had once on a node".to_owned());
+    }
+}
+
+/// A claim that one pod or node may mount at a time would be the live disk, or
+/// hang the preview: it gets an empty one.
+fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
+    let volumes = spec.get_mut("volumes").and_then(Value::as_array_mut);
+    for volume in volumes.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let Some(claim) = claim_of(volume) else { continue };
+        if request.exclusive_claims.contains(&claim) {
+            volume.remove("persistentVolumeClaim");
+            volume.insert("emptyDir".to_owned(), json!({}));
+            warnings.push(format!(
+                "volume `{}` is empty in the preview: its claim `{claim}` is the live workload's own disk",
+                volume.get("name").and_then(Value::as_str).unwrap_or_default()
+            ));
+        }
+    }
+}
+
+/// The claims that the template's volumes name.
+pub(crate) fn claim_names(template: &Map<String, Value>) -> Vec<String> {
+    let volumes = template.get("spec").and_then(|spec| spec.get("volumes")?.as_array());
+    volumes.into_iter().flatten().filter_map(Value::as_object).filter_map(claim_of).collect()
+}
+
+fn claim_of(volume: &Map<String, Value>) -> Option<String> {
+    volume.get("persistentVolumeClaim")?.get("claimName")?.as_str().map(str::to_owned)
+}
+
+fn object(value: Option<&Value>) -> Map<String, Value> {
+    value.and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_pull_policy_is_kubernetes_own() {
+        for (image, policy) in [
+            ("app", "Always"),
+            ("app:latest", "Always"),
+            ("registry:5000/app", "Always"),
+            ("registry:5000/app:1", "IfNotPresent"),
+            ("app@sha256:00", "IfNotPresent"),
+            ("app:latest@sha256:00", "Always"),
+            ("app:1@sha256:00", "IfNotPresent"),
+        ] {
+            assert_eq!(default_pull_policy(image), policy, "{image}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Where an environment stands, read from its objects. Pure: changes go in, a
+//! state comes out.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
+
+use crate::cluster::Change;
+
+/// What has been seen of a session.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) root: Option<Job>,
+    pub(super) pods: BTreeMap<String, Pod>,
+    replica_set: Option<ReplicaSet>,
+    root_gone: bool,
+}
+
+/// Where the whole environment stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// As many pods as wanted have all their containers ready, since then.
+    Ready(Vec<String>, Timestamp),
+    /// Not yet, and why.
+    Waiting(String),
+    /// It will not become ready.
+    Failed(Failure),
+    /// Somebody has removed it.
+    Gone,
+}
+
+/// Where one pod stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PodState {
+    /// All containers ready, since then.
+    Ready(Option<Timestamp>),
+    /// Not yet, and why.
+    Waiting(String),
+    /// It will not become ready.
+    Failed(Failure),
+}
+
+/// Why a preview pod will not become ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// In the user's words, Kubernetes' own behind them.
+    pub(super) why: String,
+    /// The pod and the container whose log tells more.
+    pub(super) crashed: Option<(String, String)>,
+}
+
+// === impl Observed ===
+
+impl Observed {
+    /// Takes in one change; a lost connection changes nothing here.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Root(root) => self.root = Some(*root),
+            Change::RootGone => self.root_gone = true,
+            Change::ReplicaSet(set) => self.replica_set = Some(*set),
+            Change::Pod(pod) => {
+                if let Some(name) = pod.metadata.name.clone() {
+                    self.pods.insert(name, *pod);
+                }
+            }
+            Change::PodGone(name) => {
+                self.pods.remove(&name);
+            }
+            Change::Lost(_) => {}
+        }
+    }
+
+    /// Where the environment stands when `wanted` pods make it ready.
+    pub(super) fn state(&self, wanted: usize) -> State {
+        if self.root_gone || self.root.as_ref().is_some_and(|root| root.metadata.deletion_timestamp.is_some())
+        {
+            return State::Gone;
+        }
+        let mut ready = Vec::new();
+        let mut since = Timestamp::MIN;
+        let mut waiting = None;
+        for (name, pod) in self.pods.iter().filter(|(_, pod)| pod.metadata.deletion_timestamp.is_none()) {
+            match pod_state(pod) {
+                PodState::Failed(failure) => return State::Failed(failure),
+                PodState::Waiting(why) => waiting = waiting.or(Some(why)),
+                PodState::Ready(at) => {
+                    ready.push(name.clone());
+                    since = since.max(at.unwrap_or(Timestamp::MIN));
+                }
+            }
+        }
+        if ready.len() >= wanted {
+            return State::Ready(ready, since);
+        }
+        if let Some((why, certain)) = self.refusal() {
+            return if certain { State::Failed(Failure { why, crashed: None }) } else { State::Waiting(why) };
+        }
+        State::Waiting(waiting.unwrap_or_else(|| "the pod is being created".to_owned()))
+    }
+
+    /// Why the ReplicaSet cannot make its pods, and whether trying again will
+    /// not help: quotas and admission say "forbidden", webhooks "denied".
+    fn refusal(&self) -> Option<(String, bool)> {
+        let conditions = self.replica_set.as_ref()?.status.as_ref()?.conditions.as_ref()?;
+        let failure = conditions
+            .iter()
+            .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+        let message = failure.message.clone().unwrap_or_default();
+        let certain = ["is forbidden", "exceeded quota", "denied the request", "is invalid"].iter().any(|word| message.contains(word))
+            // A service account that is still being made is waited for.
+            && !message.contains("error looking up service account");
+        Some((format!("Kubernetes does not create the pod: {message}"), certain))
+    }
+}
+
+/// Where one pod stands.
+pub(super) fn pod_state(pod: &Pod) -> PodState {
+    let status = pod.status.clone().unwrap_or_default();
+    let pod_name = pod.metadata.name.clone().unwrap_or_default();
+    let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == name);
+    if status.phase.as_deref() == Some("Failed") {
+        let words = [status.reason.clone(), status.message.clone()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(": ");
+        return PodState::Waiting(format!(
+            "pod `{pod_name}` was ended by Kubernetes ({words}), another takes its place"
+        ));
+    }
+    if let Some(ready) = condition("ContainersReady").filter(|condition| condition.status == "True") {
+        return PodState::Ready(ready.last_transition_time.as_ref().map(|time| time.0));
+    }
+    if let Some(unscheduled) = condition("PodScheduled").filter(|condition| condition.status == "False") {
+        return PodState::Waiting(format!(
+            "no node takes the pod: {}",
+            unscheduled.message.clone().unwrap_or_default()
+        ));
+    }
+    let containers =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let mut waiting = None;
+    for container in containers {
+        match container_state(&pod_name, container) {
+            Some(PodState::Failed(failure)) => return PodState::Failed(failure),
+            Some(PodState::Waiting(why)) => waiting = waiting.or(Some(why)),
+            Some(PodState::Ready(_)) | None => {}
+        }
+    }
+    PodState::Waiting(waiting.unwrap_or_else(|| "the pod is being set up on its node".to_owned()))
+}
+
+fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
+    let name = &status.name;
+    let state = status.state.clone().unwrap_or_default();
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        let message = waiting.message.clone().unwrap_or_default();
+        let failed = |why: String| Some(PodState::Failed(Failure { why, crashed: None }));
+        return match reason {
+            "CrashLoopBackOff" => Some(PodState::Failed(Failure {
+                why: format!("container `{name}` crashes: {}", exit(status.last_state.as_ref())),
+                crashed: Some((pod.to_owned(), name.clone())),
+            })),
+            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" if is_passing(&message) => Some(
+                PodState::Waiting(format!("image `{}` cannot be pulled for now: {message}", status.image)),
+            ),
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "RegistryUnavailable"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "SignatureValidationFailed" => {
+                failed(format!("image `{}` cannot be pulled: {}", status.image, or_reason(&message, reason)))
+            }
+            "CreateContainerConfigError"
+            | "CreateContainerError"
+            | "RunContainerError"
+            | "PostStartHookError" => {
+                failed(format!("container `{name}` cannot be started: {}", or_reason(&message, reason)))
+            }
+            "PodInitializing" => None,
+            _ => Some(PodState::Waiting(format!("container `{name}` is being created"))),
+        };
+    }
+    if state.terminated.as_ref().is_some_and(|terminated| terminated.exit_code != 0) {
+        return Some(PodState::Waiting(format!(
+            "container `{name}` is started again: {}",
+            exit(status.state.as_ref())
+        )));
+    }
+    if state.running.is_some() && !status.ready {
+        let restarts = if status.restart_count > 0 {
+            format!(", after {} restarts", status.restart_count)
+        } else {
+            String::new()
+        };
+        return Some(PodState::Waiting(format!("container `{name}` runs but is not ready{restarts}")));
+    }
+    None
+}
+
+fn exit(state: Option<&ContainerState>) -> String {
+    let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) else {
+        return "it ended".to_owned();
+    };
+    let reason = terminated.reason.as_deref().filter(|reason| !matches!(*reason, "Error" | "Completed"));
+    let mut words = format!("it ended with exit code {}", terminated.exit_code);
+    for more in [reason, terminated.message.as_deref()].into_iter().flatten() {
+        words.push_str(&format!(", {}", more.trim()));
+    }
+    words
+}
+
+fn or_reason<'a>(message: &'a str, reason: &'a str) -> &'a str {
+    if message.is_empty() { reason } else { message }
+}
+
+/// Whether a registry may well answer the next time: Kubernetes tries again.
+fn is_passing(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [
+        "toomanyrequests",
+        "429",
+        "timeout",
+        "deadline exceeded",
+        "connection reset",
+        "eof",
+        "500 internal",
+        "502 ",
+        "503 ",
+        "504 ",
+    ]
+    .iter()
+    .any(|word| message.contains(word))
+}
+
+/// Whether, by its events, an image of the pod is being pulled right now.
+pub(super) fn is_pulling(events: &[Event]) -> bool {
+    let last = |reasons: &[&str]| {
+        events
+            .iter()
+            .filter(|event| reasons.contains(&event.reason.as_deref().unwrap_or_default()))
+            .filter_map(|event| event.last_timestamp.as_ref().map(|time| time.0))
+            .max()
+    };
+    match (last(&["Pulling"]), last(&["Pulled", "Failed", "BackOff"])) {
+        (Some(pulling), Some(over)) => pulling > over,
+        (pulling, None) => pulling.is_some(),
+        (None, Some(_)) => false,
+    }
+}
+
+/// The last thing Kubernetes complained of.
+pub(super) fn last_complaint(events: &[Event]) -> Option<String> {
+    let event = events.iter().rev().find(|event| event.type_.as_deref() == Some("Warning"))?;
+    event.message.as_deref().map(|message| message.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! What the verbs report, as text. Pure: sessions and the time come in.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::plan::Plan;
+use super::progress::{PodState, pod_state};
+use crate::cli::{ListFormat, ObjectFormat};
+use crate::output::{Mode, table};
+use crate::session::{Session, Ttl};
+
+/// A session and its pods.
+pub(super) struct Listed {
+    pub(super) session: Session,
+    pub(super) pods: Vec<Pod>,
+}
+
+/// The `info` lines of a start: key, namespace and pod first and in this order,
+/// because programs read them.
+pub(super) fn started(session: &Session, pods: &[String], now: Timestamp) -> Vec<String> {
+    let key = &session.identity.key;
+    let mut lines = vec![format!("key: {key}"), format!("namespace: {}", session.namespace)];
+    if pods.is_empty() {
+        lines.push(format!("pod: {}", session.identity.id.preview_name(&session.identity.target)));
+    }
+    lines.extend(pods.iter().map(|pod| format!("pod: {pod}")));
+    lines.push(match (session.expiry, session.left(now)) {
+        (Some(expiry), Some(left)) => format!("expires: {expiry} (in {})", humantime::format_duration(left)),
+        _ => "expires: never".to_owned(),
+    });
+    lines.push("traffic: none is routed to it".to_owned());
+    let key = quoted(key.as_str());
+    lines.push(format!("look: mirrord preview status --key {key}"));
+    lines.push(format!("stop: mirrord preview stop --key {key}"));
+    lines
+}
+
+/// A word that a shell reads as it stands.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if !word.starts_with('-') && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The objects of a plan.
+pub(super) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode) -> Result<String> {
+    let mut root = serde_json::to_value(&plan.root)?;
+    // Of an object that is not created yet there is no status to show.
+    if let Some(root) = root.as_object_mut() {
+        root.remove("status");
+    }
+    let objects = [root, plan.replica_set.clone()];
+    Ok(match format {
+        ObjectFormat::Name => {
+            let name = |object: &Value| {
+                let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+                let group = text("/apiVersion")
+                    .split_once('/')
+                    .map(|(group, _)| format!(".{group}"))
+                    .unwrap_or_default();
+                format!("{}{group}/{}", text("/kind").to_lowercase(), text("/metadata/name"))
+            };
+            lines(&objects.iter().map(name).collect::<Vec<_>>(), mode)
+        }
+        ObjectFormat::Json => document(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), mode)?,
+        ObjectFormat::Yaml if mode == Mode::Json => {
+            document(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), mode)?
+        }
+        ObjectFormat::Yaml => {
+            let documents = objects.iter().map(serde_saphyr::to_string).collect::<Result<Vec<_>, _>>()?;
+            documents.join("---\n")
+        }
+    })
+}
+
+/// The environments.
+pub(super) fn list(listed: &[Listed], format: ListFormat, now: Timestamp, mode: Mode) -> Result<String> {
+    Ok(match format {
+        ListFormat::Table | ListFormat::Wide if mode != Mode::Json => rows(listed, format, now),
+        ListFormat::Yaml if mode != Mode::Json => serde_saphyr::to_string(&list_document(listed, now))?,
+        ListFormat::Name => lines(
+            &listed.iter().map(|one| format!("job.batch/{}", one.session.root)).collect::<Vec<_>>(),
+            mode,
+        ),
+        _ => document(&list_document(listed, now), mode)?,
+    })
+}
+
+fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
+    let mut heading = vec!["KEY", "TARGET", "NAMESPACE", "STATE", "PODS", "TRAFFIC", "LEFT", "AGE"];
+    if format == ListFormat::Wide {
+        heading.extend(["CONTAINER", "IMAGE", "EXPIRES", "SESSION"]);
+    }
+    let rows: Vec<Vec<String>> = listed
+        .iter()
+        .map(|one| {
+            let session = &one.session;
+            let (state, reason) = state(one);
+            let mut row = vec![
+                session.identity.key.to_string(),
+                session.identity.target.to_string(),
+                session.namespace.clone(),
+                reason.map_or_else(
+                    || state.to_owned(),
+                    |reason| format!("{state} ({})", shortened(&reason, format)),
+                ),
+                format!("{}/{}", ready_pods(one), session.replicas),
+                "off".to_owned(),
+                left(session, now),
+                session.created.map_or_else(|| "?".to_owned(), |created| brief(since(created, now))),
+            ];
+            if format == ListFormat::Wide {
+                row.extend([
+                    session.container.clone().unwrap_or_default(),
+                    session.image.clone().unwrap_or_default(),
+                    session.expiry.map_or_else(|| "never".to_owned(), |expiry| expiry.to_string()),
+                    session.identity.id.as_str().to_owned(),
+                ]);
+            }
+            row
+        })
+        .collect();
+    table::table(&heading, &rows)
+}
+
+/// The document of `-o json` and `-o yaml`; its fields are described in README.
+fn list_document(listed: &[Listed], now: Timestamp) -> Value {
+    let items: Vec<Value> = listed
+        .iter()
+        .map(|one| {
+            let session = &one.session;
+            let (state, reason) = state(one);
+            let pods: Vec<Value> = one
+                .pods
+                .iter()
+                .map(|pod| {
+                    let reason = match pod_state(pod) {
+                        PodState::Ready(_) => None,
+                        PodState::Waiting(why) => Some(why),
+                        PodState::Failed(failure) => Some(failure.why),
+                    };
+                    json!({"name": pod.metadata.name, "ready": reason.is_none(), "reason": reason})
+                })
+                .collect();
+            json!({
+                "key": session.identity.key.as_str(),
+                "target": session.identity.target.to_string(),
+                "container": session.container,
+                "namespace": session.namespace,
+                "session": session.identity.id.as_str(),
+                "image": session.image,
+                "state": state,
+                "reason": reason,
+                "pods": pods,
+                "podsReady": ready_pods(one),
+                "podsWanted": session.replicas,
+                "traffic": {"mode": "off"},
+                "ttlSeconds": match session.identity.ttl {
+                    Ttl::Finite(life) => Some(life.as_secs()),
+                    Ttl::Infinite => None,
+                },
+                "createdAt": session.created.map(|time| time.to_string()),
+                "readyAt": session.ready_at.map(|time| time.to_string()),
+                "expiresAt": session.expiry.map(|time| time.to_string()),
+                "leftSeconds": session.left(now).map(|left| left.as_secs()),
+            })
+        })
+        .collect();
+    json!({"kind": "PreviewList", "items": items})
+}
+
+/// The state in one word, and why it is not `ready`.
+fn state(one: &Listed) -> (&'static str, Option<String>) {
+    if one.session.ending {
+        return ("ending", None);
+    }
+    let mut reason = None;
+    for pod in one.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        match pod_state(pod) {
+            PodState::Ready(_) => {}
+            PodState::Waiting(why) => reason = reason.or(Some(why)),
+            PodState::Failed(failure) => return ("failing", Some(failure.why)),
+        }
+    }
+    if ready_pods(one) >= one.session.replicas {
+        return ("ready", None);
+    }
+    let state = if one.session.ready_at.is_some() { "degraded" } else { "starting" };
+    (state, reason)
+}
+
+fn ready_pods(one: &Listed) -> usize {
+    one.pods
+        .iter()
+        .filter(|pod| {
+            pod.metadata.deletion_timestamp.is_none() && matches!(pod_state(pod), PodState::Ready(_))
+        })
+        .count()
+}
+
+fn left(session: &Session, now: Timestamp) -> String {
+    match session.left(now) {
+        Some(left) if !left.is_zero() => brief(left),
+        Some(_) => "0s".to_owned(),
+        None => "infinite".to_owned(),
+    }
+}
+
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_secs(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
+}
+
+/// The two largest units of a duration: `1h 2m`, `59s`.
+fn brief(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// A reason within a table; `-o wide` and `-o json` show all of it.
+fn shortened(reason: &str, format: ListFormat) -> String {
+    const MOST: usize = 60;
+    let line = reason.lines().next().unwrap_or_default();
+    if format == ListFormat::Wide || line.chars().count() <= MOST {
+        return line.to_owned();
+    }
+    let mut cut: String = line.chars().take(MOST - 1).collect();
+    cut.push('…');
+    cut
+}
+
+/// One line of text each, or one JSON object each where nothing else may be printed.
+fn lines(names: &[String], mode: Mode) -> String {
+    names
+        .iter()
+        .map(
+            |name| {
+                if mode == Mode::Json { format!("{}\n", json!({"name": name})) } else { format!("{name}\n") }
+            },
+        )
+        .collect()
+}
+
+/// Indented for people, on one line where every line must be an object.
+fn document(value: &Value, mode: Mode) -> Result<String> {
+    Ok(if mode == Mode::Json { serde_json::to_string(value)? } else { serde_json::to_string_pretty(value)? })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! `start`: create an environment, or replace the one with the same key and
+//! target; wait until it is ready; report.
+
+mod wait;
+
+use anyhow::{Error, Result};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::plan::template::claim_names;
+use super::plan::{Clock, Plan, Request, seconds};
+use super::stop::Ending;
+use super::{render, stop};
+use crate::cli::ObjectFormat;
+use crate::cluster::{Cluster, Scope, explain, no_template};
+use crate::config::file::Mode;
+use crate::config::{Config, Environment, Overrides, wrong};
+use crate::output::{self, Reporter};
+use crate::problem::{Exit, Explain as _, Problem};
+use crate::session::{Identity, KEY, Session, SessionId, Ttl};
+use crate::target::{Target, container};
+
+/// How far `start` goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Until the environment is ready.
+    Ready,
+    /// Until its objects are created.
+    Created,
+    /// Until its objects are planned; nothing is created.
+    Planned,
+}
+
+/// What `start` was asked for beside the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How far to go.
+    pub extent: Extent,
+    /// How to print the objects, if at all.
+    pub output: Option<ObjectFormat>,
+}
+
+/// An environment under way.
+struct Started {
+    session: Session,
+    uid: String,
+}
+
+/// Starts an environment.
+pub async fn start(
+    flags: &Overrides,
+    environment: &Environment,
+    options: Options,
+    reporter: &Reporter,
+) -> Result<()> {
+    let step = reporter.step("loading configuration");
+    let config = Config::resolve(flags, environment, Uuid::new_v4())?;
+    let (target, image) = checked(&config, reporter)?;
+    step.done("configuration loaded");
+
+    // Until the root is created an interrupt needs no more than to leave.
+    let prepared = async {
+        let step = reporter.step("connecting to operator");
+        let cluster = Cluster::connect(&config.selection.connection).await?;
+        step.done("connected to operator");
+        let namespace =
+            config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
+        let step = reporter.step("creating preview session resource");
+        let request = request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
+        Ok((cluster, request, step))
+    };
+    let (cluster, request, step) = tokio::select! {
+        prepared = prepared => prepared.map_err(not_started)?,
+        interrupt = super::interrupted() => return Err(interrupt.err().unwrap_or_else(interrupted)),
+    };
+    let plan = Plan::of(&request);
+    for warning in &plan.warnings {
+        reporter.warning(warning);
+    }
+    if let Some(format) = options.output {
+        output::data(&render::objects(&plan, format, reporter.mode())?)?;
+    }
+    if options.extent == Extent::Planned {
+        step.done("planned, and nothing created");
+        reporter.success(&[
+            format!("key: {}", request.identity.key),
+            format!("namespace: {}", request.namespace),
+        ]);
+        return Ok(());
+    }
+
+    let root = plan.root.metadata.name.clone().unwrap_or_default();
+    let result = tokio::select! {
+        // Creation itself is never cut short: what the server has taken must be known.
+        biased;
+        result = run(&cluster, &request, &plan, options.extent, reporter, step) => result,
+        interrupt = super::interrupted() => Err(interrupt.err().unwrap_or_else(interrupted)),
+    };
+    let (session, pods) = match result {
+        Ok(ready) => ready,
+        Err(error) => {
+            let ending =
+                Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
+            clean_up(&cluster, &ending, reporter).await;
+            return Err(not_started(error));
+        }
+    };
+    reporter.success(&render::started(&session, &pods, Timestamp::now()));
+    Ok(())
+}
+
+fn interrupted() -> Error {
+    Problem::new("interrupted").exit(Exit::Interrupted).into()
+}
+
+fn not_started(error: Error) -> Error {
+    error.context("could not start the preview")
+}
+
+/// What can be checked without a cluster.
+fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
+    for warning in &config.selection.warnings {
+        reporter.warning(warning);
+    }
+    let missing = |what: &str, hint: &str| Error::from(wrong(format!("no {what} is named")).hint(hint));
+    let target = config.selection.target.clone().ok_or_else(|| {
+        missing("target", "pass `-t deployment/<name>`, or set `target` in the configuration file")
+    })?;
+    let image = config.image.clone().ok_or_else(|| {
+        missing("image", "pass `-i <image>`, or set `feature.preview.image` in the configuration file")
+    })?;
+    if image.is_empty() || image.chars().any(|character| character.is_whitespace() || character.is_control())
+    {
+        return Err(wrong(format!("`{image}` is no image")).hint("pass `-i <image>`").into());
+    }
+    match config.incoming {
+        Some(Mode::Off) => {}
+        Some(mode) => {
+            return Err(wrong(format!("mode `{mode}` is not supported yet: this version routes no traffic to a preview"))
+                .hint("set `feature.network.incoming` to `\"off\"` to start a preview that is only asked directly")
+                .into());
+        }
+        None => reporter.warning(
+            "no traffic is routed to the preview: this version cannot yet, and nobody chose a mode (`feature.network.incoming`)",
+        ),
+    }
+    Ok((target, image))
+}
+
+/// Reads from the cluster all that the plan needs.
+async fn request(
+    cluster: &Cluster,
+    config: &Config,
+    target: Target,
+    image: String,
+    namespace: &str,
+    extent: Extent,
+    reporter: &Reporter,
+) -> Result<Request> {
+    let object = cluster.target(&target, namespace).await?;
+    let source = target.source(&object).ok_or_else(|| no_template(&target))?;
+    let container = container::choose(&source, target.container()).explain(|| {
+        Problem::new(format!(
+            "could not choose a container of `{}` in namespace `{namespace}`",
+            target.path()
+        ))
+        .exit(Exit::NotFound)
+    })?;
+    if !container.guessed_among.is_empty() {
+        reporter.warning(&format!(
+            "container `{}` gets the image; the others are {}; choose with `-t {}/container/<name>`",
+            container.name,
+            explain::listed(
+                &container
+                    .guessed_among
+                    .iter()
+                    .filter(|name| **name != container.name)
+                    .cloned()
+                    .collect::<Vec<_>>()
+            ),
+            target.path()
+        ));
+    }
+    let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
+    let labels = source.labels();
+    for budget in cluster.counting_budgets(namespace, &labels).await {
+        reporter.warning(&format!(
+            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
+        ));
+    }
+    let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
+    Ok(Request {
+        identity: Identity {
+            id: SessionId::new(Uuid::new_v4()),
+            key: config.selection.key.key().clone(),
+            target: target.without_container(),
+            ttl: config.ttl,
+        },
+        namespace: namespace.to_owned(),
+        source,
+        container,
+        image,
+        replicas: config.replicas,
+        creation_timeout: config.creation_timeout,
+        clock,
+        exclusive_claims,
+        agent_image: config.agent_image.clone(),
+    })
+}
+
+/// Creates the objects, waits, starts the clock, and ends what is replaced.
+async fn run(
+    cluster: &Cluster,
+    request: &Request,
+    plan: &Plan,
+    extent: Extent,
+    reporter: &Reporter,
+    step: output::Step,
+) -> Result<(Session, Vec<String>)> {
+    // In a task of its own, so that an interrupt does not cut a request in two.
+    let started = tokio::spawn(create(cluster.clone(), plan.clone())).await??;
+    step.done("preview session resource created");
+    if extent == Extent::Created {
+        replace(cluster, &started.session, None).await?;
+        return Ok((started.session, Vec::new()));
+    }
+    let step = reporter.step("waiting for preview to be ready");
+    let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;
+    let session = start_clock(cluster, &started, request.identity.ttl, ready.at).await?;
+    replace(cluster, &session, Some(&step)).await?;
+    step.done("preview pod is ready");
+    Ok((session, ready.pods))
+}
+
+async fn create(cluster: Cluster, plan: Plan) -> Result<Started> {
+    let root = cluster.create_root(&plan.root).await?;
+    let uid = root.metadata.uid.clone().unwrap_or_default();
+    let session = Session::of(&root).ok_or_else(|| {
+        Problem::new("the root was changed while it was created, and cannot be read").exit(Exit::Bug)
+    })?;
+    cluster.create(plan.owned_replica_set(&uid)).await?;
+    Ok(Started { session, uid })
+}
+
+/// Sets the end of the environment's life, counted from readiness. Both
+/// instants are the cluster's own: the laptop's clock has no part in it.
+async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: Timestamp) -> Result<Session> {
+    let session = &started.session;
+    let problem = || {
+        Problem::new(format!(
+            "could not start the clock of `{}` in namespace `{}`",
+            session.root, session.namespace
+        ))
+    };
+    let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
+    if root.metadata.uid.as_ref() != Some(&started.uid) {
+        return Err(problem().because_of("somebody has replaced it").into());
+    }
+    let start = root
+        .status
+        .as_ref()
+        .and_then(|status| status.start_time.as_ref())
+        .or(root.metadata.creation_timestamp.as_ref())
+        .map_or(ready_at, |time| time.0);
+    let deadline = match ttl {
+        Ttl::Finite(life) => Some(seconds(life) + ready_at.duration_since(start).as_secs().max(0)),
+        Ttl::Infinite => None,
+    };
+    let root = cluster
+        .set_deadline(&session.namespace, &session.root, deadline, Some(ready_at))
+        .await
+        .map_err(|error| explain::api(&error, problem().to_string()))?;
+    Ok(Session::of(&root).ok_or_else(problem)?)
+}
+
+/// Ends the earlier sessions of the same key on the same target. The new pods
+/// are ready by now, and only they are left to serve.
+async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Step>) -> Result<()> {
+    let scope = Scope::Namespace(session.namespace.clone());
+    let found = cluster.sessions(&scope, &[(KEY, session.identity.key.label_value())]).await?;
+    for old in found.sessions.iter().filter(|old| session.replaces(old)) {
+        if let Some(step) = step {
+            step.update(&format!("removing `{}`, which it replaces", old.root));
+        }
+        cluster.end(&old.namespace, &old.root).await?;
+        if step.is_some() {
+            stop::until_gone(cluster, &Ending::of(old), |_| {}).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a half-made environment. What cannot be removed now, the root's own
+/// deadline removes; a second interrupt leaves it to that.
+async fn clean_up(cluster: &Cluster, ending: &Ending, reporter: &Reporter) {
+    let Ending { namespace, root, .. } = ending;
+    let removal = async {
+        cluster.delete(namespace, root).await?;
+        stop::until_gone(cluster, ending, |_| {}).await
+    };
+    let outcome = tokio::select! {
+        outcome = removal => outcome,
+        _ = super::interrupted() => Err(anyhow::Error::msg("interrupted again")),
+    };
+    if let Err(error) = outcome {
+        reporter.warning(&format!(
+            "`{root}` in namespace `{namespace}` could not be removed ({error}); Kubernetes removes it at its deadline"
+        ));
+    }
+}

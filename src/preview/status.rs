@@ -1,0 +1,89 @@
+//! `status`: what is there, its pods, its state, and the time it has left.
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::Selector;
+use super::render::{self, Listed};
+use crate::cli::ListFormat;
+use crate::cluster::{Cluster, Scope};
+use crate::config::Selection;
+use crate::output::{self, Mode, Reporter};
+use crate::problem::{Exit, Problem};
+
+/// Shows the environments that `selector` means.
+pub async fn status(
+    selection: &Selection,
+    selector: &Selector,
+    scope: Scope,
+    format: ListFormat,
+    reporter: &Reporter,
+) -> Result<()> {
+    let found = async {
+        let cluster = Cluster::connect(&selection.connection).await?;
+        let labels = selector.labels();
+        let found = cluster.sessions(&scope, &labels).await?;
+        let mut pods = cluster.preview_pods(&found.scope, &labels).await?;
+        let mut listed: Vec<Listed> = found
+            .sessions
+            .into_iter()
+            .filter(|session| selector.matches(session))
+            .map(|session| Listed {
+                pods: pods.remove(session.identity.id.as_str()).unwrap_or_default(),
+                session,
+            })
+            .collect();
+        listed.sort_by(|one, other| order(one).cmp(&order(other)));
+        Ok::<_, anyhow::Error>((listed, found.scope))
+    };
+    let (listed, looked) = found.await.map_err(|error| error.context("could not show the environments"))?;
+    if looked != scope {
+        output::note(
+            reporter.mode(),
+            &format!("you may not list every namespace: this is{} alone", looked.in_words()),
+        );
+    }
+    if listed.is_empty() {
+        let nothing = nothing(selector, &looked);
+        if selector.key.is_some() {
+            return Err(Problem::new(nothing)
+                .hint("see what is there with `mirrord preview status`")
+                .exit(Exit::NotFound)
+                .into());
+        }
+        output::note(reporter.mode(), &nothing);
+        if matches!(format, ListFormat::Name)
+            || (reporter.mode() != Mode::Json && matches!(format, ListFormat::Table | ListFormat::Wide))
+        {
+            return Ok(());
+        }
+    }
+    output::data(&render::list(&listed, format, Timestamp::now(), reporter.mode())?)?;
+    Ok(())
+}
+
+/// Grouped by key, then by where it is.
+fn order(one: &Listed) -> (String, String, String, Option<Timestamp>) {
+    let session = &one.session;
+    (
+        session.identity.key.to_string(),
+        session.namespace.clone(),
+        session.target().to_string(),
+        session.created,
+    )
+}
+
+/// What was looked for and is not there.
+pub(super) fn nothing(selector: &Selector, scope: &Scope) -> String {
+    let mut what = "there is no environment".to_owned();
+    if let Some(key) = &selector.key {
+        what.push_str(&format!(" with key `{key}`"));
+    }
+    if let Some(pattern) = &selector.glob {
+        what.push_str(&format!(" whose key matches `{pattern}`"));
+    }
+    if let Some(target) = &selector.target {
+        what.push_str(&format!(" on `{target}`"));
+    }
+    what + &scope.in_words()
+}

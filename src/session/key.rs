@@ -1,0 +1,149 @@
+//! The key: what the user calls an environment.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// The longest key, in bytes: it travels in a request header, and a header of
+/// this size passes every proxy.
+const LONGEST: usize = 512;
+
+/// What the user calls an environment: any printable text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+/// Why a text is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// An empty key would name every environment.
+    Empty,
+    /// A control character cannot travel in a header, nor be read in a list.
+    Control,
+    /// Longer than 512 bytes.
+    TooLong,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// A key for those who gave none: five hexadecimal digits.
+    pub fn generated(randomness: Uuid) -> Self {
+        let mut digits = randomness.simple().to_string();
+        digits.truncate(5);
+        Self(digits)
+    }
+
+    /// The key as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key as a Kubernetes label value: itself where that is legal, else a
+    /// hash, so that `kubectl get pods -l preview.mirrord.io/key=pr-12` works
+    /// for the keys people type there.
+    pub fn label_value(&self) -> String {
+        if is_label_value(&self.0) {
+            return self.0.clone();
+        }
+        format!("sha256-{}", hash(&self.0, 40))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        if text.trim().is_empty() {
+            Err(KeyError::Empty)
+        } else if text.chars().any(char::is_control) {
+            Err(KeyError::Control)
+        } else if text.len() > LONGEST {
+            Err(KeyError::TooLong)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+// === impl KeyError ===
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Empty => "a key may not be empty",
+            Self::Control => "a key may not contain control characters",
+            Self::TooLong => "a key may have at most 512 bytes",
+        })
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// Whether Kubernetes takes `text` as the value of a label.
+pub(crate) fn is_label_value(text: &str) -> bool {
+    let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().last()) else {
+        return false;
+    };
+    text.len() <= 63
+        && first.is_ascii_alphanumeric()
+        && last.is_ascii_alphanumeric()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// The first `digits` hexadecimal digits of the SHA-256 of `text`.
+pub(crate) fn hash(text: &str, digits: usize) -> String {
+    let mut hexadecimal: String =
+        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    hexadecimal.truncate(digits);
+    hexadecimal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_legal_label_value_labels_itself() {
+        for key in ["pr-12", "42", "a", "Feature_x.1", &"x".repeat(63)] {
+            assert_eq!(key.parse::<Key>().unwrap().label_value(), key);
+        }
+    }
+
+    #[test]
+    fn any_other_key_is_labelled_by_a_hash_that_is_legal_and_its_own() {
+        let keys = ["feat/login", "-a", "a.", "ключ", "a b", "🦀", &"x".repeat(100)];
+        let mut seen = std::collections::BTreeSet::new();
+        for key in keys {
+            let value = key.parse::<Key>().unwrap().label_value();
+            assert!(is_label_value(&value), "{value}");
+            assert!(seen.insert(value));
+        }
+    }
+
+    #[test]
+    fn keys_that_would_do_harm_are_refused() {
+        for (text, error) in [
+            ("", KeyError::Empty),
+            ("  ", KeyError::Empty),
+            ("a\nb", KeyError::Control),
+            ("a\u{7f}", KeyError::Control),
+            (&"x".repeat(513), KeyError::TooLong),
+        ] {
+            assert_eq!(text.parse::<Key>(), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_generated_key_is_five_hexadecimal_digits() {
+        let key = Key::generated(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        assert_eq!(key.as_str(), "01234");
+    }
+}

@@ -1,0 +1,91 @@
+//! The names of a session's objects.
+
+use uuid::Uuid;
+
+use crate::session::key::hash;
+use crate::target::Target;
+
+/// The longest name, in bytes, of an object whose pods append `-xxxxx`: pod
+/// names longer than 63 are cut in the pod's host name.
+const LONGEST: usize = 63 - "-xxxxx".len();
+
+/// Tells one session from every other: eight hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(String);
+
+// === impl SessionId ===
+
+impl SessionId {
+    /// Takes its digits from `randomness`.
+    pub fn new(randomness: Uuid) -> Self {
+        let mut digits = randomness.simple().to_string();
+        digits.truncate(8);
+        Self(digits)
+    }
+
+    /// As read from a label.
+    pub(crate) fn from_label(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the root: the Job.
+    pub fn root_name(&self, target: &Target) -> String {
+        self.name("preview-keeper", target)
+    }
+
+    /// The name of the ReplicaSet, and the beginning of its pods' names.
+    pub fn preview_name(&self, target: &Target) -> String {
+        self.name("preview-session", target)
+    }
+
+    fn name(&self, prefix: &str, target: &Target) -> String {
+        let kind = target.kind().name();
+        let room = LONGEST - prefix.len() - kind.len() - self.0.len() - 3;
+        format!("{prefix}-{kind}-{}-{}", shortened(target.name(), room), self.0)
+    }
+}
+
+/// A DNS label of at most `room` bytes that still tells `name` apart.
+fn shortened(name: &str, room: usize) -> String {
+    // Names of workloads may hold dots, names of pods' host names may not.
+    let label = name.replace('.', "-");
+    if label.len() <= room {
+        return label;
+    }
+    let digits = hash(name, 6);
+    let kept = label[..room - digits.len() - 1].trim_end_matches('-');
+    format!("{kept}-{digits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> SessionId {
+        SessionId::new(Uuid::from_u128(0x1a2b_3c4d << 96))
+    }
+
+    #[test]
+    fn names_say_the_kind_and_the_target() {
+        let target: Target = "deployment/shop".parse().unwrap();
+        assert_eq!(id().preview_name(&target), "preview-session-deployment-shop-1a2b3c4d");
+        assert_eq!(id().root_name(&target), "preview-keeper-deployment-shop-1a2b3c4d");
+    }
+
+    #[test]
+    fn long_names_stay_apart_within_63_bytes_of_the_pods_name() {
+        let name = |last: char| {
+            let long = format!("{}{last}", "a-very.long".repeat(20));
+            let target: Target = format!("deployment/{}", &long).parse().unwrap();
+            id().preview_name(&target)
+        };
+        assert_ne!(name('a'), name('b'));
+        assert_eq!(name('a').len(), 57);
+        assert!(!name('a').contains('.'));
+    }
+}

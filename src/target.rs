@@ -1,0 +1,273 @@
+//! The target: the live workload that a preview copies. Its grammar
+//! (`kind/name[/container/name]`), the table of kinds, and what is read from
+//! the live object.
+//!
+//! Objects are read as JSON, so that a field newer than our types is copied
+//! like every other. This room never calls the API.
+
+pub mod container;
+mod deployment;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+/// A kind of workload that can be copied: one implementation and one line in
+/// [`KINDS`] each.
+pub trait Workload: Sync {
+    /// The name in `kind/name`.
+    fn name(&self) -> &'static str;
+    /// Other names that kubectl's users type.
+    fn aliases(&self) -> &'static [&'static str];
+    /// The API group, empty for the core group.
+    fn group(&self) -> &'static str;
+    /// The API version.
+    fn version(&self) -> &'static str;
+    /// The kind as objects spell it.
+    fn kind(&self) -> &'static str;
+    /// The resource in paths and roles.
+    fn plural(&self) -> &'static str;
+    /// The template that the workload's pods are made from.
+    fn template<'a>(&self, object: &'a Value) -> Option<&'a Value>;
+}
+
+/// The kinds of target.
+pub static KINDS: &[&dyn Workload] = &[&deployment::Deployment];
+
+/// Kinds that mirrord knows and that this version cannot copy.
+const NOT_YET: &[&str] =
+    &["statefulset", "daemonset", "replicaset", "pod", "rollout", "service", "job", "cronjob"];
+
+/// Which live workload, and which of its containers.
+#[derive(Clone)]
+pub struct Target {
+    kind: &'static dyn Workload,
+    name: String,
+    container: Option<String>,
+}
+
+/// Why a text names no target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetError {
+    /// Not `kind/name` nor `kind/name/container/name`.
+    Shape(String),
+    /// A kind nobody knows; the nearest known one beside it.
+    UnknownKind(String),
+    /// A kind of mirrord's that is not supported yet.
+    NotYet(String),
+    /// No name that Kubernetes could have taken.
+    Name(String),
+}
+
+/// What the plan needs of the live object.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The pod template: `metadata` and `spec`.
+    pub template: Map<String, Value>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The workload's kind.
+    pub fn kind(&self) -> &'static dyn Workload {
+        self.kind
+    }
+
+    /// The workload's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The container, where one was named.
+    pub fn container(&self) -> Option<&str> {
+        self.container.as_deref()
+    }
+
+    /// The workload alone: `deployment/shop`.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.kind.name(), self.name)
+    }
+
+    /// The same target with its container named.
+    #[must_use]
+    pub fn with_container(mut self, container: &str) -> Self {
+        self.container = Some(container.to_owned());
+        self
+    }
+
+    /// The workload alone.
+    #[must_use]
+    pub fn without_container(mut self) -> Self {
+        self.container = None;
+        self
+    }
+
+    /// The value of the label, for `kubectl get -l`: kind and name, or a hash
+    /// where they are too long.
+    pub fn label_value(&self) -> String {
+        let value = format!("{}-{}", self.kind.name(), self.name);
+        if crate::session::key::is_label_value(&value) {
+            value
+        } else {
+            format!("sha256-{}", crate::session::key::hash(&value, 40))
+        }
+    }
+
+    /// Whether `other` is meant by this: a target without a container means any.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.path() == other.path()
+            && self.container.as_ref().is_none_or(|container| other.container.as_ref() == Some(container))
+    }
+
+    /// Reads the live object.
+    pub fn source(&self, object: &Value) -> Option<Source> {
+        let template = self.kind.template(object)?.as_object()?;
+        Some(Source { template: template.clone() })
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// The labels of the workload's pods.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self.template.get("metadata").and_then(|metadata| metadata.get("labels")?.as_object());
+        labels
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect()
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.path() == other.path() && self.container == other.container
+    }
+}
+
+impl Eq for Target {}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Target({self})")
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind.name(), self.name)?;
+        if let Some(container) = &self.container {
+            write!(formatter, "/container/{container}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let parts: Vec<&str> = text.trim().split('/').collect();
+        let (kind, name, container) = match parts[..] {
+            [kind, name] => (kind, name, None),
+            [kind, name, "container", container] => (kind, name, Some(container)),
+            _ => return Err(TargetError::Shape(text.to_owned())),
+        };
+        let lower = kind.to_ascii_lowercase();
+        let Some(kind) =
+            KINDS.iter().find(|known| known.name() == lower || known.aliases().contains(&lower.as_str()))
+        else {
+            return Err(if NOT_YET.contains(&lower.as_str()) {
+                TargetError::NotYet(lower)
+            } else {
+                TargetError::UnknownKind(kind.to_owned())
+            });
+        };
+        for name in [Some(name), container].into_iter().flatten() {
+            if !is_object_name(name) {
+                return Err(TargetError::Name(name.to_owned()));
+            }
+        }
+        Ok(Self { kind: *kind, name: name.to_owned(), container: container.map(str::to_owned) })
+    }
+}
+
+/// Whether Kubernetes takes `text` as a name (RFC 1123 subdomain).
+pub(crate) fn is_object_name(text: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    text.len() <= 253
+        && edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
+}
+
+// === impl TargetError ===
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = || KINDS.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Shape(text) => write!(
+                formatter,
+                "`{text}` is no target: write `kind/name` or `kind/name/container/name`, as in `deployment/shop`"
+            ),
+            Self::UnknownKind(kind) => {
+                write!(formatter, "`{kind}` is no kind of target; known is {}", kinds())
+            }
+            Self::NotYet(kind) => {
+                write!(formatter, "`{kind}` targets are not supported yet; supported is {}", kinds())
+            }
+            Self::Name(name) => write!(formatter, "`{name}` can be no name of a Kubernetes object"),
+        }
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_kubectl_users_write_them() {
+        for (text, shown) in [
+            ("deployment/shop", "deployment/shop"),
+            ("deploy/shop", "deployment/shop"),
+            ("Deployment/shop", "deployment/shop"),
+            ("deployment/shop.v2/container/web", "deployment/shop.v2/container/web"),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_text_that_names_no_target_says_why() {
+        for (text, error) in [
+            ("", TargetError::Shape(String::new())),
+            ("shop", TargetError::Shape("shop".into())),
+            ("deployment/shop/web", TargetError::Shape("deployment/shop/web".into())),
+            ("deployment/shop/containers/web", TargetError::Shape("deployment/shop/containers/web".into())),
+            ("deployment/", TargetError::Name(String::new())),
+            ("deployment/Shop", TargetError::Name("Shop".into())),
+            ("deployment/shop/container/", TargetError::Name(String::new())),
+            ("dep/shop", TargetError::UnknownKind("dep".into())),
+            ("statefulset/db", TargetError::NotYet("statefulset".into())),
+        ] {
+            assert_eq!(text.parse::<Target>().unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_without_a_container_covers_every_container() {
+        let target = |text: &str| text.parse::<Target>().unwrap();
+        assert!(target("deployment/a").covers(&target("deployment/a/container/x")));
+        assert!(!target("deployment/a/container/y").covers(&target("deployment/a/container/x")));
+        assert!(!target("deployment/b").covers(&target("deployment/a/container/x")));
+    }
+}

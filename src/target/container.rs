@@ -1,0 +1,139 @@
+//! Which container of the target gets the user's image.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::Source;
+
+/// Says which container `kubectl logs` and `kubectl exec` take by default.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// Containers that are put beside the application by others: service meshes,
+/// secret agents, Knative, Telepresence. The list is mirrord's.
+const SIDECARS: &[&str] = &[
+    "kuma-sidecar",
+    "kuma-init",
+    "istio-proxy",
+    "istio-init",
+    "linkerd-proxy",
+    "linkerd-init",
+    "vault-agent",
+    "vault-agent-init",
+    "queue-proxy",
+    "traffic-agent",
+];
+
+/// The chosen container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its name.
+    pub name: String,
+    /// Its place in `spec.containers`.
+    pub index: usize,
+    /// Whether it was a guess among several, which the user should hear of.
+    pub guessed_among: Vec<String>,
+}
+
+/// Why no container could be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerError {
+    /// The named one is not there; these are.
+    Missing(String, Vec<String>),
+    /// The template has none.
+    None,
+}
+
+/// Chooses the container: the named one, the only one, the annotated one, or
+/// the first that is no known sidecar.
+pub fn choose(source: &Source, wanted: Option<&str>) -> Result<Choice, ContainerError> {
+    let template = &source.template;
+    let names: Vec<String> = template
+        .get("spec")
+        .and_then(|spec| spec.get("containers"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container.get("name")?.as_str().map(str::to_owned))
+        .collect();
+    let at = |name: &str| names.iter().position(|other| other == name);
+    let choice = |index: usize, guessed_among: Vec<String>| Choice {
+        name: names[index].clone(),
+        index,
+        guessed_among,
+    };
+    if let Some(wanted) = wanted {
+        return match at(wanted) {
+            Some(index) => Ok(choice(index, Vec::new())),
+            None => Err(ContainerError::Missing(wanted.to_owned(), names)),
+        };
+    }
+    let annotated = template
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations")?.get(DEFAULT_CONTAINER)?.as_str());
+    match names.len() {
+        0 => Err(ContainerError::None),
+        1 => Ok(choice(0, Vec::new())),
+        _ => Ok(annotated.and_then(at).map_or_else(
+            || {
+                let index = names.iter().position(|name| !SIDECARS.contains(&name.as_str())).unwrap_or(0);
+                choice(index, names.clone())
+            },
+            |index| choice(index, Vec::new()),
+        )),
+    }
+}
+
+// === impl ContainerError ===
+
+impl fmt::Display for ContainerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(wanted, names) => write!(
+                formatter,
+                "there is no container `{wanted}`; there is {}",
+                names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            ),
+            Self::None => formatter.write_str("its pod template has no containers"),
+        }
+    }
+}
+
+impl std::error::Error for ContainerError {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn source(names: &[&str], annotation: Option<&str>) -> Source {
+        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        let template = json!({
+            "metadata": {"annotations": annotation.map(|name| json!({DEFAULT_CONTAINER: name}))},
+            "spec": {"containers": containers},
+        });
+        Source { template: template.as_object().unwrap().clone() }
+    }
+
+    #[test]
+    fn the_container_is_the_named_one_else_the_annotated_else_the_first_that_is_no_sidecar() {
+        for (names, annotation, wanted, chosen, guessed) in [
+            (&["web"][..], None, None, "web", false),
+            (&["web", "log"], None, Some("log"), "log", false),
+            (&["web", "log"], Some("log"), None, "log", false),
+            (&["web", "log"], Some("gone"), None, "web", true),
+            (&["istio-proxy", "web", "log"], None, None, "web", true),
+            (&["istio-proxy", "linkerd-proxy"], None, None, "istio-proxy", true),
+        ] {
+            let choice = choose(&source(names, annotation), wanted).unwrap();
+            assert_eq!((choice.name.as_str(), !choice.guessed_among.is_empty()), (chosen, guessed));
+            assert_eq!(names[choice.index], chosen);
+        }
+        assert_eq!(
+            choose(&source(&["web"], None), Some("wbe")).unwrap_err().to_string(),
+            "there is no container `wbe`; there is `web`"
+        );
+        assert_eq!(choose(&source(&[], None), None), Err(ContainerError::None));
+    }
+}
