@@ -6,14 +6,12 @@
 //! /file/PATH` the bytes of a file, 404 where there is none. The version is what
 //! the image's file `/version` says: stable or preview differ by image alone.
 //!
-//! How it misbehaves, for tests, is in its environment too: `SHOP_CRASH` makes
-//! it print the value and exit 1 at start, `SHOP_START_AFTER` (seconds) delays
-//! listening.
+//! Two versions misbehave: `crash` prints its last words and exits with 1,
+//! `slow` never listens.
 #![expect(
     clippy::print_stderr,
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    missing_docs,
     reason = "a test application, not the product: its log is stderr, its answer to trouble a crash"
 )]
 
@@ -22,7 +20,6 @@ use std::convert::Infallible;
 use std::env;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -36,14 +33,20 @@ fn variable(name: &str, default: &str) -> String {
     env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
+fn version() -> String {
+    let version = std::fs::read_to_string("/version").unwrap_or_else(|_| "unversioned".to_owned());
+    version.trim().to_owned()
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    if let Ok(last_words) = env::var("SHOP_CRASH") {
-        eprintln!("{last_words}");
-        return ExitCode::FAILURE;
-    }
-    if let Ok(seconds) = variable("SHOP_START_AFTER", "0").parse() {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    match version().as_str() {
+        "crash" => {
+            eprintln!("cannot reach the warehouse: connection refused");
+            return ExitCode::FAILURE;
+        }
+        "slow" => std::future::pending().await,
+        _ => {}
     }
     let address: SocketAddr = variable("SHOP_LISTEN", "0.0.0.0:8080").parse().unwrap();
     let listener = TcpListener::bind(address).await.unwrap();
@@ -67,8 +70,7 @@ async fn main() -> ExitCode {
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (name, pod) = (variable("SHOP_NAME", "shop"), variable("HOSTNAME", "?"));
-    let version = std::fs::read_to_string("/version").unwrap_or_else(|_| "unversioned".to_owned());
-    let version = version.trim();
+    let version = version();
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let path = head.uri.path();

@@ -1,0 +1,237 @@
+//! What goes wrong in the cluster: said within seconds, with Kubernetes' own
+//! reason, by the right exit code, and nothing is left behind.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{screen, with_shop};
+
+/// Far below the creation timeout, far above what Kubernetes needs.
+const WITHIN: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_image_that_cannot_be_pulled_is_named_at_once() {
+    with_shop("image", |world| async move {
+        let before = world.objects().await;
+        let began = Instant::now();
+        for image in ["localhost:1/no/such:image", "Not An Image", "UPPER/case:1"] {
+            let started = world
+                .mirrord(&["preview", "start", "-n", &world.namespace, "-t", "deployment/shop", "-i", image])
+                .await;
+            match image {
+                "Not An Image" => {
+                    started.failure(2, &["`Not An Image` is no image", "hint: pass `-i <image>`"])
+                }
+                _ => started.failure(
+                    6,
+                    &[
+                        "could not start the preview",
+                        &format!("image `{image}` cannot be pulled"),
+                        "hint: check the image's name",
+                    ],
+                ),
+            };
+        }
+        assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_crashing_container_ends_the_start_with_its_last_words() {
+    with_shop("crash", |world| async move {
+        let before = world.objects().await;
+        let began = Instant::now();
+        world
+            .mirrord(&[
+                "preview",
+                "start",
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:crash",
+            ])
+            .await
+            .failure(
+                6,
+                &[
+                    "container `web` crashes: it ended with exit code 1",
+                    "cannot reach the warehouse: connection refused",
+                ],
+            );
+        assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_preview_that_never_gets_ready_times_out_saying_what_it_waited_for() {
+    with_shop("never", |world| async move {
+        let before = world.objects().await;
+        world
+            .mirrord(&[
+                "preview",
+                "start",
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:slow",
+                "--timeout",
+                "6",
+            ])
+            .await
+            .failure(
+                5,
+                &[
+                    "was not ready within 6s",
+                    "container `web` runs but is not ready",
+                    "Readiness probe failed",
+                ],
+            );
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_pod_that_no_node_takes_says_why_while_it_waits() {
+    with_shop("nowhere", |world| async move {
+        let change = json!({"spec": {"replicas": 0, "template": {"spec": {"nodeSelector": {"mirrord-test/no-such": "node"}}}}});
+        world.deploy("picky", &change).await;
+        let before = world.objects().await;
+        let failed = world.start("deployment/picky", "pr-1", &["--timeout", "5"]).await;
+        let failed = failed.failure(5, &["no node takes the pod: 0/1 nodes are available", "didn't match Pod's node affinity/selector"]);
+        // Said while it waited, too, not only at the end.
+        let waited = failed.stderr.find("  no node takes the pod").unwrap();
+        assert!(waited < failed.stderr.find("error:").unwrap(), "{failed:#?}");
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_full_quota_is_named_at_once() {
+    with_shop("quota", |world| async move {
+        world
+            .create(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}}))
+            .await;
+        let quotas: kube::Api<k8s_openapi::api::core::v1::ResourceQuota> = world.api();
+        world.until("the quota is counted", || async { quotas.get("small").await.unwrap().status?.used }).await;
+        let before = world.objects().await;
+        let began = Instant::now();
+        world.start("deployment/shop", "pr-1", &[]).await.failure(6, &["Kubernetes does not create the pod", "exceeded quota: small"]);
+        assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_admission_refusal_is_named_at_once() {
+    with_shop("admission", |world| async move {
+        let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> =
+            kube::Api::all(world.client.clone());
+        let label = kube::api::Patch::Merge(
+            json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}),
+        );
+        namespaces.patch(&world.namespace, &kube::api::PatchParams::default(), &label).await.unwrap();
+        let before = world.objects().await;
+        world
+            .start("deployment/shop", "pr-1", &[])
+            .await
+            .failure(6, &["Kubernetes does not create the pod", "violates PodSecurity \"restricted"]);
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_missing_config_map_is_named_at_once() {
+    with_shop("config-map", |world| async move {
+        let change = json!({"spec": {"replicas": 0, "template": {"spec": {"containers": [{
+            "name": "web", "image": "mirrord-test/shop:stable", "envFrom": [{"configMapRef": {"name": "gone"}}],
+        }]}}}});
+        world.deploy("hollow", &change).await;
+        world.start("deployment/hollow", "pr-1", &[]).await.failure(6, &["container `web` cannot be started", "configmap \"gone\" not found"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans_up() {
+    with_shop("outage", |world| async move {
+        let before = world.objects().await;
+        let (kubeconfig, proxy) = behind_proxy(&world).await;
+        let child = world.spawn(
+            &[],
+            &[
+                "preview",
+                "start",
+                "--kubeconfig",
+                kubeconfig.to_str().unwrap(),
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:slow",
+                "--ttl",
+                "5s",
+                "--timeout",
+                "40s",
+            ],
+        );
+        let jobs: kube::Api<k8s_openapi::api::batch::v1::Job> = world.api();
+        world
+            .until("the root", || async {
+                jobs.list(&kube::api::ListParams::default()).await.unwrap().items.pop()
+            })
+            .await;
+        proxy.abort();
+        screen(child)
+            .await
+            .failure(1, &["the cluster has not answered for 20 s", "removes it at its deadline"]);
+        world.until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+    })
+    .await;
+}
+
+/// A kubeconfig that reaches the API server through a listener of the test's.
+async fn behind_proxy(world: &crate::support::World) -> (std::path::PathBuf, tokio::task::JoinHandle<()>) {
+    let text = tokio::fs::read_to_string(&world.kubeconfig).await.unwrap();
+    let server = text.split("https://").nth(1).unwrap().split(['"', '\n', '/']).next().unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let host = server.rsplit_once(':').map_or(server.clone(), |(host, _)| host.to_owned());
+    let proxy = tokio::spawn(async move {
+        // Its connections end with it.
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let server = server.clone();
+            connections.spawn(async move {
+                let mut upstream = TcpStream::connect(server).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut upstream).await;
+            });
+        }
+    });
+    let cluster = json!({"server": format!("https://{address}"), "tls-server-name": host});
+    (world.kubeconfig_with("proxied", &serde_json::Value::Null, &cluster).await, proxy)
+}

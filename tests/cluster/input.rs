@@ -1,0 +1,96 @@
+//! Bad input that only the cluster can judge.
+
+use crate::support::{with_namespace, with_shop};
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_unknown_target_says_what_there_is() {
+    with_shop("unknown", |world| async move {
+        let before = world.objects().await;
+        let namespace = format!("in namespace `{}`", world.namespace);
+        world.start("deployment/shpo", "pr-1", &[]).await.failure(
+            3,
+            &[
+                "could not find `deployment/shpo`",
+                &namespace,
+                "deployments.apps \"shpo\" not found",
+                "hint: did you mean `deployment/shop`?",
+            ],
+        );
+        world
+            .start("deployment/warehouse", "pr-1", &[])
+            .await
+            .failure(3, &["hint: there is `shop`; or pass `-n <namespace>`"]);
+        world.start("deployment/shop/container/wbe", "pr-1", &[]).await.failure(
+            3,
+            &[
+                "could not choose a container of `deployment/shop`",
+                "there is no container `wbe`; there is `web`",
+            ],
+        );
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_empty_or_missing_namespace_is_told_apart() {
+    with_namespace("empty", |world| async move {
+        world.start("deployment/shop", "pr-1", &[]).await.failure(3, &["hint: there are no deployments in"]);
+        world
+            .mirrord(&["preview", "start", "-n", "no-such-namespace", "-t", "deployment/shop", "-i", "x"])
+            .await
+            .failure(3, &["hint: there is no namespace `no-such-namespace`"]);
+        let status = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
+        assert_eq!(status.stdout, "");
+        assert_eq!(status.stderr, format!("there is no environment in namespace `{}`\n", world.namespace));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_broken_file_keeps_nobody_from_stopping_by_key() {
+    with_shop("broken", |world| async move {
+        world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        let file = std::env::temp_dir().join(format!("{}.json", world.namespace));
+        tokio::fs::write(&file, "{\"target\": ").await.unwrap();
+        let file = file.to_str().unwrap();
+        world.mirrord(&["preview", "stop", "-f", file]).await.failure(2, &["line 1 column"]);
+        let stopped = world
+            .mirrord(&["preview", "stop", "-f", file, "-k", "pr-1", "-n", &world.namespace])
+            .await
+            .success();
+        assert!(stopped.stderr.contains("it is left aside"), "{stopped:#?}");
+        assert!(world.preview_pods("").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_dry_run_prints_what_kubernetes_would_take_and_creates_nothing() {
+    with_shop("dry-run", |world| async move {
+        let before = world.objects().await;
+        let planned = world.start("deployment/shop", "pr-1", &["--dry-run", "-o", "yaml"]).await.success();
+        assert_eq!(world.objects().await, before);
+        let kinds: Vec<String> = planned
+            .stdout
+            .split("---\n")
+            .map(|document| {
+                let object: serde_json::Value = serde_saphyr::from_str(document).unwrap();
+                format!(
+                    "{} {}",
+                    object["kind"].as_str().unwrap(),
+                    object["metadata"]["namespace"].as_str().unwrap()
+                )
+            })
+            .collect();
+        assert_eq!(kinds, [format!("Job {}", world.namespace), format!("ReplicaSet {}", world.namespace)]);
+        for document in planned.stdout.split("---\n") {
+            world.create(serde_saphyr::from_str(document).unwrap()).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,337 @@
+//! The life of an environment: its end by the clock and by hand, replacement,
+//! interruption.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::support::{screen, with_shop};
+
+async fn kill(child: &tokio::process::Child, signal: &str) {
+    let id = child.id().unwrap().to_string();
+    let sent = tokio::process::Command::new("kill").args([signal, &id]).status().await.unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn kubernetes_ends_an_environment_within_5_s_of_its_deadline_with_nothing_of_ours_alive() {
+    with_shop("deadline", |world| async move {
+        let before = world.objects().await;
+        let screen = world.start("deployment/shop", "short", &["--ttl", "20s"]).await.success();
+        let expiry: Timestamp = screen.info("expires").split(' ').next().unwrap().parse().unwrap();
+        let left = expiry.duration_since(Timestamp::now()).as_secs();
+        assert!((15..=20).contains(&left), "{left} s are left");
+        world
+            .until("an empty list", || async {
+                (world.preview_pods("").await.is_empty() && world.objects().await == before).then_some(())
+            })
+            .await;
+        let late = Timestamp::now().duration_since(expiry);
+        assert!(late.as_secs() <= 5, "gone {late} after the deadline");
+        assert!(late.as_secs() >= -1, "gone {late} before the deadline");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_infinite_environment_has_no_deadline_once_it_is_ready() {
+    with_shop("infinite", |world| async move {
+        let screen = world.start("deployment/shop", "for-ever", &["--ttl", "infinite"]).await.success();
+        assert_eq!(screen.info("expires"), "never");
+        let jobs: Api<Job> = world.api();
+        let root = jobs.list(&ListParams::default()).await.unwrap().items.remove(0);
+        assert_eq!(root.spec.unwrap().active_deadline_seconds, None);
+        let status =
+            world.mirrord(&["preview", "status", "-k", "for-ever", "-n", &world.namespace]).await.success();
+        assert!(status.stdout.contains(" infinite "), "{status:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn stop_leaves_the_namespace_as_start_found_it() {
+    with_shop("stop", |world| async move {
+        let before = world.objects().await;
+        world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        assert_ne!(world.objects().await, before);
+        // As the public Action does it: by the key alone, in whatever namespace.
+        let stopped = world.mirrord(&["preview", "stop", "--key", "pr-1"]).await;
+        let stopped = stopped.success();
+        assert!(
+            stopped
+                .stderr
+                .contains(&format!("removed: pr-1 on deployment/shop in namespace {}", world.namespace)),
+            "{stopped:#?}"
+        );
+        assert_eq!(world.objects().await, before);
+        world
+            .mirrord(&["preview", "stop", "--key", "pr-1", "-n", &world.namespace])
+            .await
+            .failure(3, &["there is no environment with key `pr-1`"]);
+        world
+            .mirrord(&["preview", "stop", "--key", "pr-1", "-n", &world.namespace, "--ignore-not-found"])
+            .await
+            .success();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn one_key_holds_two_targets_and_stop_can_take_one_of_them() {
+    with_shop("targets", |world| async move {
+        world.deploy("cart", &json!({"spec": {"replicas": 1}})).await;
+        for target in ["deployment/shop", "deployment/cart"] {
+            world.start(target, "feat/login", &["--ttl", "5"]).await.success();
+        }
+        let rows = |text: &str| text.lines().filter(|line| line.starts_with("feat/login")).count();
+        let status = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
+        assert_eq!(rows(&status.stdout), 2, "{status:#?}");
+        world.mirrord(&["preview", "stop", "-k", "feat/login", "-t", "deployment/cart"]).await.success();
+        let status =
+            world.mirrord(&["preview", "status", "-k", "feat/login", "-n", &world.namespace]).await.success();
+        assert_eq!(rows(&status.stdout), 1, "{status:#?}");
+        assert!(status.stdout.contains("deployment/shop"), "{status:#?}");
+        world.mirrord(&["preview", "stop", "--glob", "feat*", "-n", &world.namespace]).await.success();
+        assert!(world.preview_pods("").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_second_start_replaces_and_the_new_pods_are_ready_before_the_old_go() {
+    with_shop("replace", |world| async move {
+        let first = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        let pods: Api<Pod> = world.api();
+        let (first_name, second) = (
+            first.info("pod"),
+            world.spawn(
+                &[],
+                &[
+                    "preview",
+                    "start",
+                    "-n",
+                    &world.namespace,
+                    "-t",
+                    "deployment/shop",
+                    "-i",
+                    "mirrord-test/shop:preview",
+                    "-k",
+                    "pr-1",
+                ],
+            ),
+        );
+        let second = tokio::spawn(screen(second));
+        // At each look there is a pod whose containers are ready.
+        while !second.is_finished() {
+            let list = pods.list(&ListParams::default().labels("preview.mirrord.io/key=pr-1")).await.unwrap();
+            let ready = list.items.iter().filter(|pod| {
+                let status = json!(pod.status);
+                pod.metadata.deletion_timestamp.is_none()
+                    && status["conditions"].as_array().is_some_and(|conditions| {
+                        conditions.iter().any(|condition| {
+                            condition["type"] == "ContainersReady" && condition["status"] == "True"
+                        })
+                    })
+            });
+            assert!(ready.count() >= 1, "a moment without a ready preview pod");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let second = second.await.unwrap().success();
+        assert_ne!(second.info("pod"), first_name);
+        let left: Vec<String> = world.preview_pods("").await.iter().map(|pod| pod.name_any()).collect();
+        assert_eq!(left, [second.info("pod")]);
+        assert_eq!(world.api::<Job>().list(&ListParams::default()).await.unwrap().items.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_interrupted_start_leaves_nothing() {
+    with_shop("interrupt", |world| async move {
+        let before = world.objects().await;
+        for signal in ["-INT", "-TERM"] {
+            // It never becomes ready by itself: the image is the target's, and
+            // its start is slower than this test.
+            let mut child = world.spawn(
+                &[],
+                &[
+                    "preview",
+                    "start",
+                    "-n",
+                    &world.namespace,
+                    "-t",
+                    "deployment/shop",
+                    "-i",
+                    "mirrord-test/shop:slow",
+                    "-k",
+                    "pr-1",
+                ],
+            );
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains("waiting for preview to be ready") {
+                    break;
+                }
+            }
+            kill(&child, signal).await;
+            let mut rest = String::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                rest.push_str(&line);
+            }
+            let status = child.wait().await.unwrap();
+            assert_eq!(status.code(), Some(130), "{rest}");
+            assert!(rest.contains("interrupted"), "{rest}");
+            assert_eq!(world.objects().await, before);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_start_killed_outright_is_removed_by_its_own_deadline() {
+    with_shop("killed", |world| async move {
+        let before = world.objects().await;
+        let mut child = world.spawn(
+            &[],
+            &[
+                "preview",
+                "start",
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:slow",
+                "-k",
+                "pr-1",
+                "--ttl",
+                "3s",
+                "--timeout",
+                "7s",
+            ],
+        );
+        let jobs: Api<Job> = world.api();
+        world
+            .until("the root", || async { jobs.list(&ListParams::default()).await.unwrap().items.pop() })
+            .await;
+        child.kill().await.unwrap();
+        world.until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn json_mode_with_both_streams_merged_yields_the_key() {
+    with_shop("json", |world| async move {
+        let file = std::env::temp_dir().join(format!("{}.json", world.namespace));
+        // As the public Action writes it, extra configuration included.
+        let config = json!({
+            "target": {"path": "deployment/shop", "namespace": world.namespace},
+            "feature": {
+                "network": {"incoming": {"mode": "off", "http_filter": {"header_filter": "baggage: .*mirrord-session={{ key }}.*"}}},
+                "preview": {"image": "mirrord-test/shop:preview", "ttl_mins": 5},
+            },
+        });
+        tokio::fs::write(&file, config.to_string()).await.unwrap();
+        let json = [("MIRRORD_PROGRESS_MODE", "json")];
+        let started = world.mirrord_with(&json, &["preview", "start", "-f", file.to_str().unwrap(), "--force"]).await.success();
+        let merged = started.stdout.clone() + &started.stderr;
+        let lines: Vec<Value> = merged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let names: Vec<&str> = lines.iter().filter(|line| line["type"] == "NewTask").map(|line| line["name"].as_str().unwrap()).collect();
+        let at = names.iter().position(|name| name.starts_with("key: ")).unwrap();
+        assert!(names[at + 1].starts_with("namespace: ") && names[at + 2].starts_with("pod: preview-session-deployment-shop-"), "{names:?}");
+        let key = names[at].strip_prefix("key: ").unwrap();
+        assert!(key.len() == 5 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+        let stopped = world.mirrord_with(&json, &["preview", "stop", "--key", key]).await.success();
+        for line in format!("{}{}", stopped.stdout, stopped.stderr).lines() {
+            serde_json::from_str::<Value>(line).unwrap();
+        }
+        let again = world.mirrord_with(&json, &["preview", "stop", "--key", key]).await;
+        assert_eq!(again.code, Some(3));
+        let last: Value = serde_json::from_str(again.stdout.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["type"], &last["success"]), (&json!("FinishedTask"), &json!(false)));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn any_printable_key_names_an_environment() {
+    with_shop("keys", |world| async move {
+        let long = "x".repeat(100);
+        for key in ["feat/login", &long, "выпуск 1 🦀", "-dash", "quo'te\"s"] {
+            let key_flag = format!("--key={key}");
+            let started = world
+                .mirrord(&[
+                    "preview",
+                    "start",
+                    "-n",
+                    &world.namespace,
+                    "-t",
+                    "deployment/shop",
+                    "-i",
+                    "mirrord-test/shop:preview",
+                    &key_flag,
+                    "--ttl",
+                    "5",
+                ])
+                .await
+                .success();
+            assert_eq!(started.info("key"), key);
+            let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
+            assert_eq!(pod.annotations()["preview.mirrord.io/key"], key);
+            let status = world
+                .mirrord(&["preview", "status", &key_flag, "-n", &world.namespace, "-o", "json"])
+                .await
+                .success();
+            let status: Value = serde_json::from_str(&status.stdout).unwrap();
+            assert_eq!(status["items"][0]["key"], key);
+            world.mirrord(&["preview", "stop", &key_flag, "-n", &world.namespace]).await.success();
+        }
+        assert!(world.preview_pods("").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn several_replicas_are_all_waited_for_and_shown() {
+    with_shop("replicas", |world| async move {
+        let started = world
+            .mirrord_with(
+                &[("MIRRORD_PREVIEW_REPLICAS", "3")],
+                &[
+                    "preview",
+                    "start",
+                    "-n",
+                    &world.namespace,
+                    "-t",
+                    "deployment/shop",
+                    "-i",
+                    "mirrord-test/shop:preview",
+                    "-k",
+                    "pr-1",
+                ],
+            )
+            .await
+            .success();
+        assert_eq!(started.stderr.matches("    * pod: ").count(), 3);
+        let status = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
+        assert!(status.stdout.contains(" 3/3 "), "{status:#?}");
+    })
+    .await;
+}

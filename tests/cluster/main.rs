@@ -1,0 +1,15 @@
+//! What only a real Kubernetes can tell. `tests/run` starts the cluster; with
+//! MIRRORD_TEST_KUBECONFIG the tests run on another one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, find the cluster in the environment, and say on failure what they saw"
+)]
+
+mod failures;
+mod input;
+mod life;
+mod pods;
+mod support;
+mod users;

@@ -1,0 +1,183 @@
+//! The preview pod: a copy of the target's that no Service and no controller
+//! of the target takes for its own.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use serde_json::json;
+
+use crate::support::with_shop;
+
+const GATE: &str = "preview.mirrord.io/kept-out-of-services";
+
+fn condition(pod: &Pod, name: &str) -> String {
+    let conditions = pod.status.as_ref().unwrap().conditions.as_ref().unwrap();
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == name)
+        .map_or("absent".to_owned(), |found| found.status.clone())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn the_preview_pod_carries_the_targets_labels_and_annotations_behind_an_unmet_gate() {
+    with_shop("copy", |world| async move {
+        let screen = world.start("deployment/shop", "pr-12", &[]).await.success();
+        let pod: Pod = world.api().get(&screen.info("pod")).await.unwrap();
+        assert_eq!(pod.labels()["app"], "shop");
+        assert_eq!(pod.labels()["tier"], "web");
+        assert_eq!(pod.labels()["preview.mirrord.io/key"], "pr-12");
+        assert_eq!(pod.labels()["preview.mirrord.io/ttl"], "3600s");
+        assert_eq!(pod.labels()["app.kubernetes.io/managed-by"], "mirrord");
+        assert!(!pod.labels().contains_key("pod-template-hash"));
+        assert_eq!(pod.annotations()["team"], "checkout");
+        assert_eq!(pod.annotations()["preview.mirrord.io/key"], "pr-12");
+        let gates = pod.spec.as_ref().unwrap().readiness_gates.as_ref().unwrap();
+        assert!(gates.iter().any(|gate| gate.condition_type == GATE));
+        assert_eq!(condition(&pod, "ContainersReady"), "True");
+        assert_eq!(condition(&pod, "Ready"), "False");
+        assert_eq!(world.preview_pods(",preview.mirrord.io/key=pr-12").await.len(), 1);
+        let answer = world.ask_pod(&screen.info("pod"), "/").await;
+        assert_eq!(answer, format!("shop preview on {}\n", screen.info("pod")));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn the_service_answers_with_stable_pods_alone() {
+    with_shop("service", |world| async move {
+        let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        let slices: Api<EndpointSlice> = world.api();
+        let slices = slices.list(&ListParams::default()).await.unwrap();
+        for endpoint in slices.items.iter().flat_map(|slice| &slice.endpoints) {
+            let name = endpoint.target_ref.as_ref().unwrap().name.clone().unwrap();
+            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
+            assert_eq!(ready, Some(name != screen.info("pod")), "{name}");
+        }
+        let mut answers = BTreeSet::new();
+        for _ in 0..200 {
+            let answer = world.ask_service("shop").await;
+            assert!(answer.starts_with("shop stable on shop-"), "{answer}");
+            answers.insert(answer);
+        }
+        assert_eq!(answers.len(), 2, "both stable pods answer");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn the_target_and_its_disruption_budget_do_not_notice() {
+    with_shop("unnoticed", |world| async move {
+        world
+            .create(json!({
+                "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "shop"},
+                "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "shop"}}},
+            }))
+            .await;
+        let deployments: Api<Deployment> = world.api();
+        let budgets: Api<PodDisruptionBudget> = world.api();
+        let sets: Api<ReplicaSet> = world.api();
+        let stable_set = sets.list(&ListParams::default()).await.unwrap().items.remove(0);
+        let before = deployments.get("shop").await.unwrap();
+        world
+            .until("the budget is counted", || async {
+                (budgets.get("shop").await.unwrap().status?.disruptions_allowed == 1).then_some(())
+            })
+            .await;
+        let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        let uid = world.api::<Pod>().get(&screen.info("pod")).await.unwrap().uid();
+        // Every controller has looked at the new pod once the target was
+        // changed after it and is whole again.
+        let scale = |replicas: i32| {
+            let deployments = deployments.clone();
+            async move {
+                let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": replicas}}));
+                deployments.patch("shop", &kube::api::PatchParams::default(), &patch).await.unwrap();
+            }
+        };
+        for replicas in [3, 2] {
+            scale(replicas).await;
+            world
+                .until("the target is whole", || async {
+                    let status = deployments.get("shop").await.unwrap().status?;
+                    (status.replicas == Some(replicas) && status.ready_replicas == Some(replicas))
+                        .then_some(())
+                })
+                .await;
+        }
+        let pod: Pod = world.api().get(&screen.info("pod")).await.unwrap();
+        assert_eq!(pod.uid(), uid, "the same pod is still there");
+        assert!(pod.metadata.deletion_timestamp.is_none());
+        assert!(pod.owner_references().iter().all(|owner| Some(&owner.uid) != stable_set.uid().as_ref()));
+        let after = deployments.get("shop").await.unwrap().status.unwrap();
+        let before = before.status.unwrap();
+        assert_eq!(
+            (after.replicas, after.ready_replicas, after.available_replicas),
+            (before.replicas, before.ready_replicas, before.available_replicas)
+        );
+        world
+            .until("the budget allows what it allowed", || async {
+                let status = budgets.get("shop").await.unwrap().status.unwrap();
+                (status.disruptions_allowed == 1
+                    && status.current_healthy == 2
+                    && status.desired_healthy == 1)
+                    .then_some(())
+            })
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_budget_that_counts_the_preview_is_named_at_start() {
+    with_shop("budget", |world| async move {
+        world
+            .create(json!({
+                "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "careful"},
+                "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "shop"}}},
+            }))
+            .await;
+        let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(screen.stderr.contains("PodDisruptionBudget `careful` counts the preview"), "{screen:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn what_would_harm_the_live_workload_is_left_out_and_said() {
+    with_shop("harm", |world| async move {
+        world
+            .create(json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "disk"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+            }))
+            .await;
+        // Nothing schedules a pod on a claim that no volume serves; the plan is
+        // what matters, and it reads the claim from the cluster.
+        let change = json!({"spec": {"replicas": 0, "template": {"spec": {
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "disk"}}],
+            "containers": [{"name": "web", "image": "mirrord-test/shop:stable", "imagePullPolicy": "IfNotPresent",
+                "ports": [{"containerPort": 8080, "hostPort": 18080}],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        }}}});
+        world.deploy("disk", &change).await;
+        let screen = world.start("deployment/disk", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(screen.stderr.contains("volume `data` is empty in the preview"), "{screen:#?}");
+        assert!(screen.stderr.contains("host ports are left out"), "{screen:#?}");
+        let pod: Pod = world.api().get(&screen.info("pod")).await.unwrap();
+        let spec = pod.spec.unwrap();
+        let volume = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "data").unwrap();
+        assert!(volume.empty_dir.is_some() && volume.persistent_volume_claim.is_none());
+        assert_eq!(spec.containers[0].ports.as_ref().unwrap()[0].host_port, None);
+    })
+    .await;
+}

@@ -1,0 +1,128 @@
+//! Users with rights in one namespace, or with too few.
+
+use serde_json::{Value, json};
+
+use crate::support::with_shop;
+
+/// What starting, looking at and stopping an environment needs.
+fn enough() -> Value {
+    json!([
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},
+        {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["create", "list", "watch"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    ])
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn rights_in_one_namespace_suffice_and_a_key_is_shared_by_its_users() {
+    with_shop("two-users", |world| async move {
+        let ann = world.user("ann", enough()).await;
+        let bob = world.user("bob", enough()).await;
+        let (ann, bob) = (ann.to_str().unwrap(), bob.to_str().unwrap());
+        world
+            .mirrord(&[
+                "preview",
+                "start",
+                "--kubeconfig",
+                ann,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:preview",
+                "-k",
+                "shared",
+            ])
+            .await
+            .success();
+        let status = world.mirrord(&["preview", "status", "--kubeconfig", bob]).await.success();
+        assert!(status.stdout.contains("shared"), "{status:#?}");
+        assert!(status.stderr.contains("you may not list every namespace"), "{status:#?}");
+        world
+            .mirrord(&[
+                "preview",
+                "start",
+                "--kubeconfig",
+                bob,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:preview",
+                "-k",
+                "shared",
+            ])
+            .await
+            .success();
+        assert_eq!(world.preview_pods("").await.len(), 1, "bob's start replaced ann's");
+        world.mirrord(&["preview", "stop", "--kubeconfig", ann, "--key", "shared"]).await.success();
+        assert!(world.preview_pods("").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_missing_right_is_named_and_nothing_is_left() {
+    with_shop("rights", |world| async move {
+        let before = world.objects().await;
+        let without = |dropped: &str| {
+            let mut rules = enough();
+            let rules = rules.as_array_mut().unwrap();
+            for rule in rules.iter_mut() {
+                let resource = rule["resources"][0].as_str().unwrap().to_owned();
+                rule["verbs"]
+                    .as_array_mut()
+                    .unwrap()
+                    .retain(|verb| format!("{} {resource}", verb.as_str().unwrap()) != dropped);
+            }
+            json!(rules)
+        };
+        for (name, dropped, right) in [
+            ("a", "get deployments", "get deployments.apps"),
+            ("b", "create jobs", "create jobs.batch"),
+            ("c", "create replicasets", "create replicasets.apps"),
+        ] {
+            let user = world.user(name, without(dropped)).await;
+            let hint = format!("`kubectl auth can-i {right} -n {}`", world.namespace);
+            world
+                .mirrord(&[
+                    "preview",
+                    "start",
+                    "--kubeconfig",
+                    user.to_str().unwrap(),
+                    "-t",
+                    "deployment/shop",
+                    "-i",
+                    "mirrord-test/shop:preview",
+                ])
+                .await
+                .failure(4, &["is forbidden", &hint]);
+        }
+        let after = world.objects().await;
+        let sessions = after.difference(&before).filter(|object| object.contains("preview-")).count();
+        assert_eq!(sessions, 0, "{after:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn credentials_that_are_not_accepted_say_so() {
+    with_shop("expired", |world| async move {
+        let stale = world.kubeconfig_with("stale", &json!({"token": "expired"}), &json!({})).await;
+        for verb in [
+            &["preview", "status"][..],
+            &["preview", "stop", "-k", "x"],
+            &["preview", "start", "-t", "deployment/shop", "-i", "x"],
+        ] {
+            let mut arguments = verb.to_vec();
+            arguments.extend(["--kubeconfig", stale.to_str().unwrap()]);
+            world
+                .mirrord(&arguments)
+                .await
+                .failure(4, &["could not connect to the cluster", "Unauthorized", "log in again"]);
+        }
+    })
+    .await;
+}
