@@ -11,7 +11,6 @@ mod reading;
 pub(crate) use reading::closest;
 mod template;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -138,7 +137,7 @@ impl Config {
         };
         let creation_timeout = environment
             .number("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", 1)?
-            .or(preview.creation_timeout_secs)
+            .or(preview.creation_timeout_secs.map(|seconds| u64::from(seconds.0)))
             .map(Duration::from_secs);
         let replicas = environment
             .number("MIRRORD_PREVIEW_REPLICAS", 1)?
@@ -151,7 +150,7 @@ impl Config {
                 .or_else(|| preview.image.clone()),
             ttl,
             creation_timeout: flags.timeout.or(creation_timeout).unwrap_or(CREATION_TIMEOUT),
-            replicas: replicas.or(preview.replicas.map(NonZeroU32::get)).unwrap_or(1),
+            replicas: replicas.or(preview.replicas.map(|replicas| replicas.0)).unwrap_or(1),
             agent_image: environment
                 .text("MIRRORD_AGENT_IMAGE")
                 .or_else(|| file.agent.image.clone())

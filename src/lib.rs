@@ -13,7 +13,6 @@
 //!   preview    the verbs; `plan` and `progress` decide, purely
 //!   cli        what can be typed
 //! ```
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod cli;
 pub mod cluster;
@@ -95,7 +94,7 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(verb(preview, environment, mode)),
+                Ok(runtime) => runtime.block_on(verb(*preview, environment, mode)),
                 Err(error) => ended(mode, Err(error.into())),
             }
         }
@@ -132,7 +131,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         Verb::Start(arguments) => {
             let cli::Start { image, target, namespace, ttl, timeout, no_wait, dry_run, output, force: _ } =
                 arguments;
-            flags = Overrides { image, target, namespace, ttl, timeout, ..flags };
+            flags = Overrides { target, namespace, image, ttl, timeout, ..flags };
             let extent = match (dry_run, no_wait) {
                 (true, _) => Extent::Planned,
                 (false, true) => Extent::Created,

@@ -9,7 +9,7 @@ pub mod status;
 pub mod stop;
 
 use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Selection;
 use crate::session::{KEY, Key, Session};
@@ -52,15 +52,26 @@ impl Selector {
     }
 }
 
-/// Returns once the user, or the system, asks the command to end.
-async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-        _ = interrupt.recv() => {}
+/// The wish that the command end: Ctrl-C, a CI job's end, a closed terminal.
+/// A wish that comes while nobody listens is kept.
+struct Interrupts([Signal; 3]);
+
+// === impl Interrupts ===
+
+impl Interrupts {
+    fn listen() -> Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
     }
-    Ok(())
+
+    /// Returns at the next wish.
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -61,7 +61,7 @@ impl Environment {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(self.refused(name, &text, &error)),
+            Err(error) => Err(refused(name, &text, &error)),
         }
     }
 
@@ -69,7 +69,7 @@ impl Environment {
     pub(super) fn number(&self, name: &str, least: u64) -> Result<Option<u64>> {
         let Some(number) = self.parsed::<u64>(name)? else { return Ok(None) };
         if number < least {
-            return Err(self.refused(name, &number, &format!("it must be at least {least}")));
+            return Err(refused(name, &number, &format!("it must be at least {least}")));
         }
         Ok(Some(number))
     }
@@ -102,13 +102,6 @@ impl Environment {
             .map(|name| format!("`{name}` is set, but this version does not act on it yet"))
             .collect()
     }
-
-    fn refused(&self, name: &str, found: &dyn Display, why: &dyn Display) -> anyhow::Error {
-        wrong(format!("`{name}` holds `{found}`, which cannot be used"))
-            .because_of(why.to_string())
-            .hint(format!("unset `{name}`, or correct it"))
-            .into()
-    }
 }
 
 impl FromIterator<(String, String)> for Environment {
@@ -126,4 +119,11 @@ pub(super) fn split_paths(list: &str) -> Vec<PathBuf> {
             _ => path,
         })
         .collect()
+}
+
+fn refused(name: &str, found: &dyn Display, why: &dyn Display) -> anyhow::Error {
+    wrong(format!("`{name}` holds `{found}`, which cannot be used"))
+        .because_of(why.to_string())
+        .hint(format!("unset `{name}`, or correct it"))
+        .into()
 }

@@ -1,7 +1,6 @@
 //! `mirrord.json` as types: every field that is honoured, and no other.
 
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -68,10 +67,9 @@ pub struct Preview {
     /// Seconds, or `infinite`.
     pub ttl_secs: Option<Life>,
     /// Seconds that `start` waits.
-    #[serde(deserialize_with = "above_zero")]
-    pub creation_timeout_secs: Option<u64>,
+    pub creation_timeout_secs: Option<Positive>,
     /// How many pods.
-    pub replicas: Option<NonZeroU32>,
+    pub replicas: Option<Positive>,
 }
 
 /// `feature.network`.
@@ -101,6 +99,10 @@ pub enum Mode {
     /// Nothing.
     Off,
 }
+
+/// An integer above zero, as far as a Job or a ReplicaSet can count.
+#[derive(Clone, Copy, Debug)]
+pub struct Positive(pub u32);
 
 /// A number of minutes or seconds, or `infinite`.
 #[derive(Clone, Copy, Debug)]
@@ -157,10 +159,6 @@ impl fmt::Display for Mode {
     }
 }
 
-fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Ok(Option::<NonZeroU64>::deserialize(deserializer)?.map(NonZeroU64::get))
-}
-
 // === impl Life ===
 
 impl<'de> Deserialize<'de> for Life {
@@ -185,6 +183,29 @@ impl<'de> Deserialize<'de> for Life {
                     return Ok(Life::Infinite);
                 }
                 Err(E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+// === impl Positive ===
+
+impl<'de> Deserialize<'de> for Positive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Positive;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an integer above 0")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Positive, E> {
+                match i32::try_from(number) {
+                    Ok(within @ 1..) => Ok(Positive(within.unsigned_abs())),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
             }
         }
         deserializer.deserialize_any(Reader)

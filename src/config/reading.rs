@@ -40,8 +40,13 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
         if let Some(at) = message.find(" at line ") {
             message.truncate(at);
         }
-        let place = if path == "." { String::new() } else { format!("`{path}`: ") };
-        let problem = wrong(format!("{place}{message}"));
+        // serde's path ends with the unknown field itself.
+        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+        let problem = wrong(match unknown {
+            Some((_, rest)) => format!("unknown field `{path}`{rest}"),
+            None if path == "." => message.clone(),
+            None => format!("`{path}`: {message}"),
+        });
         match nearest(&message) {
             Some(name) => problem.hint(format!("did you mean `{name}`?")).into(),
             None => problem.into(),

@@ -113,21 +113,11 @@ fn render(text: &str, key: &str, environment: &Environment) -> Result<String> {
     }
     Tera::one_off(text, &context, false).map_err(|error| {
         // Tera names its own template, `__tera_one_off`, which nobody wrote.
-        let mut causes = vec![
-            error
-                .to_string()
-                .replace(" in '__tera_one_off'", "")
-                .replace("Failed to parse '__tera_one_off'", "it is no valid template"),
-        ];
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        if causes.len() > 1 && causes[0].contains("__tera_one_off") {
-            causes.remove(0);
-        }
-        wrong(causes.join(": "))
+        let words = match std::error::Error::source(&error) {
+            Some(cause) => cause.to_string(),
+            None => error.to_string().replace("Failed to parse '__tera_one_off'", "it is no valid template"),
+        };
+        wrong(words.replace(" while rendering '__tera_one_off'", ""))
             .hint("`{{ key }}`, `{{ git_branch }}` and `{{ get_env(name=\"…\", default=\"…\") }}` are known")
             .into()
     })

@@ -76,7 +76,7 @@ impl Plan {
     pub(crate) fn of(request: &Request) -> Self {
         let mut warnings = Vec::new();
         let template = template::preview(request, &mut warnings);
-        Self { root: root(request), replica_set: replica_set(request, template), warnings }
+        Self { root: root(request), replica_set: replica_set(request, &template), warnings }
     }
 
     /// The ReplicaSet as owned by the root with `uid`.
@@ -187,7 +187,7 @@ fn keeper(request: &Request) -> PodSpec {
 /// The ReplicaSet of the preview pods. Its own metadata carries our labels
 /// alone, else the target's Deployment would adopt it; its selector is the
 /// session alone, so that the target's labels stay free.
-fn replica_set(request: &Request, template: Value) -> Value {
+fn replica_set(request: &Request, template: &Value) -> Value {
     let identity = &request.identity;
     let selector: BTreeMap<&str, &str> = [(SESSION, identity.id.as_str())].into();
     json!({

@@ -69,7 +69,7 @@ impl Observed {
             Change::PodGone(name) => {
                 self.pods.remove(&name);
             }
-            Change::Lost(_) => {}
+            Change::Lost(_) | Change::Forbidden(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use anyhow::{Error, Result};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::Interrupts;
 use super::plan::template::claim_names;
 use super::plan::{Clock, Plan, Request, seconds};
 use super::stop::Ending;
@@ -59,6 +60,7 @@ pub async fn start(
     step.done("configuration loaded");
 
     // Until the root is created an interrupt needs no more than to leave.
+    let mut interrupts = Interrupts::listen()?;
     let prepared = async {
         let step = reporter.step("connecting to operator");
         let cluster = Cluster::connect(&config.selection.connection).await?;
@@ -71,7 +73,7 @@ pub async fn start(
     };
     let (cluster, request, step) = tokio::select! {
         prepared = prepared => prepared.map_err(not_started)?,
-        interrupt = super::interrupted() => return Err(interrupt.err().unwrap_or_else(interrupted)),
+        () = interrupts.next() => return Err(interrupted()),
     };
     let plan = Plan::of(&request);
     for warning in &plan.warnings {
@@ -90,18 +92,27 @@ pub async fn start(
     }
 
     let root = plan.root.metadata.name.clone().unwrap_or_default();
-    let result = tokio::select! {
-        // Creation itself is never cut short: what the server has taken must be known.
-        biased;
-        result = run(&cluster, &request, &plan, options.extent, reporter, step) => result,
-        interrupt = super::interrupted() => Err(interrupt.err().unwrap_or_else(interrupted)),
+    // Creation is not cut short: what the server has taken must be known. The
+    // connection's own time limits bound it.
+    let result = match create(&cluster, &plan).await {
+        Ok(started) => {
+            step.done("preview session resource created");
+            tokio::select! {
+                result = run(&cluster, &request, &started, options.extent, reporter) => result,
+                () = interrupts.next() => Err(interrupted()),
+            }
+        }
+        Err(error) => {
+            drop(step);
+            Err(error)
+        }
     };
     let (session, pods) = match result {
         Ok(ready) => ready,
         Err(error) => {
             let ending =
                 Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
-            clean_up(&cluster, &ending, reporter).await;
+            clean_up(&cluster, &ending, &mut interrupts, reporter).await;
             return Err(not_started(error));
         }
     };
@@ -208,31 +219,27 @@ async fn request(
     })
 }
 
-/// Creates the objects, waits, starts the clock, and ends what is replaced.
+/// Waits, starts the clock, and ends what is replaced.
 async fn run(
     cluster: &Cluster,
     request: &Request,
-    plan: &Plan,
+    started: &Started,
     extent: Extent,
     reporter: &Reporter,
-    step: output::Step,
 ) -> Result<(Session, Vec<String>)> {
-    // In a task of its own, so that an interrupt does not cut a request in two.
-    let started = tokio::spawn(create(cluster.clone(), plan.clone())).await??;
-    step.done("preview session resource created");
     if extent == Extent::Created {
         replace(cluster, &started.session, None).await?;
-        return Ok((started.session, Vec::new()));
+        return Ok((started.session.clone(), Vec::new()));
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;
-    let session = start_clock(cluster, &started, request.identity.ttl, ready.at).await?;
+    let session = start_clock(cluster, started, request.identity.ttl, ready.at).await?;
     replace(cluster, &session, Some(&step)).await?;
     step.done("preview pod is ready");
     Ok((session, ready.pods))
 }
 
-async fn create(cluster: Cluster, plan: Plan) -> Result<Started> {
+async fn create(cluster: &Cluster, plan: &Plan) -> Result<Started> {
     let root = cluster.create_root(&plan.root).await?;
     let uid = root.metadata.uid.clone().unwrap_or_default();
     let session = Session::of(&root).ok_or_else(|| {
@@ -292,7 +299,7 @@ async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Ste
 
 /// Removes a half-made environment. What cannot be removed now, the root's own
 /// deadline removes; a second interrupt leaves it to that.
-async fn clean_up(cluster: &Cluster, ending: &Ending, reporter: &Reporter) {
+async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupts, reporter: &Reporter) {
     let Ending { namespace, root, .. } = ending;
     let removal = async {
         cluster.delete(namespace, root).await?;
@@ -300,7 +307,7 @@ async fn clean_up(cluster: &Cluster, ending: &Ending, reporter: &Reporter) {
     };
     let outcome = tokio::select! {
         outcome = removal => outcome,
-        _ = super::interrupted() => Err(anyhow::Error::msg("interrupted again")),
+        () = interrupts.next() => Err(anyhow::Error::msg("interrupted again")),
     };
     if let Err(error) = outcome {
         reporter.warning(&format!(

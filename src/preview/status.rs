@@ -33,7 +33,7 @@ pub async fn status(
                 session,
             })
             .collect();
-        listed.sort_by(|one, other| order(one).cmp(&order(other)));
+        listed.sort_by_key(order);
         Ok::<_, anyhow::Error>((listed, found.scope))
     };
     let (listed, looked) = found.await.map_err(|error| error.context("could not show the environments"))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{Selector, status};
+use super::{Interrupts, Selector, status};
 use crate::cluster::{Cluster, END, Scope, explain};
 use crate::config::Selection;
 use crate::output::Reporter;
@@ -68,6 +68,7 @@ pub async fn stop(
     for warning in &selection.warnings {
         reporter.warning(warning);
     }
+    let mut interrupts = Interrupts::listen()?;
     let work = async {
         let step = reporter.step("connecting to operator");
         let cluster = Cluster::connect(&selection.connection).await?;
@@ -113,8 +114,7 @@ pub async fn stop(
     };
     let sessions: Vec<Session> = tokio::select! {
         sessions = work => sessions.map_err(|error: anyhow::Error| error.context("could not stop the environment"))?,
-        interrupt = super::interrupted() => {
-            interrupt?;
+        () = interrupts.next() => {
             return Err(Problem::new("interrupted while stopping").hint("what was told to end does so by itself").exit(Exit::Interrupted).into());
         }
     };

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{screen, with_shop};
+use crate::support::{screen, until, with_shop};
 
 /// Far below the creation timeout, far above what Kubernetes needs.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -130,7 +130,7 @@ async fn a_full_quota_is_named_at_once() {
             .create(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}}))
             .await;
         let quotas: kube::Api<k8s_openapi::api::core::v1::ResourceQuota> = world.api();
-        world.until("the quota is counted", || async { quotas.get("small").await.unwrap().status?.used }).await;
+        until("the quota is counted", || async { quotas.get("small").await.unwrap().status?.used }).await;
         let before = world.objects().await;
         let began = Instant::now();
         world.start("deployment/shop", "pr-1", &[]).await.failure(6, &["Kubernetes does not create the pod", "exceeded quota: small"]);
@@ -199,16 +199,15 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
             ],
         );
         let jobs: kube::Api<k8s_openapi::api::batch::v1::Job> = world.api();
-        world
-            .until("the root", || async {
-                jobs.list(&kube::api::ListParams::default()).await.unwrap().items.pop()
-            })
-            .await;
+        until("the root", || async {
+            jobs.list(&kube::api::ListParams::default()).await.unwrap().items.pop()
+        })
+        .await;
         proxy.abort();
         screen(child)
             .await
             .failure(1, &["the cluster has not answered for 20 s", "removes it at its deadline"]);
-        world.until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+        until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
     })
     .await;
 }

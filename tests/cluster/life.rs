@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::{screen, with_shop};
+use crate::support::{screen, until, with_shop};
 
 async fn kill(child: &tokio::process::Child, signal: &str) {
     let id = child.id().unwrap().to_string();
@@ -28,11 +28,10 @@ async fn kubernetes_ends_an_environment_within_5_s_of_its_deadline_with_nothing_
         let expiry: Timestamp = screen.info("expires").split(' ').next().unwrap().parse().unwrap();
         let left = expiry.duration_since(Timestamp::now()).as_secs();
         assert!((15..=20).contains(&left), "{left} s are left");
-        world
-            .until("an empty list", || async {
-                (world.preview_pods("").await.is_empty() && world.objects().await == before).then_some(())
-            })
-            .await;
+        until("an empty list", || async {
+            (world.preview_pods("").await.is_empty() && world.objects().await == before).then_some(())
+        })
+        .await;
         let late = Timestamp::now().duration_since(expiry);
         assert!(late.as_secs() <= 5, "gone {late} after the deadline");
         assert!(late.as_secs() >= -1, "gone {late} before the deadline");
@@ -149,7 +148,8 @@ async fn a_second_start_replaces_and_the_new_pods_are_ready_before_the_old_go() 
         }
         let second = second.await.unwrap().success();
         assert_ne!(second.info("pod"), first_name);
-        let left: Vec<String> = world.preview_pods("").await.iter().map(|pod| pod.name_any()).collect();
+        let left: Vec<String> =
+            world.preview_pods("").await.iter().map(kube::ResourceExt::name_any).collect();
         assert_eq!(left, [second.info("pod")]);
         assert_eq!(world.api::<Job>().list(&ListParams::default()).await.unwrap().items.len(), 1);
     })
@@ -224,11 +224,9 @@ async fn a_start_killed_outright_is_removed_by_its_own_deadline() {
             ],
         );
         let jobs: Api<Job> = world.api();
-        world
-            .until("the root", || async { jobs.list(&ListParams::default()).await.unwrap().items.pop() })
-            .await;
+        until("the root", || async { jobs.list(&ListParams::default()).await.unwrap().items.pop() }).await;
         child.kill().await.unwrap();
-        world.until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+        until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
     })
     .await;
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::process::Child;
 
 /// How long anything may take that takes a second on an idle machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// A namespace of one test, with the client and the kubeconfig to reach it.
 #[derive(Clone)]
@@ -198,7 +198,7 @@ impl World {
         }
         let wanted = change.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(2);
         let api: Api<Deployment> = self.api();
-        self.until("all stable pods ready", || async {
+        until("all stable pods ready", || async {
             let ready =
                 api.get(name).await.unwrap().status.and_then(|status| status.ready_replicas).unwrap_or(0);
             (i64::from(ready) == wanted).then_some(())
@@ -246,26 +246,6 @@ impl World {
         ];
         arguments.extend(more);
         self.mirrord(&arguments).await
-    }
-
-    /// Waits until `look` sees something, and returns it.
-    #[track_caller]
-    pub(crate) fn until<T, F: Future<Output = Option<T>>>(
-        &self,
-        what: &str,
-        look: impl Fn() -> F,
-    ) -> impl Future<Output = T> {
-        let what = what.to_owned();
-        async move {
-            let began = Instant::now();
-            loop {
-                if let Some(seen) = look().await {
-                    return seen;
-                }
-                assert!(began.elapsed() < SOON, "waited {} s for {what}", SOON.as_secs());
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 
     /// Every object of the namespace that a session could leave, as `kind/name`.
@@ -379,6 +359,25 @@ impl World {
         let path = std::env::temp_dir().join(format!("{}-{name}.kubeconfig", self.namespace));
         tokio::fs::write(&path, config.to_string()).await.unwrap();
         path
+    }
+}
+
+/// Waits until `look` sees something, and returns it.
+#[track_caller]
+pub(crate) fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    look: impl Fn() -> F,
+) -> impl Future<Output = T> {
+    let what = what.to_owned();
+    async move {
+        let began = Instant::now();
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            assert!(began.elapsed() < SOON, "waited {} s for {what}", SOON.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 

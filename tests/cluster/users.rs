@@ -82,6 +82,7 @@ async fn a_missing_right_is_named_and_nothing_is_left() {
             ("a", "get deployments", "get deployments.apps"),
             ("b", "create jobs", "create jobs.batch"),
             ("c", "create replicasets", "create replicasets.apps"),
+            ("d", "list pods", "list pods"),
         ] {
             let user = world.user(name, without(dropped)).await;
             let hint = format!("`kubectl auth can-i {right} -n {}`", world.namespace);

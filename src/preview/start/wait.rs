@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use tokio::time::{Instant, interval};
 
-use crate::cluster::{Change, Cluster};
+use crate::cluster::{Change, Cluster, explain};
 use crate::output::{Reporter, Step};
 use crate::preview::plan::{Request, first_deadline, seconds};
 use crate::preview::progress::{Failure, Observed, State, is_pulling, last_complaint};
@@ -43,14 +43,17 @@ pub(super) async fn until_ready(
     let mut changes = cluster.watch_session(namespace, request.identity.id.as_str());
     let mut observed = Observed::default();
     let mut ticks = interval(TICK);
-    let mut waited = Waited::begin();
+    let mut elapsed = Elapsed::begin();
     let mut lost: Option<(Instant, String)> = None;
     loop {
         tokio::select! {
             change = changes.next() => match change {
                 Some(Change::Lost(error)) => {
                     let since = lost.take().map_or_else(Instant::now, |(since, _)| since);
-                    lost = Some((since, error.to_string()));
+                    lost = Some((since, error));
+                }
+                Some(Change::Forbidden(error)) => {
+                    return Err(explain::api(&error, "could not watch the preview become ready").into());
                 }
                 Some(change) => {
                     lost = None;
@@ -58,7 +61,7 @@ pub(super) async fn until_ready(
                 }
                 None => {}
             },
-            _ = ticks.tick() => waited.tick(),
+            _ = ticks.tick() => elapsed.tick(),
         }
         if let Some((since, words)) = &lost
             && since.elapsed() > SILENCE
@@ -81,11 +84,14 @@ pub(super) async fn until_ready(
             State::Waiting(why) => why,
         };
         step.update(&why);
-        if waited.seconds > 0 && waited.seconds.is_multiple_of(PATIENCE) && waited.warned != waited.seconds {
-            waited.warned = waited.seconds;
-            reporter.warning(&format!("waiting for {} s: {why}", waited.seconds));
+        if elapsed.seconds > 0
+            && elapsed.seconds.is_multiple_of(PATIENCE)
+            && elapsed.warned != elapsed.seconds
+        {
+            elapsed.warned = elapsed.seconds;
+            reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
-        if waited.counted < request.creation_timeout {
+        if elapsed.counted < request.creation_timeout {
             continue;
         }
         let events = events(cluster, namespace, &observed).await;
@@ -93,8 +99,8 @@ pub(super) async fn until_ready(
             // The pull has as long as it needs; Kubernetes' own clock must not
             // run out meanwhile.
             step.update("the image is being pulled");
-            waited.counted = waited.counted.saturating_sub(Duration::from_secs(5));
-            prolong(cluster, request, root, waited.seconds).await;
+            elapsed.counted = elapsed.counted.saturating_sub(Duration::from_secs(5));
+            prolong(cluster, request, root, elapsed.seconds).await;
             continue;
         }
         return Err(Problem::new(format!(
@@ -111,8 +117,8 @@ pub(super) async fn until_ready(
     }
 }
 
-/// How long somebody has waited.
-struct Waited {
+/// How long somebody has elapsed.
+struct Elapsed {
     began: Instant,
     seconds: u64,
     warned: u64,
@@ -121,9 +127,9 @@ struct Waited {
     last: Instant,
 }
 
-// === impl Waited ===
+// === impl Elapsed ===
 
-impl Waited {
+impl Elapsed {
     fn begin() -> Self {
         let now = Instant::now();
         Self { began: now, seconds: 0, warned: 0, counted: Duration::ZERO, last: now }
@@ -145,12 +151,12 @@ async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<
 }
 
 /// Moves the root's deadline on while an image is being pulled.
-async fn prolong(cluster: &Cluster, request: &Request, root: &str, waited: u64) {
+async fn prolong(cluster: &Cluster, request: &Request, root: &str, elapsed: u64) {
     let first = first_deadline(request.identity.ttl, request.creation_timeout, request.clock);
     if let Some(first) = first {
         // A failure shows at the next look at the cluster.
         let _ = cluster
-            .set_deadline(&request.namespace, root, Some(seconds(first + Duration::from_secs(waited))), None)
+            .set_deadline(&request.namespace, root, Some(seconds(first + Duration::from_secs(elapsed))), None)
             .await;
     }
 }
