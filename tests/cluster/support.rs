@@ -137,9 +137,7 @@ impl World {
         let world = Self { client, namespace, kubeconfig, own };
         // Pods cannot be made before it.
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = world.api();
-        world
-            .until("a default service account", || async { accounts.get_opt("default").await.unwrap() })
-            .await;
+        until("a default service account", || async { accounts.get_opt("default").await.unwrap() }).await;
         world
     }
 
