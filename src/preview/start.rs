@@ -302,16 +302,22 @@ async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Ste
 async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupts, reporter: &Reporter) {
     let Ending { namespace, root, .. } = ending;
     let removal = async {
-        cluster.delete(namespace, root).await?;
-        stop::until_gone(cluster, ending, |_| {}).await
+        cluster.delete(namespace, root).await.explain(|| {
+            Problem::new(format!(
+                "`{root}` in namespace `{namespace}` could not be removed; Kubernetes does so at its deadline"
+            ))
+        })?;
+        stop::until_gone(cluster, ending, |_| {}).await.explain(|| {
+            Problem::new(format!("`{root}` in namespace `{namespace}` is removed, but its pods could not be watched to their end"))
+        })
     };
     let outcome = tokio::select! {
         outcome = removal => outcome,
-        () = interrupts.next() => Err(anyhow::Error::msg("interrupted again")),
+        () = interrupts.next() => Err(Error::msg(format!(
+            "interrupted again: `{root}` in namespace `{namespace}` ends without being watched"
+        ))),
     };
     if let Err(error) = outcome {
-        reporter.warning(&format!(
-            "`{root}` in namespace `{namespace}` could not be removed ({error}); Kubernetes removes it at its deadline"
-        ));
+        reporter.warning(&format!("{error:#}"));
     }
 }

@@ -206,7 +206,7 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
         proxy.abort();
         screen(child)
             .await
-            .failure(1, &["the cluster has not answered for 20 s", "removes it at its deadline"]);
+            .failure(1, &["the cluster has not answered for 20 s", "Kubernetes does so at its deadline"]);
         until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
     })
     .await;

@@ -60,24 +60,26 @@ async fn an_infinite_environment_has_no_deadline_once_it_is_ready() {
 async fn stop_leaves_the_namespace_as_start_found_it() {
     with_shop("stop", |world| async move {
         let before = world.objects().await;
-        world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        // Stopped in every namespace below: no other test may use this key.
+        let key = world.namespace.as_str();
+        world.start("deployment/shop", key, &["--ttl", "5"]).await.success();
         assert_ne!(world.objects().await, before);
         // As the public Action does it: by the key alone, in whatever namespace.
-        let stopped = world.mirrord(&["preview", "stop", "--key", "pr-1"]).await;
+        let stopped = world.mirrord(&["preview", "stop", "--key", key]).await;
         let stopped = stopped.success();
         assert!(
             stopped
                 .stderr
-                .contains(&format!("removed: pr-1 on deployment/shop in namespace {}", world.namespace)),
+                .contains(&format!("removed: {key} on deployment/shop in namespace {}", world.namespace)),
             "{stopped:#?}"
         );
         assert_eq!(world.objects().await, before);
         world
-            .mirrord(&["preview", "stop", "--key", "pr-1", "-n", &world.namespace])
+            .mirrord(&["preview", "stop", "--key", key, "-n", &world.namespace])
             .await
-            .failure(3, &["there is no environment with key `pr-1`"]);
+            .failure(3, &[format!("there is no environment with key `{key}`").as_str()]);
         world
-            .mirrord(&["preview", "stop", "--key", "pr-1", "-n", &world.namespace, "--ignore-not-found"])
+            .mirrord(&["preview", "stop", "--key", key, "-n", &world.namespace, "--ignore-not-found"])
             .await
             .success();
     })
@@ -95,7 +97,19 @@ async fn one_key_holds_two_targets_and_stop_can_take_one_of_them() {
         let rows = |text: &str| text.lines().filter(|line| line.starts_with("feat/login")).count();
         let status = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
         assert_eq!(rows(&status.stdout), 2, "{status:#?}");
-        world.mirrord(&["preview", "stop", "-k", "feat/login", "-t", "deployment/cart"]).await.success();
+        world
+            .mirrord(&[
+                "preview",
+                "stop",
+                "-k",
+                "feat/login",
+                "-t",
+                "deployment/cart",
+                "-n",
+                &world.namespace,
+            ])
+            .await
+            .success();
         let status =
             world.mirrord(&["preview", "status", "-k", "feat/login", "-n", &world.namespace]).await.success();
         assert_eq!(rows(&status.stdout), 1, "{status:#?}");
@@ -235,7 +249,7 @@ async fn a_start_killed_outright_is_removed_by_its_own_deadline() {
 #[ignore = "needs a cluster: tests/run"]
 async fn json_mode_with_both_streams_merged_yields_the_key() {
     with_shop("json", |world| async move {
-        let file = std::env::temp_dir().join(format!("{}.json", world.namespace));
+        let file = world.folder.path().join("mirrord.json");
         // As the public Action writes it, extra configuration included.
         let config = json!({
             "target": {"path": "deployment/shop", "namespace": world.namespace},

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,6 +14,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Child;
@@ -26,6 +28,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) kubeconfig: PathBuf,
+    /// For the test's files; gone with the test.
+    pub(crate) folder: Arc<TempDir>,
     /// Whether the cluster is the one that `tests/cluster/up` starts.
     pub(crate) own: bool,
 }
@@ -134,7 +138,8 @@ impl World {
         )
         .unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        let world = Self { client, namespace, kubeconfig, own };
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let world = Self { client, namespace, kubeconfig, folder, own };
         // Pods cannot be made before it.
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = world.api();
         until("a default service account", || async { accounts.get_opt("default").await.unwrap() }).await;
@@ -354,7 +359,7 @@ impl World {
             config["users"][user_at]["user"] = user.clone();
         }
         config["contexts"][context]["context"]["namespace"] = self.namespace.clone().into();
-        let path = std::env::temp_dir().join(format!("{}-{name}.kubeconfig", self.namespace));
+        let path = self.folder.path().join(format!("{name}.kubeconfig"));
         tokio::fs::write(&path, config.to_string()).await.unwrap();
         path
     }
