@@ -301,6 +301,7 @@ async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Ste
 /// deadline removes; a second interrupt leaves it to that.
 async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupts, reporter: &Reporter) {
     let Ending { namespace, root, .. } = ending;
+    let step = reporter.step("removing what was created");
     let removal = async {
         cluster.delete(namespace, root).await.explain(|| {
             Problem::new(format!(
@@ -317,7 +318,8 @@ async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupt
             "interrupted again: `{root}` in namespace `{namespace}` ends without being watched"
         ))),
     };
-    if let Err(error) = outcome {
-        reporter.warning(&format!("{error:#}"));
+    match outcome {
+        Ok(()) => step.done("what was created is removed"),
+        Err(error) => reporter.warning(&format!("{error:#}")),
     }
 }
