@@ -50,25 +50,25 @@ impl Cluster {
         PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) }
     }
 
-    /// Sets when the root's life ends, in seconds from its start; `None` for never.
+    /// Sets when the life of `root` ends, in seconds from its start; `None` for
+    /// never. Refused with a conflict where the root has changed since it was
+    /// read: nobody's `stop` may be undone.
     pub async fn set_deadline(
         &self,
-        namespace: &str,
-        root: &str,
+        root: &Job,
         seconds: Option<i64>,
         ready_at: Option<Timestamp>,
     ) -> kube::Result<Job> {
-        let mut patch = json!({"spec": {"activeDeadlineSeconds": seconds}});
+        let metadata = &root.metadata;
+        let mut patch = json!({
+            "metadata": {"resourceVersion": metadata.resource_version},
+            "spec": {"activeDeadlineSeconds": seconds},
+        });
         if let Some(ready_at) = ready_at {
-            patch["metadata"] = json!({"annotations": {READY_AT: ready_at.to_string()}});
+            patch["metadata"]["annotations"] = json!({READY_AT: ready_at.to_string()});
         }
-        let api: Api<Job> = Api::namespaced(self.client(), namespace);
-        api.patch(
-            root,
-            &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() },
-            &Patch::Merge(&patch),
-        )
-        .await
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        self.patch_root(namespace, metadata.name.as_deref().unwrap_or_default(), &patch).await
     }
 
     /// Brings the root's deadline forward to now: Kubernetes ends the keeper
@@ -76,13 +76,19 @@ impl Cluster {
     ///
     /// A root that is gone already is as good as ended.
     pub async fn end(&self, namespace: &str, root: &str) -> Result<()> {
-        match self.set_deadline(namespace, root, Some(1), None).await {
+        match self.patch_root(namespace, root, &json!({"spec": {"activeDeadlineSeconds": 1}})).await {
             Ok(_) => Ok(()),
             Err(error) if explain::is_not_found(&error) => Ok(()),
             Err(error) => {
                 Err(explain::api(&error, format!("could not end `{root}` in namespace `{namespace}`")).into())
             }
         }
+    }
+
+    async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> kube::Result<Job> {
+        let api: Api<Job> = Api::namespaced(self.client(), namespace);
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(root, &parameters, &Patch::Merge(patch)).await
     }
 
     /// Deletes the root, and by it everything that it owns.

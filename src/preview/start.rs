@@ -259,25 +259,25 @@ async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: T
             session.root, session.namespace
         ))
     };
-    let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
-    if root.metadata.uid.as_ref() != Some(&started.uid) {
-        return Err(problem().because_of("somebody has replaced it").into());
+    loop {
+        let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
+        let ending = Session::of(&root).is_none_or(|session| session.ending);
+        if ending || root.metadata.uid.as_ref() != Some(&started.uid) {
+            return Err(problem().because_of("somebody has stopped or replaced it").into());
+        }
+        let start = root.status.as_ref().and_then(|status| status.start_time.as_ref());
+        let start = start.or(root.metadata.creation_timestamp.as_ref()).map_or(ready_at, |time| time.0);
+        let deadline = match ttl {
+            Ttl::Finite(life) => Some(seconds(life) + ready_at.duration_since(start).as_secs().max(0)),
+            Ttl::Infinite => None,
+        };
+        match cluster.set_deadline(&root, deadline, Some(ready_at)).await {
+            Ok(root) => return Ok(Session::of(&root).ok_or_else(problem)?),
+            // The Job controller has written its status meanwhile.
+            Err(error) if explain::is_conflict(&error) => {}
+            Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
+        }
     }
-    let start = root
-        .status
-        .as_ref()
-        .and_then(|status| status.start_time.as_ref())
-        .or(root.metadata.creation_timestamp.as_ref())
-        .map_or(ready_at, |time| time.0);
-    let deadline = match ttl {
-        Ttl::Finite(life) => Some(seconds(life) + ready_at.duration_since(start).as_secs().max(0)),
-        Ttl::Infinite => None,
-    };
-    let root = cluster
-        .set_deadline(&session.namespace, &session.root, deadline, Some(ready_at))
-        .await
-        .map_err(|error| explain::api(&error, problem().to_string()))?;
-    Ok(Session::of(&root).ok_or_else(problem)?)
 }
 
 /// Ends the earlier sessions of the same key on the same target. The new pods

@@ -212,6 +212,40 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
     .await;
 }
 
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
+    with_shop("pull", |world| async move {
+        if !world.own {
+            eprintln!("skipped: a registry of the test's can be reached from the own cluster's node alone");
+            return;
+        }
+        let delay = Duration::from_secs(12);
+        let image = format!("{}/slow:1", crate::registry::slow(delay).await);
+        let began = Instant::now();
+        // The image holds no program: once pulled, it fails for a reason of its own.
+        let screen = world
+            .mirrord(&[
+                "preview",
+                "start",
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                &image,
+                "--timeout",
+                "4",
+                "--ttl",
+                "5s",
+            ])
+            .await
+            .failure(6, &["the image is being pulled"]);
+        assert!(began.elapsed() > delay, "{screen:#?}");
+    })
+    .await;
+}
+
 /// A kubeconfig that reaches the API server through a listener of the test's.
 async fn behind_proxy(world: &crate::support::World) -> (std::path::PathBuf, tokio::task::JoinHandle<()>) {
     let text = tokio::fs::read_to_string(&world.kubeconfig).await.unwrap();

@@ -11,5 +11,6 @@ mod failures;
 mod input;
 mod life;
 mod pods;
+mod registry;
 mod support;
 mod users;

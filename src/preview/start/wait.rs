@@ -100,7 +100,7 @@ pub(super) async fn until_ready(
             // run out meanwhile.
             step.update("the image is being pulled");
             elapsed.counted = elapsed.counted.saturating_sub(Duration::from_secs(5));
-            prolong(cluster, request, root, elapsed.seconds).await;
+            prolong(cluster, request, &observed, elapsed.seconds).await;
             continue;
         }
         return Err(Problem::new(format!(
@@ -151,13 +151,11 @@ async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<
 }
 
 /// Moves the root's deadline on while an image is being pulled.
-async fn prolong(cluster: &Cluster, request: &Request, root: &str, elapsed: u64) {
+async fn prolong(cluster: &Cluster, request: &Request, observed: &Observed, waited: u64) {
     let first = first_deadline(request.identity.ttl, request.creation_timeout, request.clock);
-    if let Some(first) = first {
+    if let (Some(first), Some(root)) = (first, &observed.root) {
         // A failure shows at the next look at the cluster.
-        let _ = cluster
-            .set_deadline(&request.namespace, root, Some(seconds(first + Duration::from_secs(elapsed))), None)
-            .await;
+        let _ = cluster.set_deadline(root, Some(seconds(first + Duration::from_secs(waited))), None).await;
     }
 }
 
