@@ -5,12 +5,12 @@ mod act;
 mod connect;
 pub mod explain;
 mod read;
+mod resolve;
 mod watch;
 
 use kube::Client;
 
 pub(crate) use act::END;
-pub(crate) use read::no_template;
 pub use read::{Found, Scope};
 pub use watch::Change;
 

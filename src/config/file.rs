@@ -8,9 +8,12 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::env::{EnvSection, Keep};
+use super::list::Patterns;
+use super::mounts::MountSection;
+use super::target::TargetSection;
 use super::wrong;
 use crate::session::Ttl;
-use crate::target::Target;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -37,15 +40,6 @@ pub struct File {
     pub agent: Agent,
 }
 
-/// `target`: a path, or `{path, namespace}`.
-#[derive(Debug, Default)]
-pub struct TargetSection {
-    /// The workload.
-    pub path: Option<Target>,
-    /// Its namespace.
-    pub namespace: Option<String>,
-}
-
 /// `feature`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,6 +48,8 @@ pub struct Feature {
     pub preview: Preview,
     /// Its traffic.
     pub network: Network,
+    /// Its variables.
+    pub env: EnvSection,
 }
 
 /// `feature.preview`.
@@ -70,6 +66,20 @@ pub struct Preview {
     pub creation_timeout_secs: Option<Positive>,
     /// How many pods.
     pub replicas: Option<Positive>,
+    /// Which of the target's labels the pods carry.
+    pub labels: LabelsSection,
+    /// Files that everybody in the namespace may read.
+    pub config_mounts: Vec<MountSection>,
+    /// Files that are kept in a Secret.
+    pub secret_mounts: Vec<MountSection>,
+}
+
+/// `feature.preview.labels`: patterns of label names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelsSection {
+    include: Option<Patterns>,
+    exclude: Option<Patterns>,
 }
 
 /// `feature.network`.
@@ -130,6 +140,22 @@ impl Preview {
             (None, Some(Life::Units(seconds))) => Ttl::from_seconds(seconds),
         };
         ttl.map(Some).map_err(|error| wrong(format!("`feature.preview`: {error}")).into())
+    }
+}
+
+// === impl LabelsSection ===
+
+impl LabelsSection {
+    /// Which labels stay.
+    pub(super) fn resolve(self) -> Result<Keep> {
+        match (self.include, self.exclude) {
+            (Some(_), Some(_)) => Err(wrong("`feature.preview.labels` has both `include` and `exclude`")
+                .hint("remove one of them")
+                .into()),
+            (Some(include), None) => Ok(Keep::Only(include)),
+            (None, Some(exclude)) => Ok(Keep::AllBut(exclude)),
+            (None, None) => Ok(Keep::All),
+        }
     }
 }
 
@@ -206,44 +232,6 @@ impl<'de> Deserialize<'de> for Positive {
                     Ok(within @ 1..) => Ok(Positive(within.unsigned_abs())),
                     _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
                 }
-            }
-        }
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-// === impl TargetSection ===
-
-impl<'de> Deserialize<'de> for TargetSection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        struct Section {
-            path: Option<String>,
-            namespace: Option<String>,
-        }
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = TargetSection;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a target like \"deployment/shop\", or {\"path\": …, \"namespace\": …}")
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<TargetSection, E> {
-                Ok(TargetSection::default())
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<TargetSection, E> {
-                Ok(TargetSection { path: Some(text.parse().map_err(E::custom)?), namespace: None })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetSection, A::Error> {
-                let section = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(TargetSection {
-                    path: section.path.map(|path| path.parse().map_err(de::Error::custom)).transpose()?,
-                    namespace: section.namespace,
-                })
             }
         }
         deserializer.deserialize_any(Reader)

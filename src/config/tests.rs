@@ -112,3 +112,89 @@ fn a_mode_is_read_in_each_of_mirrords_forms() {
     let environment = [("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true")];
     assert_eq!(resolve(&Overrides::default(), &environment, "{}").unwrap().incoming, Some(Mode::Steal));
 }
+
+#[test]
+fn a_target_is_read_in_each_of_mirrords_forms() {
+    for (target, path) in [
+        (r#""deployment/shop""#, "deployment/shop"),
+        (r#""statefulset/db/container/web""#, "statefulset/db/container/web"),
+        (r#"{"path": "deploy/shop"}"#, "deployment/shop"),
+        (
+            r#"{"path": {"deployment": "shop", "container": "web"}, "namespace": "a"}"#,
+            "deployment/shop/container/web",
+        ),
+        (r#"{"deployment": "shop"}"#, "deployment/shop"),
+        (r#"{"stateful_set": "db", "container": "web"}"#, "statefulset/db/container/web"),
+        (r#"{"cron_job": "nightly"}"#, "cronjob/nightly"),
+        (r#"{"replica_set": "plain"}"#, "replicaset/plain"),
+    ] {
+        let config = resolve(&Overrides::default(), &[], &format!(r#"{{"target": {target}}}"#)).unwrap();
+        assert_eq!(config.selection.target.unwrap().to_string(), path, "{target}");
+    }
+    for target in [
+        r#"{"deployment": "a", "pod": "b"}"#,
+        r#"{"container": "a"}"#,
+        r#"{"path": "deployment/a", "pod": "b"}"#,
+    ] {
+        assert!(
+            resolve(&Overrides::default(), &[], &format!(r#"{{"target": {target}}}"#)).is_err(),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn lists_are_lists_or_strings_parted_by_semicolons() {
+    for labels in [r#"["a*", "b"]"#, r#""a*;b""#, r#"["a*;b"]"#] {
+        let file = format!(r#"{{"feature": {{"preview": {{"labels": {{"include": {labels}}}}}}}}}"#);
+        let labels = resolve(&Overrides::default(), &[], &file).unwrap().labels;
+        assert_eq!(["app", "b", "c"].map(|name| labels.keeps(name)), [true, true, false]);
+    }
+    let environment = [("MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE", "A;B*")];
+    let env = resolve(&Overrides::default(), &environment, "{}").unwrap().env;
+    assert_eq!(["A", "BB", "C"].map(|name| env.keep.keeps(name)), [false, false, true]);
+}
+
+#[test]
+fn files_to_mount_are_checked_before_anything_is_contacted() {
+    let big = "x".repeat(1024 * 1024 + 1);
+    for (mount, why) in [
+        (r#"{"mount_at": "etc/a", "type": "text", "payload": ""}"#.to_owned(), "no absolute path"),
+        (r#"{"mount_at": "/etc/../a", "type": "text", "payload": ""}"#.to_owned(), "no absolute path"),
+        (r#"{"mount_at": "/etc/", "type": "text", "payload": ""}"#.to_owned(), "no absolute path"),
+        (r#"{"mount_at": "/a", "payload": ""}"#.to_owned(), "needs either"),
+        (r#"{"mount_at": "/a", "type": "text"}"#.to_owned(), "needs either"),
+        (r#"{"mount_at": "/a", "type": "text", "payload": "", "from_file": "b"}"#.to_owned(), "needs either"),
+        (r#"{"mount_at": "/a", "type": "binary", "payload": "%"}"#.to_owned(), "no base64"),
+        (r#"{"mount_at": "/a", "from_file": "/no/such/file"}"#.to_owned(), "could not read"),
+        (r#"{"mount_at": "/b", "type": "text", "payload": ""}"#.to_owned(), "two files are mounted at `/b`"),
+        (format!(r#"{{"mount_at": "/a", "type": "text", "payload": "{big}"}}"#), "Kubernetes takes 1048576"),
+    ] {
+        let file = format!(
+            r#"{{"feature": {{"preview": {{"config_mounts": [{mount}], "secret_mounts": [{{"mount_at": "/b", "type": "text", "payload": ""}}]}}}}}}"#
+        );
+        let error = resolve(&Overrides::default(), &[], &file).unwrap_err();
+        assert!(format!("{error:#}").contains(why), "{error:#}");
+    }
+}
+
+#[test]
+fn toml_and_yaml_say_the_same_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("a.json", r#"{"key": "k", "feature": {"preview": {"ttl_secs": 30, "image": "i:{{ key }}"}}}"#),
+        ("a.toml", "key = \"k\"\n[feature.preview]\nttl_secs = 30\nimage = \"i:{{ key }}\"\n"),
+        ("a.yaml", "key: k\nfeature:\n  preview:\n    ttl_secs: 30\n    image: i:{{ key }}\n"),
+        ("a.yml", "{key: k, feature: {preview: {ttl_secs: 30, image: 'i:{{ key }}'}}}"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let flags = Overrides { config_file: Some(path), ..Overrides::default() };
+        let config = Config::resolve(&flags, &Environment::default(), Uuid::nil()).unwrap();
+        assert_eq!(
+            (config.image.as_deref(), config.ttl.to_string().as_str()),
+            (Some("i:k"), "30s"),
+            "{name}"
+        );
+    }
+}

@@ -56,7 +56,7 @@ pub(super) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode) -> Result<S
     if let Some(root) = root.as_object_mut() {
         root.remove("status");
     }
-    let objects = [root, plan.replica_set.clone()];
+    let objects: Vec<Value> = [root].into_iter().chain(plan.owned.iter().map(redacted)).collect();
     Ok(match format {
         ObjectFormat::Name => {
             let name = |object: &Value| {
@@ -78,6 +78,19 @@ pub(super) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode) -> Result<S
             documents.join("---\n")
         }
     })
+}
+
+/// A Secret is shown without what it holds.
+fn redacted(object: &Value) -> Value {
+    let mut object = object.clone();
+    if object["kind"] == "Secret"
+        && let Some(data) = object.as_object_mut().and_then(|object| object.remove("data"))
+    {
+        let names =
+            data.as_object().into_iter().flatten().map(|(name, _)| (name.clone(), Value::from("(redacted)")));
+        object["stringData"] = names.collect();
+    }
+    object
 }
 
 /// The environments.

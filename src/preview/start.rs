@@ -13,7 +13,7 @@ use super::plan::{Clock, Plan, Request, seconds};
 use super::stop::Ending;
 use super::{render, stop};
 use crate::cli::ObjectFormat;
-use crate::cluster::{Cluster, Scope, explain, no_template};
+use crate::cluster::{Cluster, Scope, explain};
 use crate::config::file::Mode;
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
@@ -168,8 +168,7 @@ async fn request(
     extent: Extent,
     reporter: &Reporter,
 ) -> Result<Request> {
-    let object = cluster.target(&target, namespace).await?;
-    let source = target.source(&object).ok_or_else(|| no_template(&target))?;
+    let source = cluster.source(&target, namespace).await?;
     let container = container::choose(&source, target.container()).explain(|| {
         Problem::new(format!(
             "could not choose a container of `{}` in namespace `{namespace}`",
@@ -215,6 +214,10 @@ async fn request(
         creation_timeout: config.creation_timeout,
         clock,
         exclusive_claims,
+        env: config.env.clone(),
+        labels: config.labels.clone(),
+        config_mounts: config.config_mounts.clone(),
+        secret_mounts: config.secret_mounts.clone(),
         agent_image: config.agent_image.clone(),
     })
 }
@@ -245,7 +248,9 @@ async fn create(cluster: &Cluster, plan: &Plan) -> Result<Started> {
     let session = Session::of(&root).ok_or_else(|| {
         Problem::new("the root was changed while it was created, and cannot be read").exit(Exit::Bug)
     })?;
-    cluster.create(plan.owned_replica_set(&uid)).await?;
+    for object in plan.owned_by(&uid) {
+        cluster.create(object).await?;
+    }
     Ok(Started { session, uid })
 }
 

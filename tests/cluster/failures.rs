@@ -198,11 +198,7 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
                 "40s",
             ],
         );
-        let jobs: kube::Api<k8s_openapi::api::batch::v1::Job> = world.api();
-        until("the root", || async {
-            jobs.list(&kube::api::ListParams::default()).await.unwrap().items.pop()
-        })
-        .await;
+        until("the preview pod", || async { world.preview_pods("").await.pop() }).await;
         proxy.abort();
         screen(child)
             .await

@@ -9,6 +9,7 @@
 
 mod failures;
 mod input;
+mod kinds;
 mod life;
 mod pods;
 mod registry;

@@ -25,10 +25,12 @@ struct Image {
 pub(crate) async fn slow(delay: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    // Else the node would have the layer from the last time.
+    let nonce = uuid::Uuid::new_v4();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let answer = service_fn(move |request| answer(request, delay));
+            let answer = service_fn(move |request| answer(request, nonce, delay));
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
             );
@@ -37,8 +39,12 @@ pub(crate) async fn slow(delay: Duration) -> SocketAddr {
     address
 }
 
-async fn answer(request: Request<Incoming>, delay: Duration) -> http::Result<Response<Full<Bytes>>> {
-    let image = image();
+async fn answer(
+    request: Request<Incoming>,
+    nonce: uuid::Uuid,
+    delay: Duration,
+) -> http::Result<Response<Full<Bytes>>> {
+    let image = image(nonce);
     let path = request.uri().path();
     let (kind, body) = if path.contains("/manifests/") {
         (MANIFEST, image.manifest.clone())
@@ -52,9 +58,11 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> http::Result<Res
     response.header("docker-content-digest", digest(&image.manifest)).body(Full::new(body))
 }
 
-fn image() -> Image {
-    // An empty tar archive is two empty blocks.
-    let layer = Bytes::from(vec![0; 1024]);
+fn image(nonce: uuid::Uuid) -> Image {
+    // An empty tar archive is two empty blocks; what comes behind them is not read.
+    let mut layer = vec![0; 1024];
+    layer.extend(nonce.as_bytes().repeat(32));
+    let layer = Bytes::from(layer);
     let config = text(&json!({
         "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/none"]},
         "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
