@@ -45,10 +45,10 @@ impl Selector {
 
     /// The rest: the key itself behind its hash, the pattern, the container.
     fn matches(&self, session: &Session) -> bool {
-        let key = &session.identity.key;
+        let key = &session.key;
         self.key.as_ref().is_none_or(|wanted| wanted == key)
             && self.glob.as_ref().is_none_or(|pattern| pattern.matches(key.as_str()))
-            && self.target.as_ref().is_none_or(|target| target.covers(&session.target()))
+            && self.target.as_ref().is_none_or(|target| session.is_on(target))
     }
 }
 

@@ -137,13 +137,6 @@ impl Target {
         format!("{}/{}", self.kind.name, self.name)
     }
 
-    /// The same target with its container named.
-    #[must_use]
-    pub fn with_container(mut self, container: &str) -> Self {
-        self.container = Some(container.to_owned());
-        self
-    }
-
     /// The workload alone.
     #[must_use]
     pub fn without_container(mut self) -> Self {
@@ -160,12 +153,6 @@ impl Target {
         } else {
             format!("sha256-{}", crate::session::key::hash(&value, 40))
         }
-    }
-
-    /// Whether `other` is meant by this: a target without a container means any.
-    pub fn covers(&self, other: &Self) -> bool {
-        self.path() == other.path()
-            && self.container.as_ref().is_none_or(|container| other.container.as_ref() == Some(container))
     }
 
     /// Finds the template in the live object.
@@ -327,13 +314,5 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().unwrap_err(), error, "{text}");
         }
-    }
-
-    #[test]
-    fn a_target_without_a_container_covers_every_container() {
-        let target = |text: &str| text.parse::<Target>().unwrap();
-        assert!(target("deployment/a").covers(&target("deployment/a/container/x")));
-        assert!(!target("deployment/a/container/y").covers(&target("deployment/a/container/x")));
-        assert!(!target("deployment/b").covers(&target("deployment/a/container/x")));
     }
 }

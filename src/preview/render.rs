@@ -22,10 +22,10 @@ pub(super) struct Listed {
 /// The `info` lines of a start: key, namespace and pod first and in this order,
 /// because programs read them.
 pub(super) fn started(session: &Session, pods: &[String], now: Timestamp) -> Vec<String> {
-    let key = &session.identity.key;
+    let key = &session.key;
     let mut lines = vec![format!("key: {key}"), format!("namespace: {}", session.namespace)];
     if pods.is_empty() {
-        lines.push(format!("pod: {}", session.identity.id.preview_name(&session.identity.target)));
+        lines.push(format!("pod: {}", session.root.replacen("preview-keeper", "preview-session", 1)));
     }
     lines.extend(pods.iter().map(|pod| format!("pod: {pod}")));
     lines.push(match (session.expiry, session.left(now)) {
@@ -117,8 +117,8 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
             let session = &one.session;
             let (state, reason) = state(one);
             let mut row = vec![
-                session.identity.key.to_string(),
-                session.identity.target.to_string(),
+                session.key.to_string(),
+                session.target.clone(),
                 session.namespace.clone(),
                 reason.map_or_else(
                     || state.to_owned(),
@@ -134,7 +134,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
                     session.container.clone().unwrap_or_default(),
                     session.image.clone().unwrap_or_default(),
                     session.expiry.map_or_else(|| "never".to_owned(), |expiry| expiry.to_string()),
-                    session.identity.id.as_str().to_owned(),
+                    session.id.as_str().to_owned(),
                 ]);
             }
             row
@@ -163,11 +163,11 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
                 })
                 .collect();
             json!({
-                "key": session.identity.key.as_str(),
-                "target": session.identity.target.to_string(),
+                "key": session.key.as_str(),
+                "target": session.target.clone(),
                 "container": session.container,
                 "namespace": session.namespace,
-                "session": session.identity.id.as_str(),
+                "session": session.id.as_str(),
                 "image": session.image,
                 "state": state,
                 "reason": reason,
@@ -175,9 +175,9 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
                 "podsReady": ready_pods(one),
                 "podsWanted": session.replicas,
                 "traffic": {"mode": "off"},
-                "ttlSeconds": match session.identity.ttl {
-                    Ttl::Finite(life) => Some(life.as_secs()),
-                    Ttl::Infinite => None,
+                "ttlSeconds": match session.ttl {
+                    Some(Ttl::Finite(life)) => Some(life.as_secs()),
+                    Some(Ttl::Infinite) | None => None,
                 },
                 "createdAt": session.created.map(|time| time.to_string()),
                 "readyAt": session.ready_at.map(|time| time.to_string()),

@@ -289,7 +289,7 @@ async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: T
 /// are ready by now, and only they are left to serve.
 async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Step>) -> Result<()> {
     let scope = Scope::Namespace(session.namespace.clone());
-    let found = cluster.sessions(&scope, &[(KEY, session.identity.key.label_value())]).await?;
+    let found = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await?;
     for old in found.sessions.iter().filter(|old| session.replaces(old)) {
         if let Some(step) = step {
             step.update(&format!("removing `{}`, which it replaces", old.root));

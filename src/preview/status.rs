@@ -28,10 +28,7 @@ pub async fn status(
             .sessions
             .into_iter()
             .filter(|session| selector.matches(session))
-            .map(|session| Listed {
-                pods: pods.remove(session.identity.id.as_str()).unwrap_or_default(),
-                session,
-            })
+            .map(|session| Listed { pods: pods.remove(session.id.as_str()).unwrap_or_default(), session })
             .collect();
         listed.sort_by_key(order);
         Ok::<_, anyhow::Error>((listed, found.scope))
@@ -65,12 +62,7 @@ pub async fn status(
 /// Grouped by key, then by where it is.
 fn order(one: &Listed) -> (String, String, String, Option<Timestamp>) {
     let session = &one.session;
-    (
-        session.identity.key.to_string(),
-        session.namespace.clone(),
-        session.target().to_string(),
-        session.created,
-    )
+    (session.key.to_string(), session.namespace.clone(), session.target.clone(), session.created)
 }
 
 /// What was looked for and is not there.

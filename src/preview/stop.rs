@@ -48,11 +48,7 @@ pub(super) struct Ending {
 
 impl Ending {
     pub(super) fn of(session: &Session) -> Self {
-        Self {
-            namespace: session.namespace.clone(),
-            root: session.root.clone(),
-            session: session.identity.id.clone(),
-        }
+        Self { namespace: session.namespace.clone(), root: session.root.clone(), session: session.id.clone() }
     }
 }
 
@@ -119,10 +115,7 @@ pub async fn stop(
         }
     };
     let removed = |session: &Session| {
-        format!(
-            "removed: {} on {} in namespace {}",
-            session.identity.key, session.identity.target, session.namespace
-        )
+        format!("removed: {} on {} in namespace {}", session.key, session.target, session.namespace)
     };
     reporter.success(&sessions.iter().map(removed).collect::<Vec<_>>());
     Ok(())
@@ -132,7 +125,7 @@ pub async fn stop(
 async fn missing(cluster: &Cluster, nothing: String, scope: &Scope) -> Problem {
     let problem = Problem::new(nothing).exit(Exit::NotFound);
     let mut keys: Vec<String> = match cluster.sessions(scope, &[]).await {
-        Ok(found) => found.sessions.iter().map(|session| session.identity.key.to_string()).collect(),
+        Ok(found) => found.sessions.iter().map(|session| session.key.to_string()).collect(),
         Err(_) => Vec::new(),
     };
     keys.sort();
