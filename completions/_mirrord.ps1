@@ -42,6 +42,7 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Start an environment, or replace the one with the same key and target')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show environments')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop environments and wait until they are gone')
+            [CompletionResult]::new('extend', 'extend', [CompletionResultType]::ParameterValue, 'Raise or shorten what is left of environments, without a restart')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -112,10 +113,31 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'mirrord;preview;extend' {
+            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`')
+            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Extend the environments whose key matches; `*` also crosses `/`')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Extend it on this target only')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Extend it on this target only')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Look in this namespace only')
+            [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
+            [CompletionResult]::new('--target-namespace', '--target-namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The environment''s key')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The environment''s key')
+            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')
+            [CompletionResult]::new('--config-file', '--config-file', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')
+            [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The kubeconfig''s context')
+            [CompletionResult]::new('--kubeconfig', '--kubeconfig', [CompletionResultType]::ParameterName, 'The kubeconfig to use')
+            [CompletionResult]::new('-A', '-A ', [CompletionResultType]::ParameterName, 'Look in every namespace')
+            [CompletionResult]::new('--all-namespaces', '--all-namespaces', [CompletionResultType]::ParameterName, 'Look in every namespace')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'mirrord;preview;help' {
             [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Start an environment, or replace the one with the same key and target')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show environments')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop environments and wait until they are gone')
+            [CompletionResult]::new('extend', 'extend', [CompletionResultType]::ParameterValue, 'Raise or shorten what is left of environments, without a restart')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -126,6 +148,9 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;preview;help;stop' {
+            break
+        }
+        'mirrord;preview;help;extend' {
             break
         }
         'mirrord;preview;help;help' {
@@ -146,6 +171,7 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Start an environment, or replace the one with the same key and target')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show environments')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop environments and wait until they are gone')
+            [CompletionResult]::new('extend', 'extend', [CompletionResultType]::ParameterValue, 'Raise or shorten what is left of environments, without a restart')
             break
         }
         'mirrord;help;preview;start' {
@@ -155,6 +181,9 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;help;preview;stop' {
+            break
+        }
+        'mirrord;help;preview;extend' {
             break
         }
         'mirrord;help;completions' {

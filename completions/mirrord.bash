@@ -34,6 +34,9 @@ _mirrord() {
             mirrord__subcmd__help,preview)
                 cmd="mirrord__subcmd__help__subcmd__preview"
                 ;;
+            mirrord__subcmd__help__subcmd__preview,extend)
+                cmd="mirrord__subcmd__help__subcmd__preview__subcmd__extend"
+                ;;
             mirrord__subcmd__help__subcmd__preview,start)
                 cmd="mirrord__subcmd__help__subcmd__preview__subcmd__start"
                 ;;
@@ -42,6 +45,9 @@ _mirrord() {
                 ;;
             mirrord__subcmd__help__subcmd__preview,stop)
                 cmd="mirrord__subcmd__help__subcmd__preview__subcmd__stop"
+                ;;
+            mirrord__subcmd__preview,extend)
+                cmd="mirrord__subcmd__preview__subcmd__extend"
                 ;;
             mirrord__subcmd__preview,help)
                 cmd="mirrord__subcmd__preview__subcmd__help"
@@ -54,6 +60,9 @@ _mirrord() {
                 ;;
             mirrord__subcmd__preview,stop)
                 cmd="mirrord__subcmd__preview__subcmd__stop"
+                ;;
+            mirrord__subcmd__preview__subcmd__help,extend)
+                cmd="mirrord__subcmd__preview__subcmd__help__subcmd__extend"
                 ;;
             mirrord__subcmd__preview__subcmd__help,help)
                 cmd="mirrord__subcmd__preview__subcmd__help__subcmd__help"
@@ -144,8 +153,22 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__help__subcmd__preview)
-            opts="start status stop"
+            opts="start status stop extend"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__help__subcmd__preview__subcmd__extend)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -200,7 +223,7 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__preview)
-            opts="-k -f -h --key --config-file --context --kubeconfig --help start status stop help"
+            opts="-k -f -h --key --config-file --context --kubeconfig --help start status stop extend help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -270,9 +293,122 @@ _mirrord() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mirrord__subcmd__preview__subcmd__help)
-            opts="start status stop help"
+        mirrord__subcmd__preview__subcmd__extend)
+            opts="-t -n -A -k -f -h --ttl --glob --target --target-namespace --namespace --all-namespaces --key --config-file --context --kubeconfig --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --glob)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target-namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -k)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                -f)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__preview__subcmd__help)
+            opts="start status stop extend help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__preview__subcmd__help__subcmd__extend)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -38,6 +38,7 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand start 'Start an environment, or replace the one with the same key and target'
             cand status 'Show environments'
             cand stop 'Stop environments and wait until they are gone'
+            cand extend 'Raise or shorten what is left of environments, without a restart'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;preview;start'= {
@@ -104,10 +105,30 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'mirrord;preview;extend'= {
+            cand --ttl 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`'
+            cand --glob 'Extend the environments whose key matches; `*` also crosses `/`'
+            cand -t 'Extend it on this target only'
+            cand --target 'Extend it on this target only'
+            cand -n 'Look in this namespace only'
+            cand --namespace 'Look in this namespace only'
+            cand --target-namespace 'Look in this namespace only'
+            cand -k 'The environment''s key'
+            cand --key 'The environment''s key'
+            cand -f 'Read mirrord.json; `-` reads standard input'
+            cand --config-file 'Read mirrord.json; `-` reads standard input'
+            cand --context 'The kubeconfig''s context'
+            cand --kubeconfig 'The kubeconfig to use'
+            cand -A 'Look in every namespace'
+            cand --all-namespaces 'Look in every namespace'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'mirrord;preview;help'= {
             cand start 'Start an environment, or replace the one with the same key and target'
             cand status 'Show environments'
             cand stop 'Stop environments and wait until they are gone'
+            cand extend 'Raise or shorten what is left of environments, without a restart'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;preview;help;start'= {
@@ -115,6 +136,8 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         &'mirrord;preview;help;status'= {
         }
         &'mirrord;preview;help;stop'= {
+        }
+        &'mirrord;preview;help;extend'= {
         }
         &'mirrord;preview;help;help'= {
         }
@@ -131,12 +154,15 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand start 'Start an environment, or replace the one with the same key and target'
             cand status 'Show environments'
             cand stop 'Stop environments and wait until they are gone'
+            cand extend 'Raise or shorten what is left of environments, without a restart'
         }
         &'mirrord;help;preview;start'= {
         }
         &'mirrord;help;preview;status'= {
         }
         &'mirrord;help;preview;stop'= {
+        }
+        &'mirrord;help;preview;extend'= {
         }
         &'mirrord;help;completions'= {
         }

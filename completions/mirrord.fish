@@ -29,15 +29,16 @@ complete -c mirrord -n "__fish_mirrord_needs_command" -s V -l version -d 'Print 
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "preview" -d 'Start, look at and stop preview environments'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -s k -l key -d 'The environment\'s key' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -l context -d 'The kubeconfig\'s context' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -l kubeconfig -d 'The kubeconfig to use' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -f -a "status" -d 'Show environments'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -f -a "stop" -d 'Stop environments and wait until they are gone'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "status" -d 'Show environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s i -l image -d 'The image to run in place of the target\'s' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s t -l target -d 'The live workload to copy, as in `deployment/shop` or `deployment/shop/container/web`' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s n -l namespace -l target-namespace -d 'The target\'s namespace' -r
@@ -79,9 +80,20 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l ignore-not-found -d 'Succeed where there is nothing to stop'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l no-wait -d 'Do not wait until everything is gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l ttl -d 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l glob -d 'Extend the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s t -l target -d 'Extend it on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s A -l all-namespaces -d 'Look in every namespace'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "preview" -d 'Start, look at and stop preview environments'
@@ -90,3 +102,4 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_see
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'

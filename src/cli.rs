@@ -78,6 +78,8 @@ pub enum Verb {
     Status(Status),
     /// Stop environments and wait until they are gone
     Stop(Stop),
+    /// Raise or shorten what is left of environments, without a restart
+    Extend(Extend),
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +180,33 @@ pub struct Stop {
     /// Do not wait until everything is gone
     #[arg(long)]
     pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Extend {
+    /// How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`
+    #[arg(long, value_name = "TIME", required = true)]
+    pub ttl: Ttl,
+    /// Extend the environments whose key matches; `*` also crosses `/`
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub glob: Option<glob::Pattern>,
+    /// Extend it on this target only
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
+    /// Look in this namespace only
+    ///
+    /// Without it, in every namespace; where you may not list those, in the context's.
+    #[arg(
+        short,
+        long,
+        visible_alias = "target-namespace",
+        value_name = "NAME",
+        conflicts_with = "all_namespaces"
+    )]
+    pub namespace: Option<String>,
+    /// Look in every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
 }
 
 /// How objects are printed

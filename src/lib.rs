@@ -107,6 +107,7 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Verb::Start(_) => "mirrord preview start",
         Verb::Status(_) => "mirrord preview status",
         Verb::Stop(_) => "mirrord preview stop",
+        Verb::Extend(_) => "mirrord preview extend",
     };
     // A list is data: it has no tree around it.
     let reporter = match verb {
@@ -141,50 +142,53 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         }
         Verb::Status(arguments) => {
             let cli::Status { glob, namespace, all_namespaces, target, output } = arguments;
-            exclusive(&flags, glob.as_ref())?;
             flags = Overrides { target, namespace, ..flags };
-            let selection = Selection::resolve(&flags, environment, named(glob.as_ref()), Uuid::new_v4())?;
+            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
             for warning in &selection.warnings {
                 reporter.warning(warning);
             }
-            let selector = Selector::new(&selection, glob);
-            let scope = scope(&selection, all_namespaces);
             preview::status::status(&selection, &selector, scope, output, reporter).await
         }
         Verb::Stop(arguments) => {
             let cli::Stop { glob, target, namespace, all_namespaces, ignore_not_found, no_wait } = arguments;
-            exclusive(&flags, glob.as_ref())?;
             flags = Overrides { target, namespace, ..flags };
-            let selection = Selection::resolve(&flags, environment, named(glob.as_ref()), Uuid::new_v4())?;
-            let selector = Selector::new(&selection, glob);
-            stop::named(&selector)?;
-            let scope = scope(&selection, all_namespaces);
+            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+            selector.names_something()?;
             let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };
             let patience = if no_wait { Patience::UntilTold } else { Patience::UntilGone };
             stop::stop(&selection, &selector, scope, not_found, patience, reporter).await
         }
+        Verb::Extend(arguments) => {
+            let cli::Extend { ttl, glob, target, namespace, all_namespaces } = arguments;
+            flags = Overrides { target, namespace, ..flags };
+            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+            selector.names_something()?;
+            preview::extend::extend(&selection, &selector, scope, ttl, reporter).await
+        }
     }
 }
 
-/// clap sees no conflict between a flag before the verb and one behind it.
-fn exclusive(flags: &Overrides, glob: Option<&glob::Pattern>) -> Result<()> {
+/// Which environments are meant, and where to look for them.
+fn select(
+    flags: &Overrides,
+    environment: &Environment,
+    glob: Option<glob::Pattern>,
+    all_namespaces: bool,
+) -> Result<(Selection, Selector, Scope)> {
+    // clap sees no conflict between a flag before the verb and one behind it.
     if flags.key.is_some() && glob.is_some() {
         return Err(config::wrong("`--key` and `--glob` cannot be used together")
             .hint("pass one of them")
             .into());
     }
-    Ok(())
-}
-
-fn named(glob: Option<&glob::Pattern>) -> Named {
-    if glob.is_some() { Named::Otherwise } else { Named::ByKey }
-}
-
-fn scope(selection: &Selection, all_namespaces: bool) -> Scope {
-    match &selection.namespace {
+    let named = if glob.is_some() { Named::Otherwise } else { Named::ByKey };
+    let selection = Selection::resolve(flags, environment, named, Uuid::new_v4())?;
+    let selector = Selector::new(&selection, glob);
+    let scope = match &selection.namespace {
         Some(namespace) if !all_namespaces => Scope::Namespace(namespace.clone()),
         _ => Scope::All,
-    }
+    };
+    Ok((selection, selector, scope))
 }
 
 /// Ends a command that has no story.

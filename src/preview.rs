@@ -1,6 +1,7 @@
 //! The verbs. Each reads like the README: read the configuration, resolve,
 //! plan, act, wait, report.
 
+pub mod extend;
 pub(crate) mod plan;
 mod progress;
 mod render;
@@ -36,6 +37,16 @@ impl Selector {
             glob,
             target: selection.target.clone(),
         }
+    }
+
+    /// Refuses to stop or extend what nobody named: it would be everything.
+    pub fn names_something(&self) -> Result<()> {
+        if self.key.is_none() && self.glob.is_none() {
+            return Err(crate::config::wrong("no environment is named")
+                .hint("pass `--key <key>` or `--glob <pattern>`, or set `MIRRORD_KEY`")
+                .into());
+        }
+        Ok(())
     }
 
     /// What the API server can select by.

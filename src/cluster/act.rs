@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::{Cluster, explain};
-use crate::session::READY_AT;
+use crate::session::TTL;
 
 /// Who we are in an object's `managedFields`.
 const MANAGER: &str = "mirrord";
@@ -51,24 +52,23 @@ impl Cluster {
     }
 
     /// Sets when the life of `root` ends, in seconds from its start; `None` for
-    /// never. Refused with a conflict where the root has changed since it was
-    /// read: nobody's `stop` may be undone.
-    pub async fn set_deadline(
-        &self,
-        root: &Job,
-        seconds: Option<i64>,
-        ready_at: Option<Timestamp>,
-    ) -> kube::Result<Job> {
-        let metadata = &root.metadata;
-        let mut patch = json!({
-            "metadata": {"resourceVersion": metadata.resource_version},
-            "spec": {"activeDeadlineSeconds": seconds},
-        });
-        if let Some(ready_at) = ready_at {
-            patch["metadata"]["annotations"] = json!({READY_AT: ready_at.to_string()});
+    /// never; and notes in its `metadata` why. Refused with a conflict where the
+    /// root has changed since it was read: nobody's `stop` may be undone.
+    pub async fn set_deadline(&self, root: &Job, seconds: Option<i64>, metadata: Value) -> kube::Result<Job> {
+        let mut patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": seconds}});
+        patch["metadata"]["resourceVersion"] = json!(root.metadata.resource_version);
+        let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
+        self.patch_root(namespace, root.metadata.name.as_deref().unwrap_or_default(), &patch).await
+    }
+
+    /// Writes a new time to live on the pods of a session, for those who list
+    /// pods. Without the right to do so the root alone says it.
+    pub async fn relabel_pods(&self, namespace: &str, pods: &[Pod], ttl: &str) {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let patch = Patch::Merge(json!({"metadata": {"labels": {TTL: ttl}}}));
+        for pod in pods {
+            let _ = api.patch(&pod.name_any(), &PatchParams::default(), &patch).await;
         }
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        self.patch_root(namespace, metadata.name.as_deref().unwrap_or_default(), &patch).await
     }
 
     /// Brings the root's deadline forward to now: Kubernetes ends the keeper

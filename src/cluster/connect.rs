@@ -4,6 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -33,16 +36,31 @@ impl Cluster {
         let client = Client::try_from(config).explain(|| {
             Problem::new(format!("could not use the credentials for `{server}`")).exit(Exit::NotAllowed)
         })?;
-        client.apiserver_version().await.map_err(|error| {
+        let ahead = greet(&client).await.map_err(|error| {
             let problem = explain::api(&error, format!("could not connect to the cluster at `{server}`"));
             explain::credentials(&error, problem)
         })?;
-        Ok(Self { client, default_namespace })
+        Ok(Self { client, default_namespace, ahead })
     }
 
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
+}
+
+/// Asks for the server's version, and reads its clock in passing. HTTP's `Date`
+/// counts whole seconds, so a difference of a second or two is none.
+async fn greet(client: &Client) -> kube::Result<SignedDuration> {
+    let request = http::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
+    let response = client.send(request).await?;
+    if !response.status().is_success() {
+        // The same question once more, for an error in the API's own form.
+        client.apiserver_version().await?;
+    }
+    let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+    let ahead = date.map_or(SignedDuration::ZERO, |date| date.duration_since(Timestamp::now()));
+    Ok(if ahead.abs() <= SignedDuration::from_secs(2) { SignedDuration::ZERO } else { ahead })
 }
 
 async fn config(connection: &Connection) -> Result<Config> {

@@ -11,6 +11,7 @@ pub(crate) mod template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
@@ -132,6 +133,15 @@ pub(crate) fn first_deadline(ttl: Ttl, creation_timeout: Duration, clock: Clock)
         (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout + START_MARGIN),
         (Ttl::Infinite, Clock::FromCreation) => None,
     }
+}
+
+/// The deadline, in seconds from the start of `root`, that lets it live for
+/// `ttl` from `instant`; `None` for ever.
+pub(crate) fn deadline(root: &Job, ttl: Ttl, instant: Timestamp) -> Option<i64> {
+    let Ttl::Finite(life) = ttl else { return None };
+    let start = root.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let start = start.or(root.metadata.creation_timestamp.as_ref()).map_or(instant, |time| time.0);
+    Some(seconds(life).saturating_add(instant.duration_since(start).as_secs().max(0)))
 }
 
 /// A Job's clock counts whole seconds.

@@ -5,11 +5,12 @@ mod wait;
 
 use anyhow::{Error, Result};
 use jiff::Timestamp;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::Interrupts;
 use super::plan::template::claim_names;
-use super::plan::{Clock, Plan, Request, seconds};
+use super::plan::{Clock, Plan, Request, deadline};
 use super::stop::Ending;
 use super::{render, stop};
 use crate::cli::ObjectFormat;
@@ -18,7 +19,7 @@ use crate::config::file::Mode;
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
-use crate::session::{Identity, KEY, Session, SessionId, Ttl};
+use crate::session::{Identity, KEY, READY_AT, Session, SessionId, Ttl};
 use crate::target::{Target, container};
 
 /// How far `start` goes.
@@ -116,7 +117,7 @@ pub async fn start(
             return Err(not_started(error));
         }
     };
-    reporter.success(&render::started(&session, &pods, Timestamp::now()));
+    reporter.success(&render::started(&session, &pods, cluster.clock(Timestamp::now())));
     Ok(())
 }
 
@@ -270,13 +271,8 @@ async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: T
         if ending || root.metadata.uid.as_ref() != Some(&started.uid) {
             return Err(problem().because_of("somebody has stopped or replaced it").into());
         }
-        let start = root.status.as_ref().and_then(|status| status.start_time.as_ref());
-        let start = start.or(root.metadata.creation_timestamp.as_ref()).map_or(ready_at, |time| time.0);
-        let deadline = match ttl {
-            Ttl::Finite(life) => Some(seconds(life) + ready_at.duration_since(start).as_secs().max(0)),
-            Ttl::Infinite => None,
-        };
-        match cluster.set_deadline(&root, deadline, Some(ready_at)).await {
+        let noted = json!({"annotations": {READY_AT: ready_at.to_string()}});
+        match cluster.set_deadline(&root, deadline(&root, ttl, ready_at), noted).await {
             Ok(root) => return Ok(Session::of(&root).ok_or_else(problem)?),
             // The Job controller has written its status meanwhile.
             Err(error) if explain::is_conflict(&error) => {}

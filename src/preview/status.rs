@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use super::Selector;
 use super::render::{self, Listed};
 use crate::cli::ListFormat;
-use crate::cluster::{Cluster, Scope};
+use crate::cluster::{Cluster, Scope, explain};
 use crate::config::Selection;
 use crate::output::{self, Mode, Reporter};
 use crate::problem::{Exit, Problem};
+use crate::session::Session;
 
 /// Shows the environments that `selector` means.
 pub async fn status(
@@ -31,9 +32,10 @@ pub async fn status(
             .map(|session| Listed { pods: pods.remove(session.id.as_str()).unwrap_or_default(), session })
             .collect();
         listed.sort_by_key(order);
-        Ok::<_, anyhow::Error>((listed, found.scope))
+        Ok::<_, anyhow::Error>((listed, found.scope, cluster.clock(Timestamp::now())))
     };
-    let (listed, looked) = found.await.map_err(|error| error.context("could not show the environments"))?;
+    let (listed, looked, now) =
+        found.await.map_err(|error| error.context("could not show the environments"))?;
     if looked != scope {
         output::note(
             reporter.mode(),
@@ -55,8 +57,45 @@ pub async fn status(
             return Ok(());
         }
     }
-    output::data(&render::list(&listed, format, Timestamp::now(), reporter.mode())?)?;
+    output::data(&render::list(&listed, format, now, reporter.mode())?)?;
     Ok(())
+}
+
+/// The sessions that are meant, at least one.
+pub(super) async fn found(
+    cluster: &Cluster,
+    selector: &Selector,
+    scope: &Scope,
+    reporter: &Reporter,
+) -> Result<Vec<Session>> {
+    let found = cluster.sessions(scope, &selector.labels()).await?;
+    if found.scope != *scope {
+        reporter
+            .warning(&format!("you may not list every namespace: looked{} alone", found.scope.in_words()));
+    }
+    let sessions: Vec<Session> =
+        found.sessions.into_iter().filter(|session| selector.matches(session)).collect();
+    if !sessions.is_empty() {
+        return Ok(sessions);
+    }
+    let problem = Problem::new(nothing(selector, &found.scope)).exit(Exit::NotFound);
+    let mut keys: Vec<String> = match cluster.sessions(&found.scope, &[]).await {
+        Ok(found) => found.sessions.iter().map(|session| session.key.to_string()).collect(),
+        Err(_) => Vec::new(),
+    };
+    keys.sort();
+    keys.dedup();
+    Err(if keys.is_empty() {
+        problem.hint("see what is there with `mirrord preview status`")
+    } else {
+        problem.hint(format!("there is {}", explain::listed(&keys)))
+    }
+    .into())
+}
+
+/// So many sessions.
+pub(super) fn counted(count: usize) -> String {
+    format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
 /// Grouped by key, then by where it is.

@@ -7,10 +7,10 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use super::{Interrupts, Selector, status};
-use crate::cluster::{Cluster, END, Scope, explain};
+use crate::cluster::{Cluster, END, Scope};
 use crate::config::Selection;
 use crate::output::Reporter;
-use crate::problem::{Exit, Problem};
+use crate::problem::{Exit, Problem, Report};
 use crate::session::{Session, SessionId};
 
 /// How often to look whether everything is gone.
@@ -70,28 +70,15 @@ pub async fn stop(
         let cluster = Cluster::connect(&selection.connection).await?;
         step.done("connected to operator");
         let step = reporter.step("finding preview sessions");
-        let found = cluster.sessions(&scope, &selector.labels()).await?;
-        if found.scope != scope {
-            reporter.warning(&format!(
-                "you may not list every namespace: looked{} alone",
-                found.scope.in_words()
-            ));
-        }
-        let sessions: Vec<Session> =
-            found.sessions.into_iter().filter(|session| selector.matches(session)).collect();
-        if sessions.is_empty() {
-            let nothing = status::nothing(selector, &found.scope);
-            if not_found == NotFound::Passes {
-                step.done(&nothing);
+        let sessions = match status::found(&cluster, selector, &scope, reporter).await {
+            Ok(sessions) => sessions,
+            Err(error) if not_found == NotFound::Passes && Report::of(&error).exit == Exit::NotFound => {
+                step.done(&error.to_string());
                 return Ok(Vec::new());
             }
-            return Err(missing(&cluster, nothing, &found.scope).await.into());
-        }
-        step.done(&format!(
-            "found {} session{} to delete",
-            sessions.len(),
-            if sessions.len() == 1 { "" } else { "s" }
-        ));
+            Err(error) => return Err(error),
+        };
+        step.done(&format!("found {} to delete", status::counted(sessions.len())));
         let step = reporter.step("deleting sessions");
         // All are told first, so that none outlives an interrupt.
         for session in &sessions {
@@ -121,21 +108,6 @@ pub async fn stop(
     Ok(())
 }
 
-/// Names the keys that there are.
-async fn missing(cluster: &Cluster, nothing: String, scope: &Scope) -> Problem {
-    let problem = Problem::new(nothing).exit(Exit::NotFound);
-    let mut keys: Vec<String> = match cluster.sessions(scope, &[]).await {
-        Ok(found) => found.sessions.iter().map(|session| session.key.to_string()).collect(),
-        Err(_) => Vec::new(),
-    };
-    keys.sort();
-    keys.dedup();
-    if keys.is_empty() {
-        return problem.hint("see what is there with `mirrord preview status`, or pass `--ignore-not-found`");
-    }
-    problem.hint(format!("there is {}", explain::listed(&keys)))
-}
-
 /// Waits until nothing is left of a session that was told to end.
 ///
 /// A root whose clock does not run (somebody suspended it) never meets its
@@ -160,16 +132,6 @@ pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn
             deleted = true;
         }
         sleep(LOOK).await;
-    }
-    Ok(())
-}
-
-/// Refuses a `stop` that names nothing: it would stop everything, or nothing.
-pub fn named(selector: &Selector) -> Result<()> {
-    if selector.key.is_none() && selector.glob.is_none() {
-        return Err(crate::config::wrong("no environment is named")
-            .hint("pass `--key <key>` or `--glob <pattern>`, or set `MIRRORD_KEY`")
-            .into());
     }
     Ok(())
 }

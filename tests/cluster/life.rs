@@ -364,3 +364,42 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
     })
     .await;
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn extend_raises_and_shortens_what_is_left_without_a_restart() {
+    with_shop("extend", |world| async move {
+        let started = world.start("deployment/shop", "pr-1", &["--ttl", "2m"]).await.success();
+        let uid = world.api::<Pod>().get(&started.info("pod")).await.unwrap().uid();
+        let extend = |ttl: &'static str| {
+            let world = world.clone();
+            async move {
+                let arguments = ["preview", "extend", "-k", "pr-1", "-n", &world.namespace, "--ttl", ttl];
+                world.mirrord(&arguments).await.success()
+            }
+        };
+        let left = || {
+            let world = world.clone();
+            async move {
+                let arguments = ["preview", "status", "-k", "pr-1", "-n", &world.namespace, "-o", "json"];
+                let status = world.mirrord(&arguments).await.success();
+                let status: Value = serde_json::from_str(&status.stdout).unwrap();
+                status["items"][0]["leftSeconds"].as_u64()
+            }
+        };
+        extend("2h").await;
+        assert!((7190..=7200).contains(&left().await.unwrap()), "{:?}", left().await);
+        extend("infinite").await;
+        assert_eq!(left().await, None);
+        let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
+        assert_eq!((pod.uid(), pod.labels()["preview.mirrord.io/ttl"].as_str()), (uid, "infinite"));
+        extend("3s").await;
+        until("its end", || async { world.preview_pods("").await.is_empty().then_some(()) }).await;
+        let arguments = ["preview", "extend", "-k", "pr-1", "-n", &world.namespace, "--ttl", "1h"];
+        world
+            .mirrord(&arguments)
+            .await
+            .failure(3, &["could not extend the environment", "there is no environment with key `pr-1`"]);
+    })
+    .await;
+}

@@ -6,6 +6,7 @@ use anyhow::Result;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use serde_json::json;
 use tokio::time::{Instant, interval};
 
 use crate::cluster::{Change, Cluster, explain};
@@ -155,7 +156,8 @@ async fn prolong(cluster: &Cluster, request: &Request, observed: &Observed, wait
     let first = first_deadline(request.identity.ttl, request.creation_timeout, request.clock);
     if let (Some(first), Some(root)) = (first, &observed.root) {
         // A failure shows at the next look at the cluster.
-        let _ = cluster.set_deadline(root, Some(seconds(first + Duration::from_secs(waited))), None).await;
+        let _ =
+            cluster.set_deadline(root, Some(seconds(first + Duration::from_secs(waited))), json!({})).await;
     }
 }
 
