@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ListParams, LogParams};
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt as _};
@@ -125,6 +125,22 @@ impl Cluster {
             }
         }
         exclusive
+    }
+
+    /// The Services that route to pods with `labels` even while they are not
+    /// ready; none where they may not be listed.
+    pub async fn unready_services(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+        let api: Api<Service> = Api::namespaced(self.client(), namespace);
+        let Ok(services) = api.list(&ListParams::default()).await else { return Vec::new() };
+        let routes = services.items.iter().filter(|service| {
+            let Some(spec) = &service.spec else { return false };
+            let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty());
+            spec.publish_not_ready_addresses == Some(true)
+                && selector.is_some_and(|selector| {
+                    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+                })
+        });
+        routes.map(kube::ResourceExt::name_any).collect()
     }
 
     /// The disruption budgets that select pods with `labels` and count in

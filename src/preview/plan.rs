@@ -100,6 +100,12 @@ impl Plan {
         Self { root: root(request), owned, warnings }
     }
 
+    /// The labels of the preview pods.
+    pub(crate) fn pod_labels(&self) -> BTreeMap<String, String> {
+        let labels = self.owned.last().and_then(|set| set.pointer("/spec/template/metadata/labels"));
+        labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
+    }
+
     /// What the root owns, once it has a uid.
     pub(crate) fn owned_by(&self, uid: &str) -> Vec<Value> {
         let owner = self.owner(uid);

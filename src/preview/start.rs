@@ -3,6 +3,8 @@
 
 mod wait;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Error, Result};
 use jiff::Timestamp;
 use serde_json::json;
@@ -77,7 +79,9 @@ pub async fn start(
         () = interrupts.next() => return Err(interrupted()),
     };
     let plan = Plan::of(&request);
-    for warning in &plan.warnings {
+    for warning in
+        plan.warnings.iter().chain(&counted_by(&cluster, &request.namespace, &plan.pod_labels()).await)
+    {
         reporter.warning(warning);
     }
     if let Some(format) = options.output {
@@ -159,6 +163,22 @@ fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
     Ok((target, image))
 }
 
+/// What in the namespace will take the preview for one of the target's pods,
+/// by its labels.
+async fn counted_by(cluster: &Cluster, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+    let services = cluster.unready_services(namespace, labels).await.into_iter().map(|service| {
+        format!(
+            "Service `{service}` routes to pods that are not ready (`publishNotReadyAddresses`), and so to the preview"
+        )
+    });
+    let budgets = cluster.counting_budgets(namespace, labels).await.into_iter().map(|budget| {
+        format!(
+            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
+        )
+    });
+    services.chain(budgets).collect()
+}
+
 /// Reads from the cluster all that the plan needs.
 async fn request(
     cluster: &Cluster,
@@ -193,12 +213,6 @@ async fn request(
         ));
     }
     let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
-    let labels = source.labels();
-    for budget in cluster.counting_budgets(namespace, &labels).await {
-        reporter.warning(&format!(
-            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
-        ));
-    }
     let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
     Ok(Request {
         identity: Identity {

@@ -131,8 +131,16 @@ async fn the_target_and_its_disruption_budget_do_not_notice() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_budget_that_counts_the_preview_is_named_at_start() {
+async fn what_takes_the_preview_for_a_pod_of_the_target_is_named_at_start() {
     with_shop("budget", |world| async move {
+        for (name, eager) in [("eager", true), ("patient", false)] {
+            world
+                .create(json!({
+                    "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                    "spec": {"selector": {"app": "shop"}, "publishNotReadyAddresses": eager, "ports": [{"port": 80}]},
+                }))
+                .await;
+        }
         world
             .create(json!({
                 "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "careful"},
@@ -141,6 +149,8 @@ async fn a_budget_that_counts_the_preview_is_named_at_start() {
             .await;
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         assert!(screen.stderr.contains("PodDisruptionBudget `careful` counts the preview"), "{screen:#?}");
+        assert!(screen.stderr.contains("Service `eager` routes to pods that are not ready"), "{screen:#?}");
+        assert!(!screen.stderr.contains("`patient`"), "{screen:#?}");
     })
     .await;
 }
