@@ -237,6 +237,9 @@ fn timeout(text: &str) -> Result<Duration, String> {
     if timeout.is_zero() {
         return Err("a timeout must be above zero".to_owned());
     }
+    if timeout.as_secs() > u64::from(i32::MAX.unsigned_abs()) {
+        return Err("a timeout may be at most 68 years".to_owned());
+    }
     Ok(timeout)
 }
 

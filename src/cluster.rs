@@ -21,6 +21,8 @@ pub struct Cluster {
     client: Client,
     /// The namespace of the context, for those who name none.
     pub default_namespace: String,
+    /// For watches, which are silent for as long as nothing changes.
+    patient: kube::Config,
     /// How far the API server's clock is ahead of this machine's.
     ahead: SignedDuration,
 }

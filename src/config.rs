@@ -26,7 +26,7 @@ pub use environment::Environment;
 
 use crate::problem::{Exit, Problem};
 use crate::session::{Key, Ttl};
-use crate::target::Target;
+use crate::target::{Target, is_object_name};
 use env::{Env, Keep};
 use file::{File, Mode};
 use mounts::Mount;
@@ -255,11 +255,13 @@ impl Selection {
                 Some(target) => Some(target.clone()),
                 None => environment.parsed("MIRRORD_IMPERSONATED_TARGET")?.or(target.path),
             },
-            namespace: flags
-                .namespace
-                .clone()
-                .or_else(|| environment.text("MIRRORD_TARGET_NAMESPACE"))
-                .or(target.namespace),
+            namespace: namespace(
+                flags
+                    .namespace
+                    .clone()
+                    .or_else(|| environment.text("MIRRORD_TARGET_NAMESPACE"))
+                    .or(target.namespace),
+            )?,
             warnings,
         };
         Ok((selection, file))
@@ -273,6 +275,16 @@ pub enum Named {
     ByKey,
     /// By a pattern, or all of them.
     Otherwise,
+}
+
+/// A namespace as Kubernetes could have taken it (RFC 1123 label).
+fn namespace(name: Option<String>) -> Result<Option<String>> {
+    match name {
+        Some(name) if !is_object_name(&name) || name.contains('.') || name.len() > 63 => {
+            Err(wrong(format!("`{name}` can be no namespace")).hint("pass `-n <namespace>`").into())
+        }
+        name => Ok(name),
+    }
 }
 
 /// A problem with what the user wrote: nothing has been contacted yet.

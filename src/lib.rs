@@ -94,7 +94,12 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(verb(*preview, environment, mode)),
+                Ok(runtime) => {
+                    let code = runtime.block_on(verb(*preview, environment, mode));
+                    // A look-up of a name that nobody answers must not hold the prompt.
+                    runtime.shutdown_background();
+                    code
+                }
                 Err(error) => ended(mode, Err(error.into())),
             }
         }
@@ -114,7 +119,7 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Verb::Status(_) => Reporter::quiet(mode),
         _ => Reporter::new(mode, name),
     };
-    match tell(common, verb, environment, &reporter).await {
+    match Box::pin(tell(common, verb, environment, &reporter)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -138,7 +143,8 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
                 (false, true) => Extent::Created,
                 (false, false) => Extent::Ready,
             };
-            start::start(&flags, environment, start::Options { extent, output }, reporter).await
+            let options = start::Options { extent, output };
+            Box::pin(start::start(&flags, environment, options, reporter)).await
         }
         Verb::Status(arguments) => {
             let cli::Status { glob, namespace, all_namespaces, target, output } = arguments;

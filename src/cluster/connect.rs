@@ -17,7 +17,7 @@ use crate::problem::{Exit, Explain as _, Problem};
 /// How long a connection may take to come about: longer than any round trip,
 /// shorter than patience.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may take.
+/// How long an answer may take; a watch may take longer.
 const ANSWER: Duration = Duration::from_secs(30);
 
 // === impl Cluster ===
@@ -27,20 +27,20 @@ impl Cluster {
     pub async fn connect(connection: &Connection) -> Result<Self> {
         let mut config = config(connection).await?;
         config.connect_timeout = Some(CONNECT);
-        config.read_timeout = Some(ANSWER);
         if let Some(accept) = connection.accept_invalid_certificates {
             config.accept_invalid_certs = accept;
         }
+        let patient = config.clone();
+        config.read_timeout = Some(ANSWER);
         let server = config.cluster_url.to_string();
         let default_namespace = config.default_namespace.clone();
         let client = Client::try_from(config).explain(|| {
             Problem::new(format!("could not use the credentials for `{server}`")).exit(Exit::NotAllowed)
         })?;
         let ahead = greet(&client).await.map_err(|error| {
-            let problem = explain::api(&error, format!("could not connect to the cluster at `{server}`"));
-            explain::credentials(&error, problem)
+            explain::api(&error, format!("could not connect to the cluster at `{server}`"))
         })?;
-        Ok(Self { client, default_namespace, ahead })
+        Ok(Self { client, default_namespace, patient, ahead })
     }
 
     pub(super) fn client(&self) -> Client {

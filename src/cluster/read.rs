@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Cluster, explain};
 use crate::session::{MANAGED_BY, MIRRORD, SESSION, Session, SessionId};
+use crate::target::Target;
 
 /// Objects of one page of a list; the API server's own advice.
 pub(super) const PAGE: u32 = 500;
@@ -167,6 +169,25 @@ impl Cluster {
             })
             .map(kube::ResourceExt::name_any)
             .collect()
+    }
+
+    /// The autoscalers of a target; none where they may not be listed.
+    pub async fn scalers(&self, namespace: &str, target: &Target) -> Vec<String> {
+        let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client(), namespace);
+        let Ok(scalers) = api.list(&ListParams::default()).await else { return Vec::new() };
+        let meant = scalers.items.iter().filter(|scaler| {
+            let scaled = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
+            scaled.is_some_and(|scaled| scaled.kind == target.kind().kind && scaled.name == target.name())
+        });
+        meant.map(kube::ResourceExt::name_any).collect()
+    }
+
+    /// The ReplicaSet of a session's pods, where it can be read.
+    pub async fn replica_set(&self, session: &Session) -> Option<ReplicaSet> {
+        let api: Api<ReplicaSet> = Api::namespaced(self.client(), &session.namespace);
+        let parameters =
+            ListParams::default().labels(&selector(&[(SESSION, session.id.as_str().to_owned())]));
+        api.list(&parameters).await.ok()?.items.pop()
     }
 
     /// What Kubernetes last said about an object, oldest first; nothing where

@@ -3,15 +3,16 @@
 use std::fmt::Debug;
 use std::future::ready;
 
+use anyhow::Result;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Resource;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
 
 use serde::de::DeserializeOwned;
 
@@ -31,9 +32,15 @@ pub enum Change {
     Pod(Box<Pod>),
     /// A pod, by its name, that is gone.
     PodGone(String),
+    /// The pods are listed anew: those that are still there follow.
+    PodsAnew,
+    /// The root is listed anew: it follows if it is still there.
+    RootAnew,
+    /// All of the list of roots has been seen.
+    RootListed,
     /// The cluster did not answer; the watch goes on trying.
     Lost(String),
-    /// The user may not look; trying again is of no use.
+    /// The user may not look, or not any more; trying again is of no use.
     Forbidden(Box<kube::Error>),
 }
 
@@ -41,18 +48,32 @@ pub enum Change {
 
 impl Cluster {
     /// Streams the changes to one session's objects, those that exist first.
-    pub fn watch_session(&self, namespace: &str, session: &str) -> BoxStream<'static, Change> {
-        let root = |root: Box<Job>| Change::Root(root);
-        let set = |set: Box<ReplicaSet>| Change::ReplicaSet(set);
-        let pod = |pod: Box<Pod>| Change::Pod(pod);
-        let pod_gone = |pod: Pod| Some(Change::PodGone(pod.metadata.name.unwrap_or_default()));
+    pub fn watch_session(&self, namespace: &str, session: &str) -> Result<BoxStream<'static, Change>> {
+        let client = Client::try_from(self.patient.clone())?;
         let selected = || watcher::Config::default().labels(&format!("{SESSION}={session}"));
-        stream::select_all([
-            changes(Api::namespaced(self.client(), namespace), selected(), root, |_| Some(Change::RootGone)),
-            changes(Api::namespaced(self.client(), namespace), selected(), set, |_| None),
-            changes(Api::namespaced(self.client(), namespace), selected(), pod, pod_gone),
-        ])
-        .boxed()
+        let roots =
+            changes::<Job>(Api::namespaced(client.clone(), namespace), selected(), |event| match event {
+                Event::Apply(root) | Event::InitApply(root) => Some(Change::Root(Box::new(root))),
+                Event::Delete(_) => Some(Change::RootGone),
+                Event::Init => Some(Change::RootAnew),
+                Event::InitDone => Some(Change::RootListed),
+            });
+        let sets =
+            changes::<ReplicaSet>(
+                Api::namespaced(client.clone(), namespace),
+                selected(),
+                |event| match event {
+                    Event::Apply(set) | Event::InitApply(set) => Some(Change::ReplicaSet(Box::new(set))),
+                    Event::Delete(_) | Event::Init | Event::InitDone => None,
+                },
+            );
+        let pods = changes::<Pod>(Api::namespaced(client, namespace), selected(), |event| match event {
+            Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
+            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Init => Some(Change::PodsAnew),
+            Event::InitDone => None,
+        });
+        Ok(stream::select_all([roots, sets, pods]).boxed())
     }
 }
 
@@ -60,24 +81,20 @@ impl Cluster {
 fn changes<K>(
     api: Api<K>,
     selected: watcher::Config,
-    here: fn(Box<K>) -> Change,
-    gone: fn(K) -> Option<Change>,
+    said: fn(Event<K>) -> Option<Change>,
 ) -> BoxStream<'static, Change>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    let events = watcher::watcher(api, selected).default_backoff();
     let change = move |event| match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => Some(here(Box::new(object))),
-        Ok(Event::Delete(object)) => gone(object),
-        Ok(Event::Init | Event::InitDone) => None,
+        Ok(event) => said(event),
         Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
-            if explain::is_forbidden(&error) =>
+            if explain::is_refused(&error) =>
         {
             Some(Change::Forbidden(Box::new(error)))
         }
         Err(error) => Some(Change::Lost(error.to_string())),
     };
-    events.filter_map(move |event| ready(change(event))).boxed()
+    watcher::watcher(api, selected).default_backoff().filter_map(move |event| ready(change(event))).boxed()
 }

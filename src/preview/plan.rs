@@ -68,7 +68,7 @@ pub(crate) struct Request {
 pub(crate) enum Clock {
     /// `start` waits, and sets it at the instant of readiness.
     FromReadiness,
-    /// Nobody waits: it counts from creation, the creation timeout included.
+    /// Nobody waits: it counts from creation.
     FromCreation,
 }
 
@@ -135,8 +135,9 @@ impl Plan {
 /// Kubernetes removes the environment then.
 pub(crate) fn first_deadline(ttl: Ttl, creation_timeout: Duration, clock: Clock) -> Option<Duration> {
     match (ttl, clock) {
-        (Ttl::Finite(life), _) => Some(life + creation_timeout),
-        (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout + START_MARGIN),
+        (Ttl::Finite(life), Clock::FromReadiness) => Some(life.saturating_add(creation_timeout)),
+        (Ttl::Finite(life), Clock::FromCreation) => Some(life),
+        (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout.saturating_add(START_MARGIN)),
         (Ttl::Infinite, Clock::FromCreation) => None,
     }
 }

@@ -17,6 +17,8 @@ use crate::session::{Session, Ttl};
 pub(super) struct Listed {
     pub(super) session: Session,
     pub(super) pods: Vec<Pod>,
+    /// Why Kubernetes makes none, where that is so.
+    pub(super) refused: Option<String>,
 }
 
 /// The `info` lines of a start: key, namespace and pod first and in this order,
@@ -205,6 +207,7 @@ fn state(one: &Listed) -> (&'static str, Option<String>) {
     if ready_pods(one) >= one.session.replicas {
         return ("ready", None);
     }
+    let reason = reason.or_else(|| one.refused.clone());
     let state = if one.session.ready_at.is_some() { "degraded" } else { "starting" };
     (state, reason)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Error, Result};
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -79,13 +80,15 @@ pub async fn start(
         () = interrupts.next() => return Err(interrupted()),
     };
     let plan = Plan::of(&request);
-    for warning in
-        plan.warnings.iter().chain(&counted_by(&cluster, &request.namespace, &plan.pod_labels()).await)
-    {
+    for warning in plan.warnings.iter().chain(&counted_by(&cluster, &request, &plan.pod_labels()).await) {
         reporter.warning(warning);
     }
     if let Some(format) = options.output {
-        output::data(&render::objects(&plan, format, reporter.mode())?)?;
+        let printed = output::data(&render::objects(&plan, format, reporter.mode())?);
+        // A reader that has gone away still wants its environment.
+        if options.extent == Extent::Planned {
+            printed?;
+        }
     }
     if options.extent == Extent::Planned {
         step.done("planned, and nothing created");
@@ -99,7 +102,17 @@ pub async fn start(
     let root = plan.root.metadata.name.clone().unwrap_or_default();
     // Creation is not cut short: what the server has taken must be known. The
     // connection's own time limits bound it.
-    let result = match create(&cluster, &plan).await {
+    let ending = Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
+    let created = match cluster.create_root(&plan.root).await {
+        // Nothing was made, so there is nothing to remove.
+        Err(error) if explain::is_answer(&error) => {
+            drop(step);
+            return Err(not_started(error));
+        }
+        Err(error) => Err(error),
+        Ok(root) => create_owned(&cluster, &plan, &root).await,
+    };
+    let result = match created {
         Ok(started) => {
             step.done("preview session resource created");
             tokio::select! {
@@ -112,15 +125,25 @@ pub async fn start(
             Err(error)
         }
     };
-    let (session, pods) = match result {
+    let (session, pods, step) = match result {
         Ok(ready) => ready,
         Err(error) => {
-            let ending =
-                Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
             clean_up(&cluster, &ending, &mut interrupts, reporter).await;
             return Err(not_started(error));
         }
     };
+    // The environment is up; whatever becomes of the one it replaces does not
+    // change that any more.
+    let replaced = tokio::select! {
+        replaced = replace(&cluster, &session, step.as_ref()) => replaced,
+        () = interrupts.next() => Err(Error::msg("interrupted; what it replaces ends without being watched")),
+    };
+    if let Err(error) = replaced {
+        reporter.warning(&format!("{error:#}"));
+    }
+    if let Some(step) = step {
+        step.done("preview pod is ready");
+    }
     reporter.success(&render::started(&session, &pods, cluster.clock(Timestamp::now())));
     Ok(())
 }
@@ -165,7 +188,8 @@ fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
 
 /// What in the namespace will take the preview for one of the target's pods,
 /// by its labels.
-async fn counted_by(cluster: &Cluster, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+async fn counted_by(cluster: &Cluster, request: &Request, labels: &BTreeMap<String, String>) -> Vec<String> {
+    let (namespace, target) = (request.namespace.as_str(), &request.identity.target);
     let services = cluster.unready_services(namespace, labels).await.into_iter().map(|service| {
         format!(
             "Service `{service}` routes to pods that are not ready (`publishNotReadyAddresses`), and so to the preview"
@@ -176,7 +200,13 @@ async fn counted_by(cluster: &Cluster, namespace: &str, labels: &BTreeMap<String
             "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
         )
     });
-    services.chain(budgets).collect()
+    let scalers = cluster.scalers(namespace, target).await.into_iter().map(|scaler| {
+        format!(
+            "HorizontalPodAutoscaler `{scaler}` counts the preview among its target's pods, as one that uses nothing, and may \
+             scale up later while it lives; `feature.preview.labels.exclude` keeps a label that it selects by off the preview"
+        )
+    });
+    services.chain(budgets).chain(scalers).collect()
 }
 
 /// Reads from the cluster all that the plan needs.
@@ -237,30 +267,27 @@ async fn request(
     })
 }
 
-/// Waits, starts the clock, and ends what is replaced.
+/// Waits until it is ready, and starts the clock. The step is left open while
+/// what is replaced goes.
 async fn run(
     cluster: &Cluster,
     request: &Request,
     started: &Started,
     extent: Extent,
     reporter: &Reporter,
-) -> Result<(Session, Vec<String>)> {
+) -> Result<(Session, Vec<String>, Option<output::Step>)> {
     if extent == Extent::Created {
-        replace(cluster, &started.session, None).await?;
-        return Ok((started.session.clone(), Vec::new()));
+        return Ok((started.session.clone(), Vec::new(), None));
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;
-    let session = start_clock(cluster, started, request.identity.ttl, ready.at).await?;
-    replace(cluster, &session, Some(&step)).await?;
-    step.done("preview pod is ready");
-    Ok((session, ready.pods))
+    let session = start_clock(cluster, started, ready.at).await?;
+    Ok((session, ready.pods, Some(step)))
 }
 
-async fn create(cluster: &Cluster, plan: &Plan) -> Result<Started> {
-    let root = cluster.create_root(&plan.root).await?;
+async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Started> {
     let uid = root.metadata.uid.clone().unwrap_or_default();
-    let session = Session::of(&root).ok_or_else(|| {
+    let session = Session::of(root).ok_or_else(|| {
         Problem::new("the root was changed while it was created, and cannot be read").exit(Exit::Bug)
     })?;
     for object in plan.owned_by(&uid) {
@@ -271,7 +298,7 @@ async fn create(cluster: &Cluster, plan: &Plan) -> Result<Started> {
 
 /// Sets the end of the environment's life, counted from readiness. Both
 /// instants are the cluster's own: the laptop's clock has no part in it.
-async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: Timestamp) -> Result<Session> {
+async fn start_clock(cluster: &Cluster, started: &Started, ready_at: Timestamp) -> Result<Session> {
     let session = &started.session;
     let problem = || {
         Problem::new(format!(
@@ -281,10 +308,12 @@ async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: T
     };
     loop {
         let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
-        let ending = Session::of(&root).is_none_or(|session| session.ending);
-        if ending || root.metadata.uid.as_ref() != Some(&started.uid) {
+        let seen = Session::of(&root).filter(|session| !session.ending);
+        if seen.is_none() || root.metadata.uid.as_ref() != Some(&started.uid) {
             return Err(problem().because_of("somebody has stopped or replaced it").into());
         }
+        // Somebody may have extended it while it started.
+        let ttl = seen.and_then(|session| session.ttl).unwrap_or(Ttl::DEFAULT);
         let noted = json!({"annotations": {READY_AT: ready_at.to_string()}});
         match cluster.set_deadline(&root, deadline(&root, ttl, ready_at), noted).await {
             Ok(root) => return Ok(Session::of(&root).ok_or_else(problem)?),
@@ -300,12 +329,13 @@ async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: T
 async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Step>) -> Result<()> {
     let scope = Scope::Namespace(session.namespace.clone());
     let found = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await?;
-    for old in found.sessions.iter().filter(|old| session.replaces(old)) {
-        if let Some(step) = step {
-            step.update(&format!("removing `{}`, which it replaces", old.root));
-        }
+    let replaced: Vec<&Session> = found.sessions.iter().filter(|old| session.replaces(old)).collect();
+    for old in &replaced {
         cluster.end(&old.namespace, &old.root).await?;
-        if step.is_some() {
+    }
+    if let Some(step) = step {
+        for old in replaced {
+            step.update(&format!("removing `{}`, which it replaces", old.root));
             stop::until_gone(cluster, &Ending::of(old), |_| {}).await?;
         }
     }

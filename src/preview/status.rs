@@ -4,6 +4,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::Selector;
+use super::progress::refusal;
 use super::render::{self, Listed};
 use crate::cli::ListFormat;
 use crate::cluster::{Cluster, Scope, explain};
@@ -29,8 +30,16 @@ pub async fn status(
             .sessions
             .into_iter()
             .filter(|session| selector.matches(session))
-            .map(|session| Listed { pods: pods.remove(session.id.as_str()).unwrap_or_default(), session })
+            .map(|session| Listed {
+                pods: pods.remove(session.id.as_str()).unwrap_or_default(),
+                refused: None,
+                session,
+            })
             .collect();
+        for one in listed.iter_mut().filter(|one| one.pods.is_empty() && !one.session.ending) {
+            let set = cluster.replica_set(&one.session).await;
+            one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
+        }
         listed.sort_by_key(order);
         Ok::<_, anyhow::Error>((listed, found.scope, cluster.clock(Timestamp::now())))
     };
@@ -116,5 +125,8 @@ pub(super) fn nothing(selector: &Selector, scope: &Scope) -> String {
     if let Some(target) = &selector.target {
         what.push_str(&format!(" on `{target}`"));
     }
-    what + &scope.in_words()
+    match scope {
+        Scope::Namespace(_) => what + &scope.in_words(),
+        Scope::All => what + " in any namespace",
+    }
 }

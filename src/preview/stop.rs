@@ -81,8 +81,15 @@ pub async fn stop(
         step.done(&format!("found {} to delete", status::counted(sessions.len())));
         let step = reporter.step("deleting sessions");
         // All are told first, so that none outlives an interrupt.
+        let mut untold: Option<anyhow::Error> = None;
         for session in &sessions {
-            cluster.end(&session.namespace, &session.root).await?;
+            let told = cluster.end(&session.namespace, &session.root).await;
+            if let Some(error) = told.err().and_then(|error| untold.replace(error)) {
+                reporter.warning(&format!("{error:#}"));
+            }
+        }
+        if let Some(error) = untold {
+            return Err(error);
         }
         if patience == Patience::UntilGone {
             for session in &sessions {
@@ -128,8 +135,10 @@ pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn
             .into());
         }
         if began.elapsed() > END && !deleted {
-            cluster.delete(namespace, root).await?;
             deleted = true;
+            if cluster.root(namespace, root).await?.is_some() {
+                cluster.delete(namespace, root).await?;
+            }
         }
         sleep(LOOK).await;
     }

@@ -210,6 +210,20 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
+async fn a_minute_in_which_nothing_changes_is_waited_out() {
+    with_shop("quiet", |world| async move {
+        let change = json!({"spec": {"replicas": 0, "template": {"spec": {"nodeSelector": {"mirrord-test/no-such": "node"}}}}});
+        world.deploy("picky", &change).await;
+        world
+            .start("deployment/picky", "pr-1", &["--timeout", "65"])
+            .await
+            .failure(5, &["waiting for 60 s: no node takes the pod", "was not ready within 1m 5s"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
 async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
     with_shop("pull", |world| async move {
         if !world.own {

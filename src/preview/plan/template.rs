@@ -34,6 +34,8 @@ pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>)
     gates.push(json!({"conditionType": GATE}));
     spec.insert("readinessGates".to_owned(), gates.into());
     spec.insert("restartPolicy".to_owned(), "Always".into());
+    // A ReplicaSet's pods may not have one; the root's deadline takes its place.
+    spec.remove("activeDeadlineSeconds");
     json!({"metadata": metadata(request), "spec": spec})
 }
 

@@ -121,7 +121,7 @@ fn a_dead_cli_never_leaves_an_endless_start_behind() {
     let minute = Duration::from_mins(1);
     for (ttl, clock, deadline) in [
         (Ttl::Finite(minute), Clock::FromReadiness, Some(2 * minute)),
-        (Ttl::Finite(minute), Clock::FromCreation, Some(2 * minute)),
+        (Ttl::Finite(minute), Clock::FromCreation, Some(minute)),
         (Ttl::Infinite, Clock::FromReadiness, Some(11 * minute)),
         (Ttl::Infinite, Clock::FromCreation, None),
     ] {

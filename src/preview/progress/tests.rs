@@ -30,14 +30,27 @@ fn a_failure_is_told_from_a_delay() {
     let cases: Vec<(State, bool, &str)> = vec![
         (waiting("ErrImagePull", "not found"), true, "image `shop:1` cannot be pulled: not found"),
         (
-            waiting("ImagePullBackOff", "Back-off: toomanyrequests"),
+            waiting("ImagePullBackOff", "Back-off: toomanyrequests: limit"),
             false,
-            "image `shop:1` cannot be pulled for now: Back-off: toomanyrequests",
+            "image `shop:1` cannot be pulled for now: Back-off: toomanyrequests: limit",
         ),
         (
             waiting("ErrImagePull", "net/http: TLS handshake timeout"),
             false,
             "image `shop:1` cannot be pulled for now: net/http: TLS handshake timeout",
+        ),
+        (
+            waiting("ErrImagePull", "timeout-service:pr-429: not found"),
+            true,
+            "image `shop:1` cannot be pulled: timeout-service:pr-429: not found",
+        ),
+        (
+            waiting(
+                "CreateContainerConfigError",
+                "failed to sync configmap cache: timed out waiting for the condition",
+            ),
+            false,
+            "container `web` cannot be started for now: failed to sync configmap cache: timed out waiting for the condition",
         ),
         (waiting("InvalidImageName", ""), true, "image `shop:1` cannot be pulled: InvalidImageName"),
         (
@@ -136,4 +149,32 @@ fn an_image_is_being_pulled_from_its_pulling_event_to_the_next_word_on_it() {
     assert!(!is_pulling(&[event("Pulling", 2), event("Pulled", 9)]));
     assert!(!is_pulling(&[event("Pulling", 2), event("Failed", 3)]));
     assert!(is_pulling(&[event("Pulling", 2), event("Failed", 3), event("Pulling", 14)]));
+    // The sidecar's image is there already; the app's is not.
+    let of = |container: &str, mut event: Event| {
+        event.involved_object.field_path = Some(format!("spec.containers{{{container}}}"));
+        event
+    };
+    assert!(is_pulling(&[of("app", event("Pulling", 2)), of("sidecar", event("Pulled", 2))]));
+}
+
+#[test]
+fn what_was_deleted_while_nobody_watched_is_gone() {
+    let ready = || pod(&json!({"conditions": [{"type": "ContainersReady", "status": "True"}]}));
+    let mut observed = Observed::default();
+    observed.apply(Change::Pod(ready()));
+    assert!(matches!(observed.state(1), State::Ready(..)));
+    observed.apply(Change::PodsAnew);
+    assert!(matches!(observed.state(1), State::Waiting(_)));
+
+    let root = || Change::Root(Box::default());
+    observed.apply(Change::RootListed);
+    assert!(matches!(observed.state(1), State::Waiting(_)), "the root has not been seen yet");
+    observed.apply(root());
+    observed.apply(Change::RootAnew);
+    observed.apply(root());
+    observed.apply(Change::RootListed);
+    assert!(matches!(observed.state(1), State::Waiting(_)));
+    observed.apply(Change::RootAnew);
+    observed.apply(Change::RootListed);
+    assert_eq!(observed.state(1), State::Gone);
 }

@@ -31,7 +31,7 @@ fn listed(key: &str, ttl: &str, root: &Value, pods: &[Value]) -> Listed {
     let pods = pods
         .iter()
         .map(|status| serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap());
-    Listed { session: Session::of(&job).unwrap(), pods: pods.collect() }
+    Listed { session: Session::of(&job).unwrap(), pods: pods.collect(), refused: None }
 }
 
 fn environments() -> Vec<Listed> {
