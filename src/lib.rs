@@ -7,6 +7,7 @@
 //!   problem    what, why, hint, exit code
 //!   session    what labels and annotations say: key, identifier, time to live
 //!   target     the live workload: grammar, kinds, containers
+//!   traffic    rules and filters as values
 //!   config     what the user wants: flag, environment, file, default
 //!   cluster    the only caller of the Kubernetes API
 //!   output     the only writer
@@ -23,6 +24,7 @@ pub mod preview;
 pub mod problem;
 pub mod session;
 pub mod target;
+pub mod traffic;
 
 use std::ffi::OsString;
 use std::io;
