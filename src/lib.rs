@@ -11,11 +11,13 @@
 //!   config     what the user wants: flag, environment, file, default
 //!   cluster    the only caller of the Kubernetes API
 //!   output     the only writer
+//!   agent      inside the target's pod: capture, match, forward
 //!   preview    the verbs; `plan` and `progress` decide, purely
 //!   cli        what can be typed
 //! ```
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod agent;
 pub mod cli;
 pub mod cluster;
 pub mod config;
@@ -94,6 +96,7 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
             ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
         }
+        Command::Agent(arguments) => ended(Mode::Plain, agent::run(arguments)),
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {

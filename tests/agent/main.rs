@@ -1,1 +1,12 @@
-//! placeholder
+//! The agent in network namespaces of its own: a pod with an application, a
+//! client outside, a preview. Real sockets, a real kernel, no cluster.
+//!
+//! These need root, and are ignored without being asked for:
+//! `cargo test --test agent -- --include-ignored`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod capture;
+mod control;
+mod http1;
+mod support;
+mod tunnel;

@@ -1,0 +1,2 @@
+//! Rules come and go as told, or with their lease.
+
