@@ -1,7 +1,7 @@
 //! The sessions in force and the capture that follows from them: the one place
 //! where either changes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -32,6 +32,8 @@ pub(super) struct Sessions {
     capture: RefCell<Capture>,
     leases: RefCell<BTreeMap<String, Instant>>,
     events: broadcast::Sender<Event>,
+    /// The capture was taken off for good.
+    is_released: Cell<bool>,
 }
 
 // === impl Sessions ===
@@ -43,6 +45,7 @@ impl Sessions {
             capture: RefCell::new(capture),
             leases: RefCell::default(),
             events: broadcast::Sender::new(EVENTS),
+            is_released: Cell::new(false),
         }
     }
 
@@ -140,6 +143,9 @@ impl Sessions {
     }
 
     fn capture_only(&self, ports: &[u16]) {
+        if self.is_released.get() {
+            return;
+        }
         let change = self.capture.borrow_mut().update(ports);
         match change {
             Ok(Change { added, removed }) => {
@@ -159,6 +165,7 @@ impl Sessions {
 
     /// Gives every new connection back to the application, for good.
     pub(super) fn release(&self) {
+        self.is_released.set(true);
         if let Err(error) = self.capture.borrow_mut().release() {
             log::line("capture", &format!("could not be taken off: {error}"));
         }

@@ -50,6 +50,14 @@ fn under_load(signal: Signal) -> (Aftermath, Vec<Fate>, Instant) {
         agent.signal(Signal::SIGCONT);
     }
     let aftermath = aftermath(&fates, when);
+    for fate in fates.iter().filter(|fate| fate.result.is_err()).take(20) {
+        let result = &fate.result;
+        eprintln!(
+            "  {result:?} after {:?} took {:?}",
+            fate.began.saturating_duration_since(when),
+            fate.ended - fate.began
+        );
+    }
     eprintln!(
         "{signal}: {} of {} failed, {} of them begun later; the application served after {:?}",
         aftermath.failed, aftermath.total, aftermath.failed_later, aftermath.served_after
@@ -129,7 +137,7 @@ fn wherever_the_application_listens_it_is_captured_there_and_answers() {
         let mut client = world.try_connect(from, dialled, 8080).unwrap();
         client.write_all(REQUEST).unwrap();
         read_until(&mut client, b"app / 0\n");
-        assert_eq!(agent.counts("s1")["passed"], 1, "{listens} by {dialled}");
+        assert_eq!(agent.counts("s1")["passed"], 1, "{listens} by {dialled}: {}", agent.status());
         assert_eq!(app.accepted(), 1, "one connection to the application for one of the client");
     }
 }

@@ -1,2 +1,1 @@
 //! Rules come and go as told, or with their lease.
-

@@ -81,8 +81,8 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
     code.load_long(7, 0, 0);
     code.call(KTIME_GET_NS);
     code.subtract(0, 7);
-    // Unsigned: a beat from the future would be a very old one.
-    code.jump_if_above(0, i32::try_from(MAX_SILENCE.as_nanos()).unwrap_or(i32::MAX), Label::Pass);
+    // Signed: the kernel reads a quicker clock, which may be a little behind the beat.
+    code.jump_if_later(0, i32::try_from(MAX_SILENCE.as_nanos()).unwrap_or(i32::MAX), Label::Pass);
     // Only TCP.
     code.load_word(1, 6, PROTOCOL);
     code.jump_unless_equal(1, libc::IPPROTO_TCP, Label::Pass);
@@ -225,6 +225,10 @@ impl Assembler {
 
     fn jump_if_above(&mut self, register: u8, value: i32, label: Label) {
         self.jump_by(0x25, register, 0, value, label);
+    }
+
+    fn jump_if_later(&mut self, register: u8, value: i32, label: Label) {
+        self.jump_by(0x65, register, 0, value, label);
     }
 
     fn jump_by(&mut self, opcode: u8, target: u8, source: u8, value: i32, label: Label) {

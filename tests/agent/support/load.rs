@@ -4,14 +4,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Place, World};
 
-/// Threads that share the load; each waits for its own answer.
-const THREADS: u32 = 16;
+/// Threads that share the load. Each waits for its own answer: enough of them
+/// that a second without any answer does not slow the others' requests down.
+const THREADS: u32 = 1_200;
 
 /// One request's fate.
 #[derive(Clone, Debug)]
@@ -28,28 +29,32 @@ pub(crate) struct Load {
 
 impl Load {
     /// So many connections a second from the client to a port of the pod, each
-    /// with one request that must be answered by `app`.
+    /// with one request that must be answered by `app`. The rate does not fall
+    /// when answers are late.
     pub(crate) fn start(world: &World, port: u16, per_second: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let address = SocketAddr::from((super::POD4.parse::<IpAddr>().unwrap(), port));
         let namespace = format!("/var/run/netns/{}", world.namespace(Place::Client));
-        let pause = Duration::from_secs(1) * THREADS / per_second;
-        let threads = (0..THREADS).map(|number| {
-            let (stop, namespace) = (Arc::clone(&stop), namespace.clone());
-            thread::spawn(move || {
+        let (begin, tickets) = (Instant::now() + Duration::from_millis(300), Arc::new(AtomicU32::new(0)));
+        let threads = (0..THREADS).map(|_| {
+            let (stop, namespace, tickets) = (Arc::clone(&stop), namespace.clone(), Arc::clone(&tickets));
+            let work = move || {
                 let file = std::fs::File::open(namespace).unwrap();
                 nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
                 let mut fates = Vec::new();
-                let mut next = Instant::now() + pause * number / THREADS;
-                while !stop.load(Ordering::Relaxed) {
+                loop {
+                    let ticket = tickets.fetch_add(1, Ordering::Relaxed);
+                    let next = begin + Duration::from_secs(1) * ticket / per_second;
                     thread::sleep(next.saturating_duration_since(Instant::now()));
-                    next += pause;
+                    if stop.load(Ordering::Relaxed) {
+                        return fates;
+                    }
                     let began = Instant::now();
                     let result = request(address).map_err(|error| error.to_string());
                     fates.push(Fate { began, ended: Instant::now(), result });
                 }
-                fates
-            })
+            };
+            thread::Builder::new().stack_size(128 * 1024).spawn(work).unwrap()
         });
         let threads = threads.collect();
         Self { stop, threads }
