@@ -122,7 +122,7 @@ pub(crate) fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     let mut buffer = [0; 16 * 1024];
     while !bytes.ends_with(end) {
         match stream.read(&mut buffer).unwrap() {
-            0 => panic!("ended after {:?}", String::from_utf8_lossy(&bytes)),
+            0 => panic!("ended after {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(500)])),
             read => bytes.extend_from_slice(&buffer[..read]),
         }
     }
