@@ -85,16 +85,16 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     let state = Arc::new(State::new());
     let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open()?));
     let (listeners, own) = sessions.listeners()?;
-    let stale = Rc::new(Notify::new());
+    let refusals = Rc::new(Notify::new());
     for listener in listeners {
-        spawn_local(accept(listener, own.clone(), Arc::clone(&state), Rc::clone(&stale)));
+        spawn_local(accept(listener, own.clone(), Arc::clone(&state), Rc::clone(&refusals)));
     }
     let socket = control::bind(&arguments.socket)
         .explain(|| Problem::new(format!("could not listen at `{}`", arguments.socket.display())))?;
     spawn_local(control::serve(socket, Rc::clone(&sessions)));
     let pulse = Pulse::default();
     watchdog::watch(pulse.clone()).explain(|| Problem::new("could not start the watchdog"))?;
-    spawn_local(tend(Rc::clone(&sessions), Arc::clone(&state), stale, pulse, arguments.memory_mebibytes));
+    spawn_local(tend(Rc::clone(&sessions), Arc::clone(&state), refusals, pulse, arguments.memory_mebibytes));
     log::event("ready", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
 
     let reason = leave::reason(&sessions, Duration::from_secs(arguments.idle_seconds)).await?;
@@ -105,7 +105,7 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
 }
 
 /// Keeps everything up to date: heartbeat, listeners, leases, memory.
-async fn tend(sessions: Rc<Sessions>, state: Arc<State>, stale: Rc<Notify>, pulse: Pulse, mebibytes: u64) {
+async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, pulse: Pulse, mebibytes: u64) {
     let ticks = |every| {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,12 +125,12 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, stale: Rc<Notify>, puls
                     sessions.tell(Event::Frugal { frugal });
                 }
             }
-            () = stale.notified() => sessions.follow(),
+            () = refusals.notified() => sessions.follow(),
         }
     }
 }
 
-async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, stale: Rc<Notify>) {
+async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, refusals: Rc<Notify>) {
     let own: Rc<[SocketAddr]> = own.into();
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     loop {
@@ -138,11 +138,11 @@ async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, 
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (own, state, stale) = (Rc::clone(&own), Arc::clone(&state), Rc::clone(&stale));
+        let (own, state, refusals) = (Rc::clone(&own), Arc::clone(&state), Rc::clone(&refusals));
         spawn_local(async move {
             let _open = state.open();
             if connection::serve(Arc::clone(&state), client, &own).await == Begun::Refused {
-                stale.notify_one();
+                refusals.notify_one();
             }
         });
     }

@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start, look at and stop preview environments
-    Preview(Preview),
+    Preview(Box<Preview>),
     #[command(hide = true)]
     Agent(crate::agent::arguments::Agent),
     /// Print the completion script for a shell
@@ -51,23 +51,23 @@ pub struct Preview {
 pub struct Common {
     /// The environment's key
     ///
-    /// What you call the environment: a branch, a pull request. Also MIRRORD_KEY, or `key` in the file.
+    /// What you call the environment: a branch, a pull request. Also `MIRRORD_KEY`, or `key` in the file.
     /// Where `start` is given none, it makes one.
     #[arg(short, long, global = true, value_name = "KEY")]
     pub key: Option<Key>,
     /// Read mirrord.json; `-` reads standard input
     ///
-    /// Without a value, ./.mirrord/mirrord.json. Also MIRRORD_CONFIG_FILE. Without either, no file is read.
+    /// Without a value, ./.mirrord/mirrord.json. Also `MIRRORD_CONFIG_FILE`. Without either, no file is read.
     #[arg(short = 'f', long, global = true, value_name = "FILE", num_args = 0..=1, default_missing_value = DEFAULT_FILE, value_hint = ValueHint::FilePath)]
     pub config_file: Option<PathBuf>,
     /// The kubeconfig's context
     ///
-    /// Also MIRRORD_KUBE_CONTEXT, or `kube_context` in the file.
+    /// Also `MIRRORD_KUBE_CONTEXT`, or `kube_context` in the file.
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// The kubeconfig to use
     ///
-    /// Also MIRRORD_KUBECONFIG, or `kubeconfig` in the file; else the one that kubectl finds.
+    /// Also `MIRRORD_KUBECONFIG`, or `kubeconfig` in the file; else the one that kubectl finds.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
 }
@@ -80,34 +80,36 @@ pub enum Verb {
     Status(Status),
     /// Stop environments and wait until they are gone
     Stop(Stop),
+    /// Raise or shorten what is left of environments, without a restart
+    Extend(Extend),
 }
 
 #[derive(Debug, Args)]
 pub struct Start {
     /// The image to run in place of the target's
     ///
-    /// Also MIRRORD_PREVIEW_IMAGE, or `feature.preview.image` in the file.
+    /// Also `MIRRORD_PREVIEW_IMAGE`, or `feature.preview.image` in the file.
     #[arg(short, long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// The live workload to copy, as in `deployment/shop` or `deployment/shop/container/web`
     ///
-    /// Also MIRRORD_IMPERSONATED_TARGET, or `target` in the file.
+    /// Also `MIRRORD_IMPERSONATED_TARGET`, or `target` in the file.
     #[arg(short, long, value_name = "KIND/NAME")]
     pub target: Option<Target>,
     /// The target's namespace
     ///
-    /// Also MIRRORD_TARGET_NAMESPACE, or `target.namespace` in the file; else the context's.
+    /// Also `MIRRORD_TARGET_NAMESPACE`, or `target.namespace` in the file; else the context's.
     #[arg(short, long, visible_alias = "target-namespace", value_name = "NAME")]
     pub namespace: Option<String>,
     /// How long it lives once it is ready: minutes, a duration like `90s` or `2h`, or `infinite` [default: 60]
     ///
-    /// Also MIRRORD_PREVIEW_TTL_MINS and MIRRORD_PREVIEW_TTL_SECS, or `feature.preview.ttl_mins` and `ttl_secs`
+    /// Also `MIRRORD_PREVIEW_TTL_MINS` and `MIRRORD_PREVIEW_TTL_SECS`, or `feature.preview.ttl_mins` and `ttl_secs`
     /// in the file.
     #[arg(long, value_name = "TIME")]
     pub ttl: Option<Ttl>,
     /// How long to wait until it is ready: seconds, or a duration like `5m` [default: 60]
     ///
-    /// The time in which an image is being pulled does not count. Also MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS,
+    /// The time in which an image is being pulled does not count. Also `MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS`,
     /// or `feature.preview.creation_timeout_secs` in the file.
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub timeout: Option<Duration>,
@@ -182,6 +184,33 @@ pub struct Stop {
     pub no_wait: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Extend {
+    /// How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`
+    #[arg(long, value_name = "TIME", required = true)]
+    pub ttl: Ttl,
+    /// Extend the environments whose key matches; `*` also crosses `/`
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub glob: Option<glob::Pattern>,
+    /// Extend it on this target only
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
+    /// Look in this namespace only
+    ///
+    /// Without it, in every namespace; where you may not list those, in the context's.
+    #[arg(
+        short,
+        long,
+        visible_alias = "target-namespace",
+        value_name = "NAME",
+        conflicts_with = "all_namespaces"
+    )]
+    pub namespace: Option<String>,
+    /// Look in every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
 /// How objects are printed
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ObjectFormat {
@@ -209,6 +238,9 @@ fn timeout(text: &str) -> Result<Duration, String> {
     };
     if timeout.is_zero() {
         return Err("a timeout must be above zero".to_owned());
+    }
+    if timeout.as_secs() > u64::from(i32::MAX.unsigned_abs()) {
+        return Err("a timeout may be at most 68 years".to_owned());
     }
     Ok(timeout)
 }

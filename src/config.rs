@@ -4,14 +4,18 @@
 //! The only room that reads the environment and the configuration file. It
 //! knows nothing of clap and nothing of the cluster.
 
+pub mod env;
 mod environment;
 pub mod file;
 mod ignored;
+pub mod list;
+pub mod mounts;
+pub mod pattern;
 mod reading;
+mod target;
 pub(crate) use reading::closest;
 mod template;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,8 +26,10 @@ pub use environment::Environment;
 
 use crate::problem::{Exit, Problem};
 use crate::session::{Key, Ttl};
-use crate::target::Target;
+use crate::target::{Target, is_object_name};
+use env::{Env, Keep};
 use file::{File, Mode};
+use mounts::Mount;
 
 /// What was typed: the strongest source of every value.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +106,14 @@ pub struct Config {
     pub agent_image: String,
     /// What happens to incoming traffic, where somebody chose it.
     pub incoming: Option<Mode>,
+    /// How the container's variables differ.
+    pub env: Env,
+    /// Which of the target's labels the pods carry.
+    pub labels: Keep,
+    /// Files that everybody in the namespace may read.
+    pub config_mounts: Vec<Mount>,
+    /// Files that are kept in a Secret.
+    pub secret_mounts: Vec<Mount>,
 }
 
 // === impl KeySource ===
@@ -131,34 +145,39 @@ impl Config {
     /// `randomness` makes the key where nobody gave one.
     pub fn resolve(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Self> {
         let (selection, file) = Selection::with_file(flags, environment, randomness)?;
-        let preview = &file.feature.preview;
+        let preview = file.feature.preview;
         let ttl = match (flags.ttl, environment.ttl()?) {
             (Some(ttl), _) | (None, Some(ttl)) => ttl,
             (None, None) => preview.ttl()?.unwrap_or(Ttl::DEFAULT),
         };
+        let config_mounts = mounts::read(preview.config_mounts, "feature.preview.config_mounts")?;
+        let secret_mounts = mounts::read(preview.secret_mounts, "feature.preview.secret_mounts")?;
+        mounts::distinct(config_mounts.iter().chain(&secret_mounts))?;
         let creation_timeout = environment
-            .number("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", 1)?
+            .positive("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS")?
             .or(preview.creation_timeout_secs)
-            .map(Duration::from_secs);
-        let replicas = environment
-            .number("MIRRORD_PREVIEW_REPLICAS", 1)?
-            .and_then(|replicas| u32::try_from(replicas).ok());
+            .map(|seconds| Duration::from_secs(seconds.0.into()));
+        let replicas = environment.positive("MIRRORD_PREVIEW_REPLICAS")?.or(preview.replicas);
         Ok(Self {
             image: flags
                 .image
                 .clone()
                 .or_else(|| environment.text("MIRRORD_PREVIEW_IMAGE"))
-                .or_else(|| preview.image.clone()),
+                .or(preview.image),
             ttl,
             creation_timeout: flags.timeout.or(creation_timeout).unwrap_or(CREATION_TIMEOUT),
-            replicas: replicas.or(preview.replicas.map(NonZeroU32::get)).unwrap_or(1),
+            replicas: replicas.map_or(1, |replicas| replicas.0),
             agent_image: environment
                 .text("MIRRORD_AGENT_IMAGE")
-                .or_else(|| file.agent.image.clone())
+                .or(file.agent.image)
                 .unwrap_or_else(|| format!("mirrord:{}", env!("CARGO_PKG_VERSION"))),
             incoming: environment
                 .parsed("MIRRORD_AGENT_TCP_STEAL_TRAFFIC")?
                 .or(file.feature.network.incoming),
+            env: file.feature.env.resolve(environment)?,
+            labels: preview.labels.resolve()?,
+            config_mounts,
+            secret_mounts,
             selection,
         })
     }
@@ -236,11 +255,13 @@ impl Selection {
                 Some(target) => Some(target.clone()),
                 None => environment.parsed("MIRRORD_IMPERSONATED_TARGET")?.or(target.path),
             },
-            namespace: flags
-                .namespace
-                .clone()
-                .or_else(|| environment.text("MIRRORD_TARGET_NAMESPACE"))
-                .or(target.namespace),
+            namespace: namespace(
+                flags
+                    .namespace
+                    .clone()
+                    .or_else(|| environment.text("MIRRORD_TARGET_NAMESPACE"))
+                    .or(target.namespace),
+            )?,
             warnings,
         };
         Ok((selection, file))
@@ -254,6 +275,16 @@ pub enum Named {
     ByKey,
     /// By a pattern, or all of them.
     Otherwise,
+}
+
+/// A namespace as Kubernetes could have taken it (RFC 1123 label).
+fn namespace(name: Option<String>) -> Result<Option<String>> {
+    match name {
+        Some(name) if !is_object_name(&name) || name.contains('.') || name.len() > 63 => {
+            Err(wrong(format!("`{name}` can be no namespace")).hint("pass `-n <namespace>`").into())
+        }
+        name => Ok(name),
+    }
 }
 
 /// A problem with what the user wrote: nothing has been contacted yet.

@@ -15,7 +15,6 @@
 //!   preview    the verbs; `plan` and `progress` decide, purely
 //!   cli        what can be typed
 //! ```
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod agent;
 pub mod cli;
@@ -100,7 +99,12 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(verb(preview, environment, mode)),
+                Ok(runtime) => {
+                    let code = runtime.block_on(verb(*preview, environment, mode));
+                    // A look-up of a name that nobody answers must not hold the prompt.
+                    runtime.shutdown_background();
+                    code
+                }
                 Err(error) => ended(mode, Err(error.into())),
             }
         }
@@ -113,13 +117,14 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Verb::Start(_) => "mirrord preview start",
         Verb::Status(_) => "mirrord preview status",
         Verb::Stop(_) => "mirrord preview stop",
+        Verb::Extend(_) => "mirrord preview extend",
     };
     // A list is data: it has no tree around it.
     let reporter = match verb {
         Verb::Status(_) => Reporter::quiet(mode),
         _ => Reporter::new(mode, name),
     };
-    match tell(common, verb, environment, &reporter).await {
+    match Box::pin(tell(common, verb, environment, &reporter)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -137,60 +142,64 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         Verb::Start(arguments) => {
             let cli::Start { image, target, namespace, ttl, timeout, no_wait, dry_run, output, force: _ } =
                 arguments;
-            flags = Overrides { image, target, namespace, ttl, timeout, ..flags };
+            flags = Overrides { target, namespace, image, ttl, timeout, ..flags };
             let extent = match (dry_run, no_wait) {
                 (true, _) => Extent::Planned,
                 (false, true) => Extent::Created,
                 (false, false) => Extent::Ready,
             };
-            start::start(&flags, environment, start::Options { extent, output }, reporter).await
+            let options = start::Options { extent, output };
+            Box::pin(start::start(&flags, environment, options, reporter)).await
         }
         Verb::Status(arguments) => {
             let cli::Status { glob, namespace, all_namespaces, target, output } = arguments;
-            exclusive(&flags, glob.as_ref())?;
             flags = Overrides { target, namespace, ..flags };
-            let selection = Selection::resolve(&flags, environment, named(glob.as_ref()), Uuid::new_v4())?;
+            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
             for warning in &selection.warnings {
                 reporter.warning(warning);
             }
-            let selector = Selector::new(&selection, glob);
-            let scope = scope(&selection, all_namespaces);
             preview::status::status(&selection, &selector, scope, output, reporter).await
         }
         Verb::Stop(arguments) => {
             let cli::Stop { glob, target, namespace, all_namespaces, ignore_not_found, no_wait } = arguments;
-            exclusive(&flags, glob.as_ref())?;
             flags = Overrides { target, namespace, ..flags };
-            let selection = Selection::resolve(&flags, environment, named(glob.as_ref()), Uuid::new_v4())?;
-            let selector = Selector::new(&selection, glob);
-            stop::named(&selector)?;
-            let scope = scope(&selection, all_namespaces);
+            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+            selector.names_something()?;
             let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };
             let patience = if no_wait { Patience::UntilTold } else { Patience::UntilGone };
             stop::stop(&selection, &selector, scope, not_found, patience, reporter).await
         }
+        Verb::Extend(arguments) => {
+            let cli::Extend { ttl, glob, target, namespace, all_namespaces } = arguments;
+            flags = Overrides { target, namespace, ..flags };
+            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+            selector.names_something()?;
+            preview::extend::extend(&selection, &selector, scope, ttl, reporter).await
+        }
     }
 }
 
-/// clap sees no conflict between a flag before the verb and one behind it.
-fn exclusive(flags: &Overrides, glob: Option<&glob::Pattern>) -> Result<()> {
+/// Which environments are meant, and where to look for them.
+fn select(
+    flags: &Overrides,
+    environment: &Environment,
+    glob: Option<glob::Pattern>,
+    all_namespaces: bool,
+) -> Result<(Selection, Selector, Scope)> {
+    // clap sees no conflict between a flag before the verb and one behind it.
     if flags.key.is_some() && glob.is_some() {
         return Err(config::wrong("`--key` and `--glob` cannot be used together")
             .hint("pass one of them")
             .into());
     }
-    Ok(())
-}
-
-fn named(glob: Option<&glob::Pattern>) -> Named {
-    if glob.is_some() { Named::Otherwise } else { Named::ByKey }
-}
-
-fn scope(selection: &Selection, all_namespaces: bool) -> Scope {
-    match &selection.namespace {
+    let named = if glob.is_some() { Named::Otherwise } else { Named::ByKey };
+    let selection = Selection::resolve(flags, environment, named, Uuid::new_v4())?;
+    let selector = Selector::new(&selection, glob);
+    let scope = match &selection.namespace {
         Some(namespace) if !all_namespaces => Scope::Namespace(namespace.clone()),
         _ => Scope::All,
-    }
+    };
+    Ok((selection, selector, scope))
 }
 
 /// Ends a command that has no story.

@@ -1,6 +1,7 @@
 //! The verbs. Each reads like the README: read the configuration, resolve,
 //! plan, act, wait, report.
 
+pub mod extend;
 pub(crate) mod plan;
 mod progress;
 mod render;
@@ -9,7 +10,7 @@ pub mod status;
 pub mod stop;
 
 use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Selection;
 use crate::session::{KEY, Key, Session};
@@ -38,6 +39,16 @@ impl Selector {
         }
     }
 
+    /// Refuses to stop or extend what nobody named: it would be everything.
+    pub fn names_something(&self) -> Result<()> {
+        if self.key.is_none() && self.glob.is_none() {
+            return Err(crate::config::wrong("no environment is named")
+                .hint("pass `--key <key>` or `--glob <pattern>`, or set `MIRRORD_KEY`")
+                .into());
+        }
+        Ok(())
+    }
+
     /// What the API server can select by.
     fn labels(&self) -> Vec<(&'static str, String)> {
         self.key.iter().map(|key| (KEY, key.label_value())).collect()
@@ -45,22 +56,33 @@ impl Selector {
 
     /// The rest: the key itself behind its hash, the pattern, the container.
     fn matches(&self, session: &Session) -> bool {
-        let key = &session.identity.key;
+        let key = &session.key;
         self.key.as_ref().is_none_or(|wanted| wanted == key)
             && self.glob.as_ref().is_none_or(|pattern| pattern.matches(key.as_str()))
-            && self.target.as_ref().is_none_or(|target| target.covers(&session.target()))
+            && self.target.as_ref().is_none_or(|target| session.is_on(target))
     }
 }
 
-/// Returns once the user, or the system, asks the command to end.
-async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-        _ = interrupt.recv() => {}
+/// The wish that the command end: Ctrl-C, a CI job's end, a closed terminal.
+/// A wish that comes while nobody listens is kept.
+struct Interrupts([Signal; 3]);
+
+// === impl Interrupts ===
+
+impl Interrupts {
+    fn listen() -> Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
     }
-    Ok(())
+
+    /// Returns at the next wish.
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }

@@ -57,8 +57,15 @@ pub struct Identity {
 /// A session as its root shows it.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Key, target, identifier, time to live.
-    pub identity: Identity,
+    /// Its identifier.
+    pub id: SessionId,
+    /// What the user calls the environment.
+    pub key: Key,
+    /// The live workload, as the version that made the session wrote it: it may
+    /// be of a kind that this version does not know.
+    pub target: String,
+    /// How long it lives, where this version can read it.
+    pub ttl: Option<Ttl>,
     /// Where it lives.
     pub namespace: String,
     /// The root's name.
@@ -106,8 +113,9 @@ impl Identity {
 // === impl Session ===
 
 impl Session {
-    /// Reads the root; `None` for a Job that is not one of ours, or that a
-    /// version of ours wrote which this one cannot read.
+    /// Reads the root; `None` for a Job that is not one of ours. What another
+    /// version wrote is read as far as this one understands it, so that it can
+    /// be listed and stopped.
     pub fn of(root: &Job) -> Option<Self> {
         let metadata = &root.metadata;
         let labels = metadata.labels.as_ref()?;
@@ -115,12 +123,6 @@ impl Session {
         if labels.get(MANAGED_BY).map(String::as_str) != Some(MIRRORD) {
             return None;
         }
-        let identity = Identity {
-            id: SessionId::from_label(labels.get(SESSION)?),
-            key: annotations.get(KEY)?.parse().ok()?,
-            target: annotations.get(TARGET)?.parse().ok()?,
-            ttl: Ttl::from_label_value(labels.get(TTL)?)?,
-        };
         let status = root.status.clone().unwrap_or_default();
         let deadline = root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
         let expiry = deadline.and_then(|seconds| {
@@ -133,7 +135,10 @@ impl Session {
                     .contains(&condition.type_.as_str())
         });
         Some(Self {
-            identity,
+            id: SessionId::from_label(labels.get(SESSION)?),
+            key: annotations.get(KEY).or(labels.get(KEY))?.parse().ok()?,
+            target: annotations.get(TARGET).or(labels.get(TARGET))?.clone(),
+            ttl: labels.get(TTL).and_then(|ttl| Ttl::from_label_value(ttl)),
             namespace: metadata.namespace.clone()?,
             root: metadata.name.clone()?,
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -146,27 +151,93 @@ impl Session {
         })
     }
 
-    /// The target with the container that was replaced.
-    pub fn target(&self) -> Target {
-        let target = self.identity.target.clone();
-        match &self.container {
-            Some(container) => target.with_container(container),
-            None => target,
-        }
+    /// Whether it is on `target`, and on its container where that names one.
+    pub fn is_on(&self, target: &Target) -> bool {
+        let container = target.container().is_none_or(|wanted| self.container.as_deref() == Some(wanted));
+        self.target == target.path() && container
     }
 
     /// Whether `other` is an earlier session of the same key on the same target,
     /// which this one replaces.
     pub fn replaces(&self, other: &Self) -> bool {
-        self.identity.key == other.identity.key
-            && self.target() == other.target()
-            && self.namespace == other.namespace
-            && (other.created, &other.root) < (self.created, &self.root)
+        let meant = |session: &Self| {
+            (
+                session.key.clone(),
+                session.namespace.clone(),
+                session.target.clone(),
+                session.container.clone(),
+            )
+        };
+        meant(self) == meant(other) && (other.created, &other.root) < (self.created, &self.root)
     }
 
     /// What is left of its life at `now`; `None` where it has no end.
     pub fn left(&self, now: Timestamp) -> Option<std::time::Duration> {
         let left = self.expiry?.duration_since(now).as_secs();
         Some(std::time::Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn session(target: &str, container: &str, created: &str, change: &Value) -> Session {
+        let mut root = json!({
+            "metadata": {
+                "name": format!("preview-keeper-{created}"), "namespace": "a", "creationTimestamp": format!("2026-01-01T00:00:0{created}Z"),
+                "labels": {MANAGED_BY: MIRRORD, SESSION: "1", KEY: "k", TTL: "60s"},
+                "annotations": {TARGET: target, CONTAINER: container},
+            },
+            "spec": {"template": {}, "activeDeadlineSeconds": 60},
+        });
+        for (path, value) in change.as_object().unwrap() {
+            *root.pointer_mut(path).unwrap() = value.clone();
+        }
+        Session::of(&serde_json::from_value(root).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_another_version_made_can_be_listed_and_stopped() {
+        let none = json!({});
+        let newer = session(
+            "queue/orders",
+            "web",
+            "1",
+            &json!({"/metadata/labels/preview.mirrord.io~1ttl": "a while"}),
+        );
+        assert_eq!((newer.key.as_str(), newer.target.as_str(), newer.ttl), ("k", "queue/orders", None));
+        assert!(!newer.ending);
+        assert!(session("deployment/shop", "web", "1", &json!({"/spec/activeDeadlineSeconds": 1})).ending);
+        assert_eq!(session("deployment/shop", "web", "1", &none).ttl, Ttl::from_minutes(1).ok());
+    }
+
+    #[test]
+    fn a_session_is_on_a_target_and_on_its_container_where_one_is_named() {
+        let session = session("deployment/shop", "web", "1", &json!({}));
+        for (target, on) in [
+            ("deployment/shop", true),
+            ("deploy/shop/container/web", true),
+            ("deployment/shop/container/log", false),
+            ("deployment/cart", false),
+            ("statefulset/shop", false),
+        ] {
+            assert_eq!(session.is_on(&target.parse().unwrap()), on, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_later_of_two_sessions_of_a_key_on_a_target_replaces_the_earlier() {
+        let none = json!({});
+        let [first, second] = ["1", "2"].map(|created| session("deployment/shop", "web", created, &none));
+        assert!(second.replaces(&first) && !first.replaces(&second) && !first.replaces(&first));
+        assert!(!second.replaces(&session("deployment/shop", "log", "1", &none)));
+        assert!(!second.replaces(&session("deployment/cart", "web", "1", &none)));
+        let elsewhere = json!({"/metadata/namespace": "b"});
+        assert!(!second.replaces(&session("deployment/shop", "web", "1", &elsewhere)));
+        let other_key = json!({"/metadata/labels/preview.mirrord.io~1key": "other"});
+        assert!(!second.replaces(&session("deployment/shop", "web", "1", &other_key)));
     }
 }

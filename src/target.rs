@@ -6,7 +6,15 @@
 //! like every other. This room never calls the API.
 
 pub mod container;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod job;
+mod pod;
+mod replica_set;
+mod rollout;
+mod service;
+mod stateful_set;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,36 +22,59 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-/// A kind of workload that can be copied: one implementation and one line in
-/// [`KINDS`] each.
-pub trait Workload: Sync {
+/// A kind of workload that can be copied: one file and one line in [`KINDS`] each.
+pub struct Kind {
     /// The name in `kind/name`.
-    fn name(&self) -> &'static str;
+    pub name: &'static str,
     /// Other names that kubectl's users type.
-    fn aliases(&self) -> &'static [&'static str];
+    pub aliases: &'static [&'static str],
+    /// The name in the typed form of the configuration: `{"stateful_set": "db"}`.
+    pub field: &'static str,
     /// The API group, empty for the core group.
-    fn group(&self) -> &'static str;
+    pub group: &'static str,
     /// The API version.
-    fn version(&self) -> &'static str;
+    pub version: &'static str,
     /// The kind as objects spell it.
-    fn kind(&self) -> &'static str;
+    pub kind: &'static str,
     /// The resource in paths and roles.
-    fn plural(&self) -> &'static str;
-    /// The template that the workload's pods are made from.
-    fn template<'a>(&self, object: &'a Value) -> Option<&'a Value>;
+    pub plural: &'static str,
+    /// Finds the template in the live object.
+    read: fn(&Value) -> Option<Origin>,
 }
 
-/// The kinds of target.
-pub static KINDS: &[&dyn Workload] = &[&deployment::Deployment];
+/// The kinds of target, the ones that a Service's pods come from first.
+pub static KINDS: &[&Kind] = &[
+    &deployment::KIND,
+    &stateful_set::KIND,
+    &daemon_set::KIND,
+    &rollout::KIND,
+    &replica_set::KIND,
+    &pod::KIND,
+    &service::KIND,
+    &job::KIND,
+    &cron_job::KIND,
+];
 
-/// Kinds that mirrord knows and that this version cannot copy.
-const NOT_YET: &[&str] =
-    &["statefulset", "daemonset", "replicaset", "pod", "rollout", "service", "job", "cronjob"];
+/// Where the template of a workload's pods is.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// In the object itself.
+    Here(Source),
+    /// In another workload of the namespace, of this kind as objects spell it.
+    Elsewhere {
+        /// `Deployment`, …
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// In the workload whose pods carry these labels.
+    Selected(BTreeMap<String, String>),
+}
 
 /// Which live workload, and which of its containers.
 #[derive(Clone)]
 pub struct Target {
-    kind: &'static dyn Workload,
+    kind: &'static Kind,
     name: String,
     container: Option<String>,
 }
@@ -55,24 +86,39 @@ pub enum TargetError {
     Shape(String),
     /// A kind nobody knows; the nearest known one beside it.
     UnknownKind(String),
-    /// A kind of mirrord's that is not supported yet.
-    NotYet(String),
+    /// A form of mirrord's that names no single workload.
+    NotOne(String),
     /// No name that Kubernetes could have taken.
     Name(String),
 }
 
 /// What the plan needs of the live object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Source {
     /// The pod template: `metadata` and `spec`.
     pub template: Map<String, Value>,
+    /// Volumes that each pod of the workload has a disk of its own for, and that
+    /// the template mounts without naming them.
+    pub own_disks: Vec<String>,
+    /// Whether the template is a pod that has lived: the cluster has put things
+    /// into it that belong to it alone.
+    pub lived: bool,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Finds the template in the live object.
+    pub fn origin(&self, object: &Value) -> Option<Origin> {
+        (self.read)(object)
+    }
 }
 
 // === impl Target ===
 
 impl Target {
     /// The workload's kind.
-    pub fn kind(&self) -> &'static dyn Workload {
+    pub fn kind(&self) -> &'static Kind {
         self.kind
     }
 
@@ -88,14 +134,7 @@ impl Target {
 
     /// The workload alone: `deployment/shop`.
     pub fn path(&self) -> String {
-        format!("{}/{}", self.kind.name(), self.name)
-    }
-
-    /// The same target with its container named.
-    #[must_use]
-    pub fn with_container(mut self, container: &str) -> Self {
-        self.container = Some(container.to_owned());
-        self
+        format!("{}/{}", self.kind.name, self.name)
     }
 
     /// The workload alone.
@@ -108,7 +147,7 @@ impl Target {
     /// The value of the label, for `kubectl get -l`: kind and name, or a hash
     /// where they are too long.
     pub fn label_value(&self) -> String {
-        let value = format!("{}-{}", self.kind.name(), self.name);
+        let value = format!("{}-{}", self.kind.name, self.name);
         if crate::session::key::is_label_value(&value) {
             value
         } else {
@@ -116,22 +155,26 @@ impl Target {
         }
     }
 
-    /// Whether `other` is meant by this: a target without a container means any.
-    pub fn covers(&self, other: &Self) -> bool {
-        self.path() == other.path()
-            && self.container.as_ref().is_none_or(|container| other.container.as_ref() == Some(container))
-    }
-
-    /// Reads the live object.
-    pub fn source(&self, object: &Value) -> Option<Source> {
-        let template = self.kind.template(object)?.as_object()?;
-        Some(Source { template: template.clone() })
+    /// Finds the template in the live object.
+    pub fn origin(&self, object: &Value) -> Option<Origin> {
+        self.kind.origin(object)
     }
 }
 
 // === impl Source ===
 
 impl Source {
+    /// The template at a place in the object.
+    fn at(object: &Value, place: &str) -> Option<Self> {
+        Some(Self { template: object.pointer(place)?.as_object()?.clone(), ..Self::default() })
+    }
+
+    /// Whether its pods carry all of `labels`.
+    pub fn carries(&self, labels: &BTreeMap<String, String>) -> bool {
+        let own = self.labels();
+        labels.iter().all(|(name, value)| own.get(name) == Some(value))
+    }
+
     /// The labels of the workload's pods.
     pub fn labels(&self) -> BTreeMap<String, String> {
         let labels = self.template.get("metadata").and_then(|metadata| metadata.get("labels")?.as_object());
@@ -159,7 +202,7 @@ impl fmt::Debug for Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.kind.name(), self.name)?;
+        write!(formatter, "{}/{}", self.kind.name, self.name)?;
         if let Some(container) = &self.container {
             write!(formatter, "/container/{container}")?;
         }
@@ -171,29 +214,32 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let parts: Vec<&str> = text.trim().split('/').collect();
+        let text = text.trim();
+        if text == "targetless" || text.starts_with("label/") || text.starts_with("labels/") {
+            return Err(TargetError::NotOne(text.to_owned()));
+        }
+        let parts: Vec<&str> = text.split('/').collect();
         let (kind, name, container) = match parts[..] {
             [kind, name] => (kind, name, None),
             [kind, name, "container", container] => (kind, name, Some(container)),
             _ => return Err(TargetError::Shape(text.to_owned())),
         };
-        let lower = kind.to_ascii_lowercase();
-        let Some(kind) =
-            KINDS.iter().find(|known| known.name() == lower || known.aliases().contains(&lower.as_str()))
-        else {
-            return Err(if NOT_YET.contains(&lower.as_str()) {
-                TargetError::NotYet(lower)
-            } else {
-                TargetError::UnknownKind(kind.to_owned())
-            });
+        let Some(kind) = find(kind) else {
+            return Err(TargetError::UnknownKind(kind.to_owned()));
         };
         for name in [Some(name), container].into_iter().flatten() {
             if !is_object_name(name) {
                 return Err(TargetError::Name(name.to_owned()));
             }
         }
-        Ok(Self { kind: *kind, name: name.to_owned(), container: container.map(str::to_owned) })
+        Ok(Self { kind, name: name.to_owned(), container: container.map(str::to_owned) })
     }
+}
+
+/// The kind by any name that people write: `deploy`, `Deployment`, `deployments`.
+pub(crate) fn find(name: &str) -> Option<&'static Kind> {
+    let lower = name.to_ascii_lowercase();
+    KINDS.iter().copied().find(|kind| kind.name == lower || kind.aliases.contains(&lower.as_str()))
 }
 
 /// Whether Kubernetes takes `text` as a name (RFC 1123 subdomain).
@@ -211,17 +257,20 @@ pub(crate) fn is_object_name(text: &str) -> bool {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = || KINDS.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", ");
+        let kinds = || KINDS.iter().map(|kind| format!("`{}`", kind.name)).collect::<Vec<_>>().join(", ");
         match self {
             Self::Shape(text) => write!(
                 formatter,
                 "`{text}` is no target: write `kind/name` or `kind/name/container/name`, as in `deployment/shop`"
             ),
             Self::UnknownKind(kind) => {
-                write!(formatter, "`{kind}` is no kind of target; known is {}", kinds())
+                write!(formatter, "`{kind}` is no kind of target; known are {}", kinds())
             }
-            Self::NotYet(kind) => {
-                write!(formatter, "`{kind}` targets are not supported yet; supported is {}", kinds())
+            Self::NotOne(text) => {
+                write!(
+                    formatter,
+                    "`{text}` names no single workload to copy; write `kind/name`, as in `deployment/shop`"
+                )
             }
             Self::Name(name) => write!(formatter, "`{name}` can be no name of a Kubernetes object"),
         }
@@ -240,6 +289,9 @@ mod tests {
             ("deployment/shop", "deployment/shop"),
             ("deploy/shop", "deployment/shop"),
             ("Deployment/shop", "deployment/shop"),
+            ("sts/db", "statefulset/db"),
+            ("svc/shop", "service/shop"),
+            ("cronjobs/nightly", "cronjob/nightly"),
             ("deployment/shop.v2/container/web", "deployment/shop.v2/container/web"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
@@ -257,17 +309,10 @@ mod tests {
             ("deployment/Shop", TargetError::Name("Shop".into())),
             ("deployment/shop/container/", TargetError::Name(String::new())),
             ("dep/shop", TargetError::UnknownKind("dep".into())),
-            ("statefulset/db", TargetError::NotYet("statefulset".into())),
+            ("targetless", TargetError::NotOne("targetless".into())),
+            ("label/app=shop", TargetError::NotOne("label/app=shop".into())),
         ] {
             assert_eq!(text.parse::<Target>().unwrap_err(), error, "{text}");
         }
-    }
-
-    #[test]
-    fn a_target_without_a_container_covers_every_container() {
-        let target = |text: &str| text.parse::<Target>().unwrap();
-        assert!(target("deployment/a").covers(&target("deployment/a/container/x")));
-        assert!(!target("deployment/a/container/y").covers(&target("deployment/a/container/x")));
-        assert!(!target("deployment/b").covers(&target("deployment/a/container/x")));
     }
 }

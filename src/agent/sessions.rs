@@ -21,7 +21,7 @@ use crate::traffic::judge::Session;
 use crate::traffic::{Refusal, Rules};
 
 /// A lease longer than this is a keeper's mistake.
-const MAX_LEASE: Duration = Duration::from_secs(3_600);
+const MAX_LEASE: Duration = Duration::from_hours(1);
 
 /// Events that a slow controller may be behind; older ones are lost to it.
 const EVENTS: usize = 256;
@@ -149,8 +149,12 @@ impl Sessions {
         let change = self.capture.borrow_mut().update(ports);
         match change {
             Ok(Change { added, removed }) => {
-                removed.into_iter().for_each(|place| self.tell(Event::Released(place.into())));
-                added.into_iter().for_each(|place| self.tell(Event::Captured(place.into())));
+                for place in removed {
+                    self.tell(Event::Released(place.into()));
+                }
+                for place in added {
+                    self.tell(Event::Captured(place.into()));
+                }
             }
             Err(error) => log::line("capture", &format!("could not be brought up to date: {error}")),
         }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::{Cluster, explain};
-use crate::session::READY_AT;
+use crate::session::TTL;
 
 /// Who we are in an object's `managedFields`.
 const MANAGER: &str = "mirrord";
@@ -50,25 +51,24 @@ impl Cluster {
         PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) }
     }
 
-    /// Sets when the root's life ends, in seconds from its start; `None` for never.
-    pub async fn set_deadline(
-        &self,
-        namespace: &str,
-        root: &str,
-        seconds: Option<i64>,
-        ready_at: Option<Timestamp>,
-    ) -> kube::Result<Job> {
-        let mut patch = json!({"spec": {"activeDeadlineSeconds": seconds}});
-        if let Some(ready_at) = ready_at {
-            patch["metadata"] = json!({"annotations": {READY_AT: ready_at.to_string()}});
+    /// Sets when the life of `root` ends, in seconds from its start; `None` for
+    /// never; and notes in its `metadata` why. Refused with a conflict where the
+    /// root has changed since it was read: nobody's `stop` may be undone.
+    pub async fn set_deadline(&self, root: &Job, seconds: Option<i64>, metadata: Value) -> kube::Result<Job> {
+        let mut patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": seconds}});
+        patch["metadata"]["resourceVersion"] = json!(root.metadata.resource_version);
+        let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
+        self.patch_root(namespace, root.metadata.name.as_deref().unwrap_or_default(), &patch).await
+    }
+
+    /// Writes a new time to live on the pods of a session, for those who list
+    /// pods. Without the right to do so the root alone says it.
+    pub async fn relabel_pods(&self, namespace: &str, pods: &[Pod], ttl: &str) {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let patch = Patch::Merge(json!({"metadata": {"labels": {TTL: ttl}}}));
+        for pod in pods {
+            let _ = api.patch(&pod.name_any(), &PatchParams::default(), &patch).await;
         }
-        let api: Api<Job> = Api::namespaced(self.client(), namespace);
-        api.patch(
-            root,
-            &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() },
-            &Patch::Merge(&patch),
-        )
-        .await
     }
 
     /// Brings the root's deadline forward to now: Kubernetes ends the keeper
@@ -76,13 +76,19 @@ impl Cluster {
     ///
     /// A root that is gone already is as good as ended.
     pub async fn end(&self, namespace: &str, root: &str) -> Result<()> {
-        match self.set_deadline(namespace, root, Some(1), None).await {
+        match self.patch_root(namespace, root, &json!({"spec": {"activeDeadlineSeconds": 1}})).await {
             Ok(_) => Ok(()),
             Err(error) if explain::is_not_found(&error) => Ok(()),
             Err(error) => {
                 Err(explain::api(&error, format!("could not end `{root}` in namespace `{namespace}`")).into())
             }
         }
+    }
+
+    async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> kube::Result<Job> {
+        let api: Api<Job> = Api::namespaced(self.client(), namespace);
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(root, &parameters, &Patch::Merge(patch)).await
     }
 
     /// Deletes the root, and by it everything that it owns.

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -14,7 +17,7 @@ use crate::problem::{Exit, Explain as _, Problem};
 /// How long a connection may take to come about: longer than any round trip,
 /// shorter than patience.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may take.
+/// How long an answer may take; a watch may take longer.
 const ANSWER: Duration = Duration::from_secs(30);
 
 // === impl Cluster ===
@@ -24,25 +27,40 @@ impl Cluster {
     pub async fn connect(connection: &Connection) -> Result<Self> {
         let mut config = config(connection).await?;
         config.connect_timeout = Some(CONNECT);
-        config.read_timeout = Some(ANSWER);
         if let Some(accept) = connection.accept_invalid_certificates {
             config.accept_invalid_certs = accept;
         }
+        let patient = config.clone();
+        config.read_timeout = Some(ANSWER);
         let server = config.cluster_url.to_string();
         let default_namespace = config.default_namespace.clone();
         let client = Client::try_from(config).explain(|| {
             Problem::new(format!("could not use the credentials for `{server}`")).exit(Exit::NotAllowed)
         })?;
-        client.apiserver_version().await.map_err(|error| {
-            let problem = explain::api(&error, format!("could not connect to the cluster at `{server}`"));
-            explain::credentials(&error, problem)
+        let ahead = greet(&client).await.map_err(|error| {
+            explain::api(&error, format!("could not connect to the cluster at `{server}`"))
         })?;
-        Ok(Self { client, default_namespace })
+        Ok(Self { client, default_namespace, patient, ahead })
     }
 
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
+}
+
+/// Asks for the server's version, and reads its clock in passing. HTTP's `Date`
+/// counts whole seconds, so a difference of a second or two is none.
+async fn greet(client: &Client) -> kube::Result<SignedDuration> {
+    let request = http::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
+    let response = client.send(request).await?;
+    if !response.status().is_success() {
+        // The same question once more, for an error in the API's own form.
+        client.apiserver_version().await?;
+    }
+    let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+    let ahead = date.map_or(SignedDuration::ZERO, |date| date.duration_since(Timestamp::now()));
+    Ok(if ahead.abs() <= SignedDuration::from_secs(2) { SignedDuration::ZERO } else { ahead })
 }
 
 async fn config(connection: &Connection) -> Result<Config> {

@@ -7,19 +7,21 @@ use kube::Error;
 
 use crate::problem::{Exit, Problem};
 
+const LOG_IN: &str = "the cluster does not accept your credentials, which may have expired: log in again";
+
 /// Puts `what` above an error of the API, with the hint and exit code that its
 /// kind deserves, and the server's own words last.
 pub fn api(error: &Error, what: impl Into<String>) -> Problem {
     let problem = Problem::new(what);
     match error {
         Error::Api(status) => {
-            let problem = problem.because_of(if status.message.is_empty() {
+            let problem = problem.because(Refusal(if status.message.is_empty() {
                 format!("the API server answered {}", status.code)
             } else {
                 status.message.clone()
-            });
+            }));
             match status.code {
-                401 => problem.exit(Exit::NotAllowed),
+                401 => problem.hint(LOG_IN).exit(Exit::NotAllowed),
                 403 => forbidden(problem, &status.message),
                 404 => problem.exit(Exit::NotFound),
                 _ => problem,
@@ -46,19 +48,39 @@ pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403)
 }
 
+/// Whether the API refused for want of rights or of credentials.
+pub fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if matches!(status.code, 401 | 403))
+}
+
+/// Whether the API answered that it did not do what it was asked for; after any
+/// other error it may have done it.
+pub fn is_answer(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<Refusal>().is_some())
+}
+
+/// The API server's own words for what it did not do.
+#[derive(Debug)]
+struct Refusal(String);
+
+// === impl Refusal ===
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether the object has changed since it was read.
+pub fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 409)
+}
+
 /// Whether there is no such object.
 pub fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
-}
-
-/// A first answer of 401 or 403 speaks of the credentials as a whole.
-pub(super) fn credentials(error: &Error, problem: Problem) -> anyhow::Error {
-    match error {
-        Error::Api(status) if status.code == 401 => problem
-            .hint("the cluster does not accept your credentials, which may have expired: log in again")
-            .into(),
-        _ => problem.into(),
-    }
 }
 
 /// The server names the verb and the resource: `User "x" cannot create resource

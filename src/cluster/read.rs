@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Namespace, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Api, DynamicObject, ListParams, LogParams};
-use kube::core::{ApiResource, GroupVersionKind, NamespaceResourceScope, Selector, SelectorExt as _};
+use kube::api::{Api, ListParams, LogParams};
+use kube::core::{NamespaceResourceScope, Selector, SelectorExt as _};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{Cluster, explain};
-use crate::problem::{Exit, Problem};
 use crate::session::{MANAGED_BY, MIRRORD, SESSION, Session, SessionId};
-use crate::target::{Target, Workload};
+use crate::target::Target;
 
 /// Objects of one page of a list; the API server's own advice.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 /// Lines of a crashed container's log that are shown.
 const LOG_LINES: i64 = 10;
 
@@ -58,55 +58,6 @@ impl Scope {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Reads the live object of a target, as JSON.
-    pub async fn target(&self, target: &Target, namespace: &str) -> Result<Value> {
-        let api = self.workloads(target.kind(), namespace);
-        match api.get(target.name()).await {
-            Ok(object) => Ok(serde_json::to_value(object)?),
-            Err(error) => {
-                let what = format!("could not find `{}` in namespace `{namespace}`", target.path());
-                let problem = explain::api(&error, what);
-                if explain::is_not_found(&error) {
-                    return Err(self.what_exists(target, namespace, problem).await.into());
-                }
-                Err(problem.into())
-            }
-        }
-    }
-
-    fn workloads(&self, kind: &dyn Workload, namespace: &str) -> Api<DynamicObject> {
-        let kind_of_object = GroupVersionKind::gvk(kind.group(), kind.version(), kind.kind());
-        Api::namespaced_with(
-            self.client(),
-            namespace,
-            &ApiResource::from_gvk_with_plural(&kind_of_object, kind.plural()),
-        )
-    }
-
-    /// Says what there is in place of a target that is not there.
-    async fn what_exists(&self, target: &Target, namespace: &str, problem: Problem) -> Problem {
-        let kind = target.kind();
-        let names: Vec<String> =
-            match self.workloads(kind, namespace).list_metadata(&ListParams::default().limit(PAGE)).await {
-                Ok(list) => list.items.iter().map(kube::ResourceExt::name_any).collect(),
-                Err(_) => {
-                    return problem.hint(format!("pass `-t {}/<name>` or `-n <namespace>`", kind.name()));
-                }
-            };
-        if names.is_empty() {
-            let namespaces: Api<Namespace> = Api::all(self.client());
-            if matches!(namespaces.get_metadata_opt(namespace).await, Ok(None)) {
-                return problem.hint(format!("there is no namespace `{namespace}`: pass `-n <namespace>`"));
-            }
-            return problem
-                .hint(format!("there are no {} in `{namespace}`: pass `-n <namespace>`", kind.plural()));
-        }
-        match crate::config::closest(target.name(), names.iter().map(String::as_str)) {
-            Some(name) => problem.hint(format!("did you mean `{}/{name}`?", kind.name())),
-            None => problem.hint(format!("there is {}; or pass `-n <namespace>`", explain::listed(&names))),
-        }
-    }
-
     /// Lists the sessions in `scope` whose labels match; in one's own namespace
     /// where the whole cluster may not be listed.
     pub async fn sessions(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<Found> {
@@ -178,6 +129,22 @@ impl Cluster {
         exclusive
     }
 
+    /// The Services that route to pods with `labels` even while they are not
+    /// ready; none where they may not be listed.
+    pub async fn unready_services(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+        let api: Api<Service> = Api::namespaced(self.client(), namespace);
+        let Ok(services) = api.list(&ListParams::default()).await else { return Vec::new() };
+        let routes = services.items.iter().filter(|service| {
+            let Some(spec) = &service.spec else { return false };
+            let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty());
+            spec.publish_not_ready_addresses == Some(true)
+                && selector.is_some_and(|selector| {
+                    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+                })
+        });
+        routes.map(kube::ResourceExt::name_any).collect()
+    }
+
     /// The disruption budgets that select pods with `labels` and count in
     /// shares of all such pods; none where they may not be listed.
     pub async fn counting_budgets(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
@@ -202,6 +169,25 @@ impl Cluster {
             })
             .map(kube::ResourceExt::name_any)
             .collect()
+    }
+
+    /// The autoscalers of a target; none where they may not be listed.
+    pub async fn scalers(&self, namespace: &str, target: &Target) -> Vec<String> {
+        let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client(), namespace);
+        let Ok(scalers) = api.list(&ListParams::default()).await else { return Vec::new() };
+        let meant = scalers.items.iter().filter(|scaler| {
+            let scaled = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
+            scaled.is_some_and(|scaled| scaled.kind == target.kind().kind && scaled.name == target.name())
+        });
+        meant.map(kube::ResourceExt::name_any).collect()
+    }
+
+    /// The ReplicaSet of a session's pods, where it can be read.
+    pub async fn replica_set(&self, session: &Session) -> Option<ReplicaSet> {
+        let api: Api<ReplicaSet> = Api::namespaced(self.client(), &session.namespace);
+        let parameters =
+            ListParams::default().labels(&selector(&[(SESSION, session.id.as_str().to_owned())]));
+        api.list(&parameters).await.ok()?.items.pop()
     }
 
     /// What Kubernetes last said about an object, oldest first; nothing where
@@ -247,14 +233,38 @@ impl Cluster {
         })
     }
 
-    /// What is still there of a session, if anything.
+    /// What is still there of a session, if anything. The root goes first, and
+    /// the garbage collector takes the rest one by one.
     pub async fn remains(&self, namespace: &str, root: &str, session: &SessionId) -> Result<Option<String>> {
         if self.root(namespace, root).await?.is_some() {
             return Ok(Some(format!("job `{root}`")));
         }
         let scope = Scope::Namespace(namespace.to_owned());
-        let pods = self.preview_pods(&scope, &[(SESSION, session.as_str().to_owned())]).await?;
-        Ok(pods.values().flatten().next().map(|pod| format!("pod `{}`", pod.name_any())))
+        let labels = [(SESSION, session.as_str().to_owned())];
+        let pods = self.preview_pods(&scope, &labels).await?;
+        if let Some(pod) = pods.values().flatten().next() {
+            return Ok(Some(format!("pod `{}`", pod.name_any())));
+        }
+        // What the user may not list, Kubernetes removes all the same.
+        let selector = selector(&labels);
+        if self.any::<ReplicaSet>(namespace, &selector).await {
+            return Ok(Some("the replica set".to_owned()));
+        }
+        if self.any::<ConfigMap>(namespace, &selector).await || self.any::<Secret>(namespace, &selector).await
+        {
+            return Ok(Some("its files".to_owned()));
+        }
+        Ok(None)
+    }
+
+    async fn any<K>(&self, namespace: &str, selector: &str) -> bool
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let api: Api<K> = Api::namespaced(self.client(), namespace);
+        let list = api.list_metadata(&ListParams::default().labels(selector).limit(1)).await;
+        list.is_ok_and(|list| !list.items.is_empty())
     }
 }
 
@@ -274,9 +284,4 @@ fn selector(labels: &[(&str, String)]) -> String {
         selector.push_str(&format!(",{name}={value}"));
     }
     selector
-}
-
-/// An error for a target whose object has no pod template.
-pub(crate) fn no_template(target: &Target) -> Problem {
-    Problem::new(format!("`{}` has no pod template to copy", target.path())).exit(Exit::Failed)
 }

@@ -1,13 +1,22 @@
 //! What changes while somebody waits.
 
-use futures::{Stream, StreamExt as _, stream};
+use std::fmt::Debug;
+use std::future::ready;
+
+use anyhow::Result;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
 
-use super::Cluster;
+use serde::de::DeserializeOwned;
+
+use super::{Cluster, explain};
 use crate::session::SESSION;
 
 /// One change to a session's objects.
@@ -23,47 +32,69 @@ pub enum Change {
     Pod(Box<Pod>),
     /// A pod, by its name, that is gone.
     PodGone(String),
+    /// The pods are listed anew: those that are still there follow.
+    PodsAnew,
+    /// The root is listed anew: it follows if it is still there.
+    RootAnew,
+    /// All of the list of roots has been seen.
+    RootListed,
     /// The cluster did not answer; the watch goes on trying.
-    Lost(watcher::Error),
+    Lost(String),
+    /// The user may not look, or not any more; trying again is of no use.
+    Forbidden(Box<kube::Error>),
 }
 
 // === impl Cluster ===
 
 impl Cluster {
     /// Streams the changes to one session's objects, those that exist first.
-    pub fn watch_session(
-        &self,
-        namespace: &str,
-        session: &str,
-    ) -> impl Stream<Item = Change> + Unpin + use<> {
+    pub fn watch_session(&self, namespace: &str, session: &str) -> Result<BoxStream<'static, Change>> {
+        let client = Client::try_from(self.patient.clone())?;
         let selected = || watcher::Config::default().labels(&format!("{SESSION}={session}"));
         let roots =
-            watcher::watcher(Api::<Job>::namespaced(self.client(), namespace), selected()).map(|event| {
-                match event {
-                    Ok(Event::Apply(root) | Event::InitApply(root)) => Some(Change::Root(Box::new(root))),
-                    Ok(Event::Delete(_)) => Some(Change::RootGone),
-                    Ok(_) => None,
-                    Err(error) => Some(Change::Lost(error)),
-                }
+            changes::<Job>(Api::namespaced(client.clone(), namespace), selected(), |event| match event {
+                Event::Apply(root) | Event::InitApply(root) => Some(Change::Root(Box::new(root))),
+                Event::Delete(_) => Some(Change::RootGone),
+                Event::Init => Some(Change::RootAnew),
+                Event::InitDone => Some(Change::RootListed),
             });
-        let sets = watcher::watcher(Api::<ReplicaSet>::namespaced(self.client(), namespace), selected()).map(
-            |event| match event {
-                Ok(Event::Apply(set) | Event::InitApply(set)) => Some(Change::ReplicaSet(Box::new(set))),
-                Ok(_) => None,
-                Err(error) => Some(Change::Lost(error)),
-            },
-        );
-        let pods =
-            watcher::watcher(Api::<Pod>::namespaced(self.client(), namespace), selected()).map(|event| {
-                match event {
-                    Ok(Event::Apply(pod) | Event::InitApply(pod)) => Some(Change::Pod(Box::new(pod))),
-                    Ok(Event::Delete(pod)) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
-                    Ok(_) => None,
-                    Err(error) => Some(Change::Lost(error)),
-                }
-            });
-        stream::select_all([roots.boxed(), sets.boxed(), pods.boxed()])
-            .filter_map(|change| async move { change })
-            .boxed()
+        let sets =
+            changes::<ReplicaSet>(
+                Api::namespaced(client.clone(), namespace),
+                selected(),
+                |event| match event {
+                    Event::Apply(set) | Event::InitApply(set) => Some(Change::ReplicaSet(Box::new(set))),
+                    Event::Delete(_) | Event::Init | Event::InitDone => None,
+                },
+            );
+        let pods = changes::<Pod>(Api::namespaced(client, namespace), selected(), |event| match event {
+            Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
+            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Init => Some(Change::PodsAnew),
+            Event::InitDone => None,
+        });
+        Ok(stream::select_all([roots, sets, pods]).boxed())
     }
+}
+
+/// The changes to objects of one type, in our words.
+fn changes<K>(
+    api: Api<K>,
+    selected: watcher::Config,
+    said: fn(Event<K>) -> Option<Change>,
+) -> BoxStream<'static, Change>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    let change = move |event| match event {
+        Ok(event) => said(event),
+        Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
+            if explain::is_refused(&error) =>
+        {
+            Some(Change::Forbidden(Box::new(error)))
+        }
+        Err(error) => Some(Change::Lost(error.to_string())),
+    };
+    watcher::watcher(api, selected).default_backoff().filter_map(move |event| ready(change(event))).boxed()
 }

@@ -7,20 +7,15 @@ use std::str::FromStr;
 
 use anyhow::Result;
 
+use super::file::Positive;
 use super::wrong;
 use crate::problem::Explain as _;
 use crate::session::Ttl;
 
 /// Variables of mirrord's that this version does not act on yet; set, they
 /// would be ignored in silence.
-const NOT_YET: &[&str] = &[
-    "MIRRORD_HTTP_HEADER_FILTER",
-    "MIRRORD_HTTP_PATH_FILTER",
-    "MIRRORD_HTTP_METHOD_FILTER",
-    "MIRRORD_OVERRIDE_ENV_VARS_INCLUDE",
-    "MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE",
-    "MIRRORD_OVERRIDE_ENV_VARS_FILE",
-];
+const NOT_YET: &[&str] =
+    &["MIRRORD_HTTP_HEADER_FILTER", "MIRRORD_HTTP_PATH_FILTER", "MIRRORD_HTTP_METHOD_FILTER"];
 
 /// The environment as it was when the process began.
 #[derive(Clone, Debug, Default)]
@@ -61,17 +56,17 @@ impl Environment {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(self.refused(name, &text, &error)),
+            Err(error) => Err(refused(name, &text, &error)),
         }
     }
 
-    /// A whole number, at least `least`.
-    pub(super) fn number(&self, name: &str, least: u64) -> Result<Option<u64>> {
-        let Some(number) = self.parsed::<u64>(name)? else { return Ok(None) };
-        if number < least {
-            return Err(self.refused(name, &number, &format!("it must be at least {least}")));
+    /// A whole number above zero, as far as a Job or a ReplicaSet can count.
+    pub(super) fn positive(&self, name: &str) -> Result<Option<Positive>> {
+        let Some(number) = self.parsed::<u32>(name)? else { return Ok(None) };
+        if number == 0 || i32::try_from(number).is_err() {
+            return Err(refused(name, &number, &"it must be an integer above 0"));
         }
-        Ok(Some(number))
+        Ok(Some(Positive(number)))
     }
 
     pub(super) fn ttl(&self) -> Result<Option<Ttl>> {
@@ -102,13 +97,6 @@ impl Environment {
             .map(|name| format!("`{name}` is set, but this version does not act on it yet"))
             .collect()
     }
-
-    fn refused(&self, name: &str, found: &dyn Display, why: &dyn Display) -> anyhow::Error {
-        wrong(format!("`{name}` holds `{found}`, which cannot be used"))
-            .because_of(why.to_string())
-            .hint(format!("unset `{name}`, or correct it"))
-            .into()
-    }
 }
 
 impl FromIterator<(String, String)> for Environment {
@@ -126,4 +114,11 @@ pub(super) fn split_paths(list: &str) -> Vec<PathBuf> {
             _ => path,
         })
         .collect()
+}
+
+fn refused(name: &str, found: &dyn Display, why: &dyn Display) -> anyhow::Error {
+    wrong(format!("`{name}` holds `{found}`, which cannot be used"))
+        .because_of(why.to_string())
+        .hint(format!("unset `{name}`, or correct it"))
+        .into()
 }

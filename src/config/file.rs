@@ -1,7 +1,6 @@
 //! `mirrord.json` as types: every field that is honoured, and no other.
 
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -9,9 +8,12 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::env::{EnvSection, Keep};
+use super::list::Patterns;
+use super::mounts::MountSection;
+use super::target::TargetSection;
 use super::wrong;
 use crate::session::Ttl;
-use crate::target::Target;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -38,15 +40,6 @@ pub struct File {
     pub agent: Agent,
 }
 
-/// `target`: a path, or `{path, namespace}`.
-#[derive(Debug, Default)]
-pub struct TargetSection {
-    /// The workload.
-    pub path: Option<Target>,
-    /// Its namespace.
-    pub namespace: Option<String>,
-}
-
 /// `feature`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -55,6 +48,8 @@ pub struct Feature {
     pub preview: Preview,
     /// Its traffic.
     pub network: Network,
+    /// Its variables.
+    pub env: EnvSection,
 }
 
 /// `feature.preview`.
@@ -68,10 +63,23 @@ pub struct Preview {
     /// Seconds, or `infinite`.
     pub ttl_secs: Option<Life>,
     /// Seconds that `start` waits.
-    #[serde(deserialize_with = "above_zero")]
-    pub creation_timeout_secs: Option<u64>,
+    pub creation_timeout_secs: Option<Positive>,
     /// How many pods.
-    pub replicas: Option<NonZeroU32>,
+    pub replicas: Option<Positive>,
+    /// Which of the target's labels the pods carry.
+    pub labels: LabelsSection,
+    /// Files that everybody in the namespace may read.
+    pub config_mounts: Vec<MountSection>,
+    /// Files that are kept in a Secret.
+    pub secret_mounts: Vec<MountSection>,
+}
+
+/// `feature.preview.labels`: patterns of label names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelsSection {
+    include: Option<Patterns>,
+    exclude: Option<Patterns>,
 }
 
 /// `feature.network`.
@@ -102,6 +110,10 @@ pub enum Mode {
     Off,
 }
 
+/// An integer above zero, as far as a Job or a ReplicaSet can count.
+#[derive(Clone, Copy, Debug)]
+pub struct Positive(pub u32);
+
 /// A number of minutes or seconds, or `infinite`.
 #[derive(Clone, Copy, Debug)]
 pub enum Life {
@@ -131,6 +143,22 @@ impl Preview {
     }
 }
 
+// === impl LabelsSection ===
+
+impl LabelsSection {
+    /// Which labels stay.
+    pub(super) fn resolve(self) -> Result<Keep> {
+        match (self.include, self.exclude) {
+            (Some(_), Some(_)) => Err(wrong("`feature.preview.labels` has both `include` and `exclude`")
+                .hint("remove one of them")
+                .into()),
+            (Some(include), None) => Ok(Keep::Only(include)),
+            (None, Some(exclude)) => Ok(Keep::AllBut(exclude)),
+            (None, None) => Ok(Keep::All),
+        }
+    }
+}
+
 // === impl Mode ===
 
 impl FromStr for Mode {
@@ -155,10 +183,6 @@ impl fmt::Display for Mode {
             Self::Off => "off",
         })
     }
-}
-
-fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Ok(Option::<NonZeroU64>::deserialize(deserializer)?.map(NonZeroU64::get))
 }
 
 // === impl Life ===
@@ -191,38 +215,23 @@ impl<'de> Deserialize<'de> for Life {
     }
 }
 
-// === impl TargetSection ===
+// === impl Positive ===
 
-impl<'de> Deserialize<'de> for TargetSection {
+impl<'de> Deserialize<'de> for Positive {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        struct Section {
-            path: Option<String>,
-            namespace: Option<String>,
-        }
         struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = TargetSection;
+        impl Visitor<'_> for Reader {
+            type Value = Positive;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a target like \"deployment/shop\", or {\"path\": …, \"namespace\": …}")
+                formatter.write_str("an integer above 0")
             }
 
-            fn visit_unit<E: de::Error>(self) -> Result<TargetSection, E> {
-                Ok(TargetSection::default())
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<TargetSection, E> {
-                Ok(TargetSection { path: Some(text.parse().map_err(E::custom)?), namespace: None })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetSection, A::Error> {
-                let section = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(TargetSection {
-                    path: section.path.map(|path| path.parse().map_err(de::Error::custom)).transpose()?,
-                    namespace: section.namespace,
-                })
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Positive, E> {
+                match i32::try_from(number) {
+                    Ok(within @ 1..) => Ok(Positive(within.unsigned_abs())),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
             }
         }
         deserializer.deserialize_any(Reader)

@@ -48,10 +48,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("feature.db_branches", "the preview would write to the target's own database"),
     ("feature.split_queues", "the preview would consume the target's own messages"),
     ("feature.preview.idle", "the preview would never sleep"),
-    ("feature.preview.labels", "the preview would carry all of the target's labels"),
-    ("feature.preview.config_mounts", "the files would be missing in the preview"),
-    ("feature.preview.secret_mounts", "the files would be missing in the preview"),
-    ("feature.env", "the preview would run with the target's variables unchanged"),
 ];
 
 /// Takes out the fields of local runs and says so; refuses what cannot be honoured.

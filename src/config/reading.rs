@@ -1,5 +1,7 @@
-//! Strict reading: JSON with comments, errors with line and column; known
+//! Strict reading: JSON, TOML or YAML, errors with line and column; known
 //! fields only, errors with path, found, allowed, and the nearest name.
+
+use std::path::Path;
 
 use anyhow::Result;
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
@@ -8,9 +10,49 @@ use serde_json::Value;
 
 use super::wrong;
 
-/// Parses JSON, comments and trailing commas tolerated.
-pub(super) fn parse(text: &str) -> Result<Value> {
-    // JSON with comments and trailing commas, and no looser than that.
+/// The language of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// With comments and trailing commas.
+    Json,
+    Toml,
+    Yaml,
+}
+
+// === impl Format ===
+
+impl Format {
+    /// By the file's extension; without one, and for standard input, JSON.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            None | Some("json" | "jsonc") => Ok(Self::Json),
+            Some("toml") => Ok(Self::Toml),
+            Some("yaml" | "yml") => Ok(Self::Yaml),
+            Some(other) => Err(wrong(format!("a `.{other}` file is no configuration"))
+                .hint("name it `.json`, `.toml`, `.yaml` or `.yml`")
+                .into()),
+        }
+    }
+}
+
+/// Parses a whole file.
+pub(super) fn parse(text: &str, format: Format) -> Result<Value> {
+    let text = text.trim_start_matches('\u{feff}');
+    let parsed = match format {
+        Format::Json => json(text),
+        Format::Toml => toml::from_str(text).map(Some).map_err(|error| error.to_string()),
+        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+    };
+    match parsed {
+        Ok(Some(value @ Value::Object(_))) => Ok(value),
+        Ok(Some(Value::Null) | None) => Err(wrong("it is empty").into()),
+        Ok(Some(other)) => Err(wrong(format!("it must hold an object, not {}", described(&other))).into()),
+        Err(why) => Err(wrong(why.strip_prefix("error: ").unwrap_or(&why).trim_end()).into()),
+    }
+}
+
+/// JSON with comments and trailing commas, and no looser than that.
+fn json(text: &str) -> Result<Option<Value>, String> {
     let options = ParseOptions {
         allow_comments: true,
         allow_trailing_commas: true,
@@ -23,12 +65,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    match parse_to_serde_value::<Option<Value>>(text.trim_start_matches('\u{feff}'), &options) {
-        Ok(Some(value @ Value::Object(_))) => Ok(value),
-        Ok(Some(other)) => Err(wrong(format!("it must hold an object, not {}", described(&other))).into()),
-        Ok(None) => Err(wrong("it is empty").into()),
-        Err(error) => Err(wrong(error.to_string()).into()),
-    }
+    parse_to_serde_value(text, &options).map_err(|error| error.to_string())
 }
 
 /// Reads `value` as `T`; a field of no meaning is an error.
@@ -40,8 +77,13 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
         if let Some(at) = message.find(" at line ") {
             message.truncate(at);
         }
-        let place = if path == "." { String::new() } else { format!("`{path}`: ") };
-        let problem = wrong(format!("{place}{message}"));
+        // serde's path ends with the unknown field itself.
+        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+        let problem = wrong(match unknown {
+            Some((_, rest)) => format!("unknown field `{path}`{rest}"),
+            None if path == "." => message.clone(),
+            None => format!("`{path}`: {message}"),
+        });
         match nearest(&message) {
             Some(name) => problem.hint(format!("did you mean `{name}`?")).into(),
             None => problem.into(),

@@ -11,6 +11,7 @@ use tera::{Context, Tera};
 use uuid::Uuid;
 
 use super::file::File;
+use super::reading::Format;
 use super::{Environment, KeySource, ignored, reading, wrong};
 use crate::problem::Explain as _;
 use crate::session::Key;
@@ -36,16 +37,16 @@ pub(super) fn load(
     let shown = if is_stdin(path) { "standard input".to_owned() } else { format!("`{}`", path.display()) };
     let text = text(path).explain(|| wrong(format!("could not read the configuration from {shown}")))?;
     let problem = || wrong(format!("the configuration in {shown} cannot be used"));
-    only_json(path).explain(problem)?;
+    let format = Format::of(path).explain(problem)?;
     let key = match given {
         Some(key) => KeySource::Given(key.clone()),
-        None => match key(&text, environment).explain(problem)? {
+        None => match key(&text, format, environment).explain(problem)? {
             Some(key) => KeySource::Given(key),
             None => KeySource::Generated(Key::generated(randomness)),
         },
     };
     let rendered = render(&text, key.key().as_str(), environment).explain(problem)?;
-    let mut value = reading::parse(&rendered).explain(problem)?;
+    let mut value = reading::parse(&rendered, format).explain(problem)?;
     let warnings = ignored::take(&mut value).explain(problem)?;
     let file = reading::strict(value).explain(problem)?;
     Ok(Loaded { key, file, warnings })
@@ -65,23 +66,10 @@ fn text(path: &Path) -> std::io::Result<String> {
     }
 }
 
-fn only_json(path: &Path) -> Result<()> {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        _ if is_stdin(path) => Ok(()),
-        None | Some("json" | "jsonc") => Ok(()),
-        Some(other @ ("toml" | "yaml" | "yml")) => {
-            Err(wrong(format!("`.{other}` files are not read yet")).hint("write it as JSON").into())
-        }
-        Some(other) => {
-            Err(wrong(format!("a `.{other}` file is no configuration")).hint("name it `.json`").into())
-        }
-    }
-}
-
 /// The file's own key: rendered without one, so that it may come from any
 /// function but not from itself.
-fn key(text: &str, environment: &Environment) -> Result<Option<Key>> {
-    let value = reading::parse(&render(text, UNKNOWN, environment)?)?;
+fn key(text: &str, format: Format, environment: &Environment) -> Result<Option<Key>> {
+    let value = reading::parse(&render(text, UNKNOWN, environment)?, format)?;
     let key = match value.get("key") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(key)) => key.clone(),
@@ -113,21 +101,11 @@ fn render(text: &str, key: &str, environment: &Environment) -> Result<String> {
     }
     Tera::one_off(text, &context, false).map_err(|error| {
         // Tera names its own template, `__tera_one_off`, which nobody wrote.
-        let mut causes = vec![
-            error
-                .to_string()
-                .replace(" in '__tera_one_off'", "")
-                .replace("Failed to parse '__tera_one_off'", "it is no valid template"),
-        ];
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        if causes.len() > 1 && causes[0].contains("__tera_one_off") {
-            causes.remove(0);
-        }
-        wrong(causes.join(": "))
+        let invalid = error.to_string().starts_with("Failed to parse");
+        let error = anyhow::Error::from(error);
+        let words: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        let words = words.join(": ").replace(" while rendering '__tera_one_off'", "");
+        wrong(if invalid { format!("it is no valid template:\n{words}") } else { words })
             .hint("`{{ key }}`, `{{ git_branch }}` and `{{ get_env(name=\"…\", default=\"…\") }}` are known")
             .into()
     })

@@ -1,1 +1,200 @@
-//! Tests.
+//! Which source of a value wins, and what the file may hold.
+
+use super::*;
+
+fn resolve(flags: &Overrides, environment: &[(&str, &str)], file: &str) -> Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mirrord.json");
+    std::fs::write(&path, file).unwrap();
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let flags = Overrides { config_file: Some(path), ..flags.clone() };
+    Config::resolve(&flags, &environment, Uuid::from_u128(0xabcd_ef01 << 96))
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    let file = r#"{"key": "file", "target": {"path": "deployment/file", "namespace": "file"}, "kube_context": "file",
+        "feature": {"preview": {"image": "file", "ttl_secs": 30, "creation_timeout_secs": 3, "replicas": 3}}}"#;
+    let environment = [
+        ("MIRRORD_KEY", "env"),
+        ("MIRRORD_IMPERSONATED_TARGET", "deployment/env"),
+        ("MIRRORD_TARGET_NAMESPACE", "env"),
+        ("MIRRORD_KUBE_CONTEXT", "env"),
+        ("MIRRORD_PREVIEW_IMAGE", "env"),
+        ("MIRRORD_PREVIEW_TTL_MINS", "2"),
+        ("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "2"),
+        ("MIRRORD_PREVIEW_REPLICAS", "2"),
+    ];
+    let flags = Overrides {
+        key: Some("flag".parse().unwrap()),
+        target: Some("deployment/flag".parse().unwrap()),
+        namespace: Some("flag".into()),
+        context: Some("flag".into()),
+        image: Some("flag".into()),
+        ttl: Some("1s".parse().unwrap()),
+        timeout: Some(Duration::from_secs(1)),
+        ..Overrides::default()
+    };
+    let shown = |config: Config| {
+        let selection = config.selection;
+        format!(
+            "{} {:?} {:?} {:?} {:?} {} {:?} {}",
+            selection.key.key(),
+            selection.target,
+            selection.namespace,
+            selection.connection.context,
+            config.image,
+            config.ttl,
+            config.creation_timeout,
+            config.replicas
+        )
+    };
+    let none = Overrides::default();
+    assert_eq!(
+        shown(resolve(&flags, &environment, file).unwrap()),
+        r#"flag Some(Target(deployment/flag)) Some("flag") Some("flag") Some("flag") 1s 1s 2"#
+    );
+    assert_eq!(
+        shown(resolve(&none, &environment, file).unwrap()),
+        r#"env Some(Target(deployment/env)) Some("env") Some("env") Some("env") 2m 2s 2"#
+    );
+    assert_eq!(
+        shown(resolve(&none, &[], file).unwrap()),
+        r#"file Some(Target(deployment/file)) Some("file") Some("file") Some("file") 30s 3s 3"#
+    );
+    assert_eq!(shown(resolve(&none, &[], "{}").unwrap()), "abcde None None None None 1h 60s 1");
+}
+
+#[test]
+fn a_flag_beats_either_way_of_writing_the_time_to_live() {
+    let flags = Overrides { ttl: Some("5".parse().unwrap()), ..Overrides::default() };
+    let file = r#"{"feature": {"preview": {"ttl_secs": 30}}}"#;
+    assert_eq!(resolve(&flags, &[], file).unwrap().ttl, "5".parse().unwrap());
+}
+
+#[test]
+fn the_key_may_come_from_any_function_and_is_used_everywhere() {
+    for (file, key) in [
+        (r#"{"key": "a"}"#, "a"),
+        (r#"{"key": 42}"#, "42"),
+        (r#"{"key": "pr-{{ get_env(name="NONE_OF_OURS", default="7") }}"}"#, "pr-7"),
+        // As the public Action leaves it: quotes in one field, a key in another.
+        (
+            r#"{"key": "abc", "target": "deployment/{{ get_env(name="NONE_OF_OURS", default="shop") }}"}"#,
+            "abc",
+        ),
+        (r#"{"key": "{{ git_branch }}"}"#, "feat/x"),
+    ] {
+        let config = resolve(&Overrides::default(), &[("MIRRORD_BRANCH_NAME", "feat/x")], file).unwrap();
+        assert_eq!(config.selection.key, KeySource::Given(key.parse().unwrap()), "{file}");
+    }
+    let file = r#"{"key": "quo\"te", "feature": {"preview": {"image": "shop:{{key}}-{{ key }}"}}}"#;
+    assert_eq!(resolve(&Overrides::default(), &[], file).unwrap().image.unwrap(), "shop:quo\"te-quo\"te");
+}
+
+#[test]
+fn a_mode_is_read_in_each_of_mirrords_forms() {
+    for (incoming, mode) in [
+        (r#""steal""#, Some(Mode::Steal)),
+        (r#""mirror""#, Some(Mode::Mirror)),
+        (r#""off""#, Some(Mode::Off)),
+        ("false", Some(Mode::Off)),
+        ("true", None),
+        (r#"{"mode": "steal"}"#, Some(Mode::Steal)),
+        (r#"{"mode": "off", "http_filter": {"header_filter": "x"}}"#, Some(Mode::Off)),
+        (r#"{"ports": [80]}"#, Some(Mode::Mirror)),
+        ("{}", None),
+    ] {
+        let file = format!(r#"{{"feature": {{"network": {{"incoming": {incoming}}}}}}}"#);
+        assert_eq!(resolve(&Overrides::default(), &[], &file).unwrap().incoming, mode, "{incoming}");
+    }
+    let environment = [("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true")];
+    assert_eq!(resolve(&Overrides::default(), &environment, "{}").unwrap().incoming, Some(Mode::Steal));
+}
+
+#[test]
+fn a_target_is_read_in_each_of_mirrords_forms() {
+    for (target, path) in [
+        (r#""deployment/shop""#, "deployment/shop"),
+        (r#""statefulset/db/container/web""#, "statefulset/db/container/web"),
+        (r#"{"path": "deploy/shop"}"#, "deployment/shop"),
+        (
+            r#"{"path": {"deployment": "shop", "container": "web"}, "namespace": "a"}"#,
+            "deployment/shop/container/web",
+        ),
+        (r#"{"deployment": "shop"}"#, "deployment/shop"),
+        (r#"{"stateful_set": "db", "container": "web"}"#, "statefulset/db/container/web"),
+        (r#"{"cron_job": "nightly"}"#, "cronjob/nightly"),
+        (r#"{"replica_set": "plain"}"#, "replicaset/plain"),
+    ] {
+        let config = resolve(&Overrides::default(), &[], &format!(r#"{{"target": {target}}}"#)).unwrap();
+        assert_eq!(config.selection.target.unwrap().to_string(), path, "{target}");
+    }
+    for target in [
+        r#"{"deployment": "a", "pod": "b"}"#,
+        r#"{"container": "a"}"#,
+        r#"{"path": "deployment/a", "pod": "b"}"#,
+    ] {
+        assert!(
+            resolve(&Overrides::default(), &[], &format!(r#"{{"target": {target}}}"#)).is_err(),
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn lists_are_lists_or_strings_parted_by_semicolons() {
+    for labels in [r#"["a*", "b"]"#, r#""a*;b""#, r#"["a*;b"]"#] {
+        let file = format!(r#"{{"feature": {{"preview": {{"labels": {{"include": {labels}}}}}}}}}"#);
+        let labels = resolve(&Overrides::default(), &[], &file).unwrap().labels;
+        assert_eq!(["app", "b", "c"].map(|name| labels.keeps(name)), [true, true, false]);
+    }
+    let environment = [("MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE", "A;B*")];
+    let env = resolve(&Overrides::default(), &environment, "{}").unwrap().env;
+    assert_eq!(["A", "BB", "C"].map(|name| env.keep.keeps(name)), [false, false, true]);
+}
+
+#[test]
+fn files_to_mount_are_checked_before_anything_is_contacted() {
+    let big = "x".repeat(1024 * 1024 + 1);
+    for (mount, why) in [
+        (r#"{"mount_at": "etc/a", "type": "text", "payload": ""}"#.to_owned(), "no absolute path"),
+        (r#"{"mount_at": "/etc/../a", "type": "text", "payload": ""}"#.to_owned(), "no absolute path"),
+        (r#"{"mount_at": "/etc/", "type": "text", "payload": ""}"#.to_owned(), "no absolute path"),
+        (r#"{"mount_at": "/a", "payload": ""}"#.to_owned(), "needs either"),
+        (r#"{"mount_at": "/a", "type": "text"}"#.to_owned(), "needs either"),
+        (r#"{"mount_at": "/a", "type": "text", "payload": "", "from_file": "b"}"#.to_owned(), "needs either"),
+        (r#"{"mount_at": "/a", "type": "binary", "payload": "%"}"#.to_owned(), "no base64"),
+        (r#"{"mount_at": "/a", "from_file": "/no/such/file"}"#.to_owned(), "could not read"),
+        (r#"{"mount_at": "/b", "type": "text", "payload": ""}"#.to_owned(), "two files are mounted at `/b`"),
+        (format!(r#"{{"mount_at": "/a", "type": "text", "payload": "{big}"}}"#), "Kubernetes takes 1048576"),
+    ] {
+        let file = format!(
+            r#"{{"feature": {{"preview": {{"config_mounts": [{mount}], "secret_mounts": [{{"mount_at": "/b", "type": "text", "payload": ""}}]}}}}}}"#
+        );
+        let error = resolve(&Overrides::default(), &[], &file).unwrap_err();
+        assert!(format!("{error:#}").contains(why), "{error:#}");
+    }
+}
+
+#[test]
+fn toml_and_yaml_say_the_same_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("a.json", r#"{"key": "k", "feature": {"preview": {"ttl_secs": 30, "image": "i:{{ key }}"}}}"#),
+        ("a.toml", "key = \"k\"\n[feature.preview]\nttl_secs = 30\nimage = \"i:{{ key }}\"\n"),
+        ("a.yaml", "key: k\nfeature:\n  preview:\n    ttl_secs: 30\n    image: i:{{ key }}\n"),
+        ("a.yml", "{key: k, feature: {preview: {ttl_secs: 30, image: 'i:{{ key }}'}}}"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let flags = Overrides { config_file: Some(path), ..Overrides::default() };
+        let config = Config::resolve(&flags, &Environment::default(), Uuid::nil()).unwrap();
+        assert_eq!(
+            (config.image.as_deref(), config.ttl.to_string().as_str()),
+            (Some("i:k"), "30s"),
+            "{name}"
+        );
+    }
+}

@@ -4,11 +4,14 @@
 //! The pod template is edited as JSON: a field that our types do not know is
 //! copied like every other.
 
+mod env;
+mod mounts;
 pub(crate) mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
@@ -16,6 +19,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
+use self::mounts::Sort;
+use crate::config::env::{Env, Keep};
+use crate::config::mounts::Mount;
 use crate::session::{CONTAINER, IMAGE, Identity, REPLICAS, SESSION, Ttl};
 use crate::target::Source;
 use crate::target::container::Choice;
@@ -45,6 +51,14 @@ pub(crate) struct Request {
     pub(crate) clock: Clock,
     /// Claims that only one node, or one pod, may mount at a time.
     pub(crate) exclusive_claims: BTreeSet<String>,
+    /// How the container's variables differ.
+    pub(crate) env: Env,
+    /// Which of the target's labels the pods carry.
+    pub(crate) labels: Keep,
+    /// Files that everybody in the namespace may read.
+    pub(crate) config_mounts: Vec<Mount>,
+    /// Files that are kept in a Secret.
+    pub(crate) secret_mounts: Vec<Mount>,
     /// The image of the keeper.
     pub(crate) agent_image: String,
 }
@@ -54,7 +68,7 @@ pub(crate) struct Request {
 pub(crate) enum Clock {
     /// `start` waits, and sets it at the instant of readiness.
     FromReadiness,
-    /// Nobody waits: it counts from creation, the creation timeout included.
+    /// Nobody waits: it counts from creation.
     FromCreation,
 }
 
@@ -63,8 +77,9 @@ pub(crate) enum Clock {
 pub(crate) struct Plan {
     /// The root that owns everything else.
     pub(crate) root: Job,
-    /// The preview pods, without the owner: the root's uid is the server's to give.
-    pub(crate) replica_set: Value,
+    /// What the root owns, in the order of creation, without the owner: the
+    /// root's uid is the server's to give.
+    pub(crate) owned: Vec<Value>,
     /// Where the preview differs from the target in a way that may matter.
     pub(crate) warnings: Vec<String>,
 }
@@ -75,15 +90,30 @@ impl Plan {
     /// Plans the objects of `request`.
     pub(crate) fn of(request: &Request) -> Self {
         let mut warnings = Vec::new();
-        let template = template::preview(request, &mut warnings);
-        Self { root: root(request), replica_set: replica_set(request, template), warnings }
+        let name = request.identity.id.preview_name(&request.identity.target);
+        let template = template::preview(request, &name, &mut warnings);
+        // A pod waits for the files it mounts: they come first.
+        let files = Sort::ALL.into_iter().filter(|sort| !sort.mounts(request).is_empty());
+        let mut owned: Vec<Value> =
+            files.map(|sort| sort.object(request, &json!(metadata(request, name.clone())))).collect();
+        owned.push(replica_set(request, name, &template));
+        Self { root: root(request), owned, warnings }
     }
 
-    /// The ReplicaSet as owned by the root with `uid`.
-    pub(crate) fn owned_replica_set(&self, uid: &str) -> Value {
-        let mut object = self.replica_set.clone();
-        object["metadata"]["ownerReferences"] = json!([self.owner(uid)]);
-        object
+    /// The labels of the preview pods.
+    pub(crate) fn pod_labels(&self) -> BTreeMap<String, String> {
+        let labels = self.owned.last().and_then(|set| set.pointer("/spec/template/metadata/labels"));
+        labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
+    }
+
+    /// What the root owns, once it has a uid.
+    pub(crate) fn owned_by(&self, uid: &str) -> Vec<Value> {
+        let owner = self.owner(uid);
+        let mut objects = self.owned.clone();
+        for object in &mut objects {
+            object["metadata"]["ownerReferences"] = json!([owner]);
+        }
+        objects
     }
 
     /// `controller`, so that nobody else adopts what the root owns. Deletion
@@ -105,10 +135,20 @@ impl Plan {
 /// Kubernetes removes the environment then.
 pub(crate) fn first_deadline(ttl: Ttl, creation_timeout: Duration, clock: Clock) -> Option<Duration> {
     match (ttl, clock) {
-        (Ttl::Finite(life), _) => Some(life + creation_timeout),
-        (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout + START_MARGIN),
+        (Ttl::Finite(life), Clock::FromReadiness) => Some(life.saturating_add(creation_timeout)),
+        (Ttl::Finite(life), Clock::FromCreation) => Some(life),
+        (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout.saturating_add(START_MARGIN)),
         (Ttl::Infinite, Clock::FromCreation) => None,
     }
+}
+
+/// The deadline, in seconds from the start of `root`, that lets it live for
+/// `ttl` from `instant`; `None` for ever.
+pub(crate) fn deadline(root: &Job, ttl: Ttl, instant: Timestamp) -> Option<i64> {
+    let Ttl::Finite(life) = ttl else { return None };
+    let start = root.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let start = start.or(root.metadata.creation_timestamp.as_ref()).map_or(instant, |time| time.0);
+    Some(seconds(life).saturating_add(instant.duration_since(start).as_secs().max(0)))
 }
 
 /// A Job's clock counts whole seconds.
@@ -187,13 +227,13 @@ fn keeper(request: &Request) -> PodSpec {
 /// The ReplicaSet of the preview pods. Its own metadata carries our labels
 /// alone, else the target's Deployment would adopt it; its selector is the
 /// session alone, so that the target's labels stay free.
-fn replica_set(request: &Request, template: Value) -> Value {
+fn replica_set(request: &Request, name: String, template: &Value) -> Value {
     let identity = &request.identity;
     let selector: BTreeMap<&str, &str> = [(SESSION, identity.id.as_str())].into();
     json!({
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
-        "metadata": metadata(request, identity.id.preview_name(&identity.target)),
+        "metadata": metadata(request, name),
         "spec": {
             "replicas": request.replicas,
             "selector": {"matchLabels": selector},

@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 
 use crate::cluster::Change;
+use crate::session::Session;
 
 /// What has been seen of a session.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(super) struct Observed {
     pub(super) root: Option<Job>,
     pub(super) pods: BTreeMap<String, Pod>,
     replica_set: Option<ReplicaSet>,
+    root_seen: bool,
     root_gone: bool,
 }
 
@@ -43,6 +45,20 @@ pub(super) enum PodState {
     Failed(Failure),
 }
 
+/// Whether a container of the pod waits for something on its node, which may be
+/// its image.
+pub(super) fn is_being_created(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+    let init = status.and_then(|status| status.init_container_statuses.as_ref()).into_iter().flatten();
+    init.chain(containers).any(|container| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        waiting.is_some_and(|waiting| {
+            matches!(waiting.reason.as_deref(), Some("ContainerCreating" | "PodInitializing"))
+        })
+    })
+}
+
 /// Why a preview pod will not become ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -58,7 +74,14 @@ impl Observed {
     /// Takes in one change; a lost connection changes nothing here.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
-            Change::Root(root) => self.root = Some(*root),
+            Change::Root(root) => {
+                self.root = Some(*root);
+                self.root_seen = true;
+            }
+            // What is still there follows; what was deleted unseen does not.
+            Change::RootAnew => self.root = None,
+            Change::RootListed => self.root_gone = self.root_seen && self.root.is_none(),
+            Change::PodsAnew => self.pods.clear(),
             Change::RootGone => self.root_gone = true,
             Change::ReplicaSet(set) => self.replica_set = Some(*set),
             Change::Pod(pod) => {
@@ -69,14 +92,14 @@ impl Observed {
             Change::PodGone(name) => {
                 self.pods.remove(&name);
             }
-            Change::Lost(_) => {}
+            Change::Lost(_) | Change::Forbidden(_) => {}
         }
     }
 
     /// Where the environment stands when `wanted` pods make it ready.
     pub(super) fn state(&self, wanted: usize) -> State {
-        if self.root_gone || self.root.as_ref().is_some_and(|root| root.metadata.deletion_timestamp.is_some())
-        {
+        let ending = |root: &Job| Session::of(root).is_some_and(|session| session.ending);
+        if self.root_gone || self.root.as_ref().is_some_and(ending) {
             return State::Gone;
         }
         let mut ready = Vec::new();
@@ -101,19 +124,23 @@ impl Observed {
         State::Waiting(waiting.unwrap_or_else(|| "the pod is being created".to_owned()))
     }
 
-    /// Why the ReplicaSet cannot make its pods, and whether trying again will
-    /// not help: quotas and admission say "forbidden", webhooks "denied".
     fn refusal(&self) -> Option<(String, bool)> {
-        let conditions = self.replica_set.as_ref()?.status.as_ref()?.conditions.as_ref()?;
-        let failure = conditions
-            .iter()
-            .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
-        let message = failure.message.clone().unwrap_or_default();
-        let certain = ["is forbidden", "exceeded quota", "denied the request", "is invalid"].iter().any(|word| message.contains(word))
+        refusal(self.replica_set.as_ref()?)
+    }
+}
+
+/// Why a ReplicaSet cannot make its pods, and whether trying again will not
+/// help: quotas and admission say "forbidden", webhooks "denied".
+pub(super) fn refusal(set: &ReplicaSet) -> Option<(String, bool)> {
+    let conditions = set.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let message = failure.message.clone().unwrap_or_default();
+    let certain = ["is forbidden", "exceeded quota", "denied the request", "is invalid"].iter().any(|word| message.contains(word))
             // A service account that is still being made is waited for.
             && !message.contains("error looking up service account");
-        Some((format!("Kubernetes does not create the pod: {message}"), certain))
-    }
+    Some((format!("Kubernetes does not create the pod: {message}"), certain))
 }
 
 /// Where one pod stands.
@@ -177,6 +204,9 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
             | "SignatureValidationFailed" => {
                 failed(format!("image `{}` cannot be pulled: {}", status.image, or_reason(&message, reason)))
             }
+            "CreateContainerConfigError" | "CreateContainerError" if is_passing(&message) => {
+                Some(PodState::Waiting(format!("container `{name}` cannot be started for now: {message}")))
+            }
             "CreateContainerConfigError"
             | "CreateContainerError"
             | "RunContainerError"
@@ -220,39 +250,54 @@ fn or_reason<'a>(message: &'a str, reason: &'a str) -> &'a str {
     if message.is_empty() { reason } else { message }
 }
 
-/// Whether a registry may well answer the next time: Kubernetes tries again.
+/// Whether it may well go well the next time: Kubernetes tries again. Whole
+/// phrases, because the message also holds the image's name, which may be
+/// `timeout-service:pr-429`.
 fn is_passing(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
-        "toomanyrequests",
-        "429",
-        "timeout",
+        "toomanyrequests:",
+        "429 too many requests",
+        "500 internal server error",
+        "502 bad gateway",
+        "503 service unavailable",
+        "504 gateway",
+        "i/o timeout",
+        "handshake timeout",
         "deadline exceeded",
-        "connection reset",
-        "eof",
-        "500 internal",
-        "502 ",
-        "503 ",
-        "504 ",
+        "connection reset by peer",
+        "unexpected eof",
+        ": eof",
+        "timed out waiting for",
+        "failed to sync configmap cache",
+        "failed to sync secret cache",
+        "failed to reserve container name",
     ]
     .iter()
-    .any(|word| message.contains(word))
+    .any(|phrase| message.contains(phrase))
 }
 
-/// Whether, by its events, an image of the pod is being pulled right now.
+/// Whether, by its events, an image of any container is being pulled right now.
+/// Each container of each pod has its own story, told in whole seconds.
 pub(super) fn is_pulling(events: &[Event]) -> bool {
-    let last = |reasons: &[&str]| {
-        events
-            .iter()
-            .filter(|event| reasons.contains(&event.reason.as_deref().unwrap_or_default()))
-            .filter_map(|event| event.last_timestamp.as_ref().map(|time| time.0))
-            .max()
-    };
-    match (last(&["Pulling"]), last(&["Pulled", "Failed", "BackOff"])) {
-        (Some(pulling), Some(over)) => pulling > over,
-        (pulling, None) => pulling.is_some(),
-        (None, Some(_)) => false,
+    /// When a pull last began, and when one last was over.
+    #[derive(Default)]
+    struct Story {
+        pulling: Option<Timestamp>,
+        over: Option<Timestamp>,
     }
+    let mut stories: BTreeMap<_, Story> = BTreeMap::new();
+    for event in events {
+        let object = &event.involved_object;
+        let story = stories.entry((&object.uid, &object.field_path)).or_default();
+        let at = event.last_timestamp.as_ref().map(|time| time.0);
+        match event.reason.as_deref() {
+            Some("Pulling") => story.pulling = story.pulling.max(at),
+            Some("Pulled" | "Failed" | "BackOff") => story.over = story.over.max(at),
+            _ => {}
+        }
+    }
+    stories.values().any(|story| story.pulling > story.over)
 }
 
 /// The last thing Kubernetes complained of.

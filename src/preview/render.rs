@@ -17,15 +17,17 @@ use crate::session::{Session, Ttl};
 pub(super) struct Listed {
     pub(super) session: Session,
     pub(super) pods: Vec<Pod>,
+    /// Why Kubernetes makes none, where that is so.
+    pub(super) refused: Option<String>,
 }
 
 /// The `info` lines of a start: key, namespace and pod first and in this order,
 /// because programs read them.
 pub(super) fn started(session: &Session, pods: &[String], now: Timestamp) -> Vec<String> {
-    let key = &session.identity.key;
+    let key = &session.key;
     let mut lines = vec![format!("key: {key}"), format!("namespace: {}", session.namespace)];
     if pods.is_empty() {
-        lines.push(format!("pod: {}", session.identity.id.preview_name(&session.identity.target)));
+        lines.push(format!("pod: {}", session.root.replacen("preview-keeper", "preview-session", 1)));
     }
     lines.extend(pods.iter().map(|pod| format!("pod: {pod}")));
     lines.push(match (session.expiry, session.left(now)) {
@@ -56,7 +58,7 @@ pub(super) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode) -> Result<S
     if let Some(root) = root.as_object_mut() {
         root.remove("status");
     }
-    let objects = [root, plan.replica_set.clone()];
+    let objects: Vec<Value> = [root].into_iter().chain(plan.owned.iter().map(redacted)).collect();
     Ok(match format {
         ObjectFormat::Name => {
             let name = |object: &Value| {
@@ -78,6 +80,19 @@ pub(super) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode) -> Result<S
             documents.join("---\n")
         }
     })
+}
+
+/// A Secret is shown without what it holds.
+fn redacted(object: &Value) -> Value {
+    let mut object = object.clone();
+    if object["kind"] == "Secret"
+        && let Some(data) = object.as_object_mut().and_then(|object| object.remove("data"))
+    {
+        let names =
+            data.as_object().into_iter().flatten().map(|(name, _)| (name.clone(), Value::from("(redacted)")));
+        object["stringData"] = names.collect();
+    }
+    object
 }
 
 /// The environments.
@@ -104,8 +119,8 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
             let session = &one.session;
             let (state, reason) = state(one);
             let mut row = vec![
-                session.identity.key.to_string(),
-                session.identity.target.to_string(),
+                session.key.to_string(),
+                session.target.clone(),
                 session.namespace.clone(),
                 reason.map_or_else(
                     || state.to_owned(),
@@ -121,7 +136,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
                     session.container.clone().unwrap_or_default(),
                     session.image.clone().unwrap_or_default(),
                     session.expiry.map_or_else(|| "never".to_owned(), |expiry| expiry.to_string()),
-                    session.identity.id.as_str().to_owned(),
+                    session.id.as_str().to_owned(),
                 ]);
             }
             row
@@ -150,11 +165,11 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
                 })
                 .collect();
             json!({
-                "key": session.identity.key.as_str(),
-                "target": session.identity.target.to_string(),
+                "key": session.key.as_str(),
+                "target": session.target.clone(),
                 "container": session.container,
                 "namespace": session.namespace,
-                "session": session.identity.id.as_str(),
+                "session": session.id.as_str(),
                 "image": session.image,
                 "state": state,
                 "reason": reason,
@@ -162,9 +177,9 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
                 "podsReady": ready_pods(one),
                 "podsWanted": session.replicas,
                 "traffic": {"mode": "off"},
-                "ttlSeconds": match session.identity.ttl {
-                    Ttl::Finite(life) => Some(life.as_secs()),
-                    Ttl::Infinite => None,
+                "ttlSeconds": match session.ttl {
+                    Some(Ttl::Finite(life)) => Some(life.as_secs()),
+                    Some(Ttl::Infinite) | None => None,
                 },
                 "createdAt": session.created.map(|time| time.to_string()),
                 "readyAt": session.ready_at.map(|time| time.to_string()),
@@ -192,6 +207,7 @@ fn state(one: &Listed) -> (&'static str, Option<String>) {
     if ready_pods(one) >= one.session.replicas {
         return ("ready", None);
     }
+    let reason = reason.or_else(|| one.refused.clone());
     let state = if one.session.ready_at.is_some() { "degraded" } else { "starting" };
     (state, reason)
 }

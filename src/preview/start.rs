@@ -3,21 +3,26 @@
 
 mod wait;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Error, Result};
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use serde_json::json;
 use uuid::Uuid;
 
+use super::Interrupts;
 use super::plan::template::claim_names;
-use super::plan::{Clock, Plan, Request, seconds};
+use super::plan::{Clock, Plan, Request, deadline};
 use super::stop::Ending;
 use super::{render, stop};
 use crate::cli::ObjectFormat;
-use crate::cluster::{Cluster, Scope, explain, no_template};
+use crate::cluster::{Cluster, Scope, explain};
 use crate::config::file::Mode;
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
-use crate::session::{Identity, KEY, Session, SessionId, Ttl};
+use crate::session::{Identity, KEY, READY_AT, Session, SessionId, Ttl};
 use crate::target::{Target, container};
 
 /// How far `start` goes.
@@ -59,6 +64,7 @@ pub async fn start(
     step.done("configuration loaded");
 
     // Until the root is created an interrupt needs no more than to leave.
+    let mut interrupts = Interrupts::listen()?;
     let prepared = async {
         let step = reporter.step("connecting to operator");
         let cluster = Cluster::connect(&config.selection.connection).await?;
@@ -71,14 +77,18 @@ pub async fn start(
     };
     let (cluster, request, step) = tokio::select! {
         prepared = prepared => prepared.map_err(not_started)?,
-        interrupt = super::interrupted() => return Err(interrupt.err().unwrap_or_else(interrupted)),
+        () = interrupts.next() => return Err(interrupted()),
     };
     let plan = Plan::of(&request);
-    for warning in &plan.warnings {
+    for warning in plan.warnings.iter().chain(&counted_by(&cluster, &request, &plan.pod_labels()).await) {
         reporter.warning(warning);
     }
     if let Some(format) = options.output {
-        output::data(&render::objects(&plan, format, reporter.mode())?)?;
+        let printed = output::data(&render::objects(&plan, format, reporter.mode())?);
+        // A reader that has gone away still wants its environment.
+        if options.extent == Extent::Planned {
+            printed?;
+        }
     }
     if options.extent == Extent::Planned {
         step.done("planned, and nothing created");
@@ -90,22 +100,51 @@ pub async fn start(
     }
 
     let root = plan.root.metadata.name.clone().unwrap_or_default();
-    let result = tokio::select! {
-        // Creation itself is never cut short: what the server has taken must be known.
-        biased;
-        result = run(&cluster, &request, &plan, options.extent, reporter, step) => result,
-        interrupt = super::interrupted() => Err(interrupt.err().unwrap_or_else(interrupted)),
+    // Creation is not cut short: what the server has taken must be known. The
+    // connection's own time limits bound it.
+    let ending = Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
+    let created = match cluster.create_root(&plan.root).await {
+        // Nothing was made, so there is nothing to remove.
+        Err(error) if explain::is_answer(&error) => {
+            drop(step);
+            return Err(not_started(error));
+        }
+        Err(error) => Err(error),
+        Ok(root) => create_owned(&cluster, &plan, &root).await,
     };
-    let (session, pods) = match result {
+    let result = match created {
+        Ok(started) => {
+            step.done("preview session resource created");
+            tokio::select! {
+                result = run(&cluster, &request, &started, options.extent, reporter) => result,
+                () = interrupts.next() => Err(interrupted()),
+            }
+        }
+        Err(error) => {
+            drop(step);
+            Err(error)
+        }
+    };
+    let (session, pods, step) = match result {
         Ok(ready) => ready,
         Err(error) => {
-            let ending =
-                Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
-            clean_up(&cluster, &ending, reporter).await;
+            clean_up(&cluster, &ending, &mut interrupts, reporter).await;
             return Err(not_started(error));
         }
     };
-    reporter.success(&render::started(&session, &pods, Timestamp::now()));
+    // The environment is up; whatever becomes of the one it replaces does not
+    // change that any more.
+    let replaced = tokio::select! {
+        replaced = replace(&cluster, &session, step.as_ref()) => replaced,
+        () = interrupts.next() => Err(Error::msg("interrupted; what it replaces ends without being watched")),
+    };
+    if let Err(error) = replaced {
+        reporter.warning(&format!("{error:#}"));
+    }
+    if let Some(step) = step {
+        step.done("preview pod is ready");
+    }
+    reporter.success(&render::started(&session, &pods, cluster.clock(Timestamp::now())));
     Ok(())
 }
 
@@ -147,6 +186,29 @@ fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
     Ok((target, image))
 }
 
+/// What in the namespace will take the preview for one of the target's pods,
+/// by its labels.
+async fn counted_by(cluster: &Cluster, request: &Request, labels: &BTreeMap<String, String>) -> Vec<String> {
+    let (namespace, target) = (request.namespace.as_str(), &request.identity.target);
+    let services = cluster.unready_services(namespace, labels).await.into_iter().map(|service| {
+        format!(
+            "Service `{service}` routes to pods that are not ready (`publishNotReadyAddresses`), and so to the preview"
+        )
+    });
+    let budgets = cluster.counting_budgets(namespace, labels).await.into_iter().map(|budget| {
+        format!(
+            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
+        )
+    });
+    let scalers = cluster.scalers(namespace, target).await.into_iter().map(|scaler| {
+        format!(
+            "HorizontalPodAutoscaler `{scaler}` counts the preview among its target's pods, as one that uses nothing, and may \
+             scale up later while it lives; `feature.preview.labels.exclude` keeps a label that it selects by off the preview"
+        )
+    });
+    services.chain(budgets).chain(scalers).collect()
+}
+
 /// Reads from the cluster all that the plan needs.
 async fn request(
     cluster: &Cluster,
@@ -157,8 +219,7 @@ async fn request(
     extent: Extent,
     reporter: &Reporter,
 ) -> Result<Request> {
-    let object = cluster.target(&target, namespace).await?;
-    let source = target.source(&object).ok_or_else(|| no_template(&target))?;
+    let source = cluster.source(&target, namespace).await?;
     let container = container::choose(&source, target.container()).explain(|| {
         Problem::new(format!(
             "could not choose a container of `{}` in namespace `{namespace}`",
@@ -182,12 +243,6 @@ async fn request(
         ));
     }
     let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
-    let labels = source.labels();
-    for budget in cluster.counting_budgets(namespace, &labels).await {
-        reporter.warning(&format!(
-            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
-        ));
-    }
     let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
     Ok(Request {
         identity: Identity {
@@ -204,47 +259,46 @@ async fn request(
         creation_timeout: config.creation_timeout,
         clock,
         exclusive_claims,
+        env: config.env.clone(),
+        labels: config.labels.clone(),
+        config_mounts: config.config_mounts.clone(),
+        secret_mounts: config.secret_mounts.clone(),
         agent_image: config.agent_image.clone(),
     })
 }
 
-/// Creates the objects, waits, starts the clock, and ends what is replaced.
+/// Waits until it is ready, and starts the clock. The step is left open while
+/// what is replaced goes.
 async fn run(
     cluster: &Cluster,
     request: &Request,
-    plan: &Plan,
+    started: &Started,
     extent: Extent,
     reporter: &Reporter,
-    step: output::Step,
-) -> Result<(Session, Vec<String>)> {
-    // In a task of its own, so that an interrupt does not cut a request in two.
-    let started = tokio::spawn(create(cluster.clone(), plan.clone())).await??;
-    step.done("preview session resource created");
+) -> Result<(Session, Vec<String>, Option<output::Step>)> {
     if extent == Extent::Created {
-        replace(cluster, &started.session, None).await?;
-        return Ok((started.session, Vec::new()));
+        return Ok((started.session.clone(), Vec::new(), None));
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;
-    let session = start_clock(cluster, &started, request.identity.ttl, ready.at).await?;
-    replace(cluster, &session, Some(&step)).await?;
-    step.done("preview pod is ready");
-    Ok((session, ready.pods))
+    let session = start_clock(cluster, started, ready.at).await?;
+    Ok((session, ready.pods, Some(step)))
 }
 
-async fn create(cluster: Cluster, plan: Plan) -> Result<Started> {
-    let root = cluster.create_root(&plan.root).await?;
+async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Started> {
     let uid = root.metadata.uid.clone().unwrap_or_default();
-    let session = Session::of(&root).ok_or_else(|| {
+    let session = Session::of(root).ok_or_else(|| {
         Problem::new("the root was changed while it was created, and cannot be read").exit(Exit::Bug)
     })?;
-    cluster.create(plan.owned_replica_set(&uid)).await?;
+    for object in plan.owned_by(&uid) {
+        cluster.create(object).await?;
+    }
     Ok(Started { session, uid })
 }
 
 /// Sets the end of the environment's life, counted from readiness. Both
 /// instants are the cluster's own: the laptop's clock has no part in it.
-async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: Timestamp) -> Result<Session> {
+async fn start_clock(cluster: &Cluster, started: &Started, ready_at: Timestamp) -> Result<Session> {
     let session = &started.session;
     let problem = || {
         Problem::new(format!(
@@ -252,38 +306,36 @@ async fn start_clock(cluster: &Cluster, started: &Started, ttl: Ttl, ready_at: T
             session.root, session.namespace
         ))
     };
-    let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
-    if root.metadata.uid.as_ref() != Some(&started.uid) {
-        return Err(problem().because_of("somebody has replaced it").into());
+    loop {
+        let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
+        let seen = Session::of(&root).filter(|session| !session.ending);
+        if seen.is_none() || root.metadata.uid.as_ref() != Some(&started.uid) {
+            return Err(problem().because_of("somebody has stopped or replaced it").into());
+        }
+        // Somebody may have extended it while it started.
+        let ttl = seen.and_then(|session| session.ttl).unwrap_or(Ttl::DEFAULT);
+        let noted = json!({"annotations": {READY_AT: ready_at.to_string()}});
+        match cluster.set_deadline(&root, deadline(&root, ttl, ready_at), noted).await {
+            Ok(root) => return Ok(Session::of(&root).ok_or_else(problem)?),
+            // The Job controller has written its status meanwhile.
+            Err(error) if explain::is_conflict(&error) => {}
+            Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
+        }
     }
-    let start = root
-        .status
-        .as_ref()
-        .and_then(|status| status.start_time.as_ref())
-        .or(root.metadata.creation_timestamp.as_ref())
-        .map_or(ready_at, |time| time.0);
-    let deadline = match ttl {
-        Ttl::Finite(life) => Some(seconds(life) + ready_at.duration_since(start).as_secs().max(0)),
-        Ttl::Infinite => None,
-    };
-    let root = cluster
-        .set_deadline(&session.namespace, &session.root, deadline, Some(ready_at))
-        .await
-        .map_err(|error| explain::api(&error, problem().to_string()))?;
-    Ok(Session::of(&root).ok_or_else(problem)?)
 }
 
 /// Ends the earlier sessions of the same key on the same target. The new pods
 /// are ready by now, and only they are left to serve.
 async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Step>) -> Result<()> {
     let scope = Scope::Namespace(session.namespace.clone());
-    let found = cluster.sessions(&scope, &[(KEY, session.identity.key.label_value())]).await?;
-    for old in found.sessions.iter().filter(|old| session.replaces(old)) {
-        if let Some(step) = step {
-            step.update(&format!("removing `{}`, which it replaces", old.root));
-        }
+    let found = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await?;
+    let replaced: Vec<&Session> = found.sessions.iter().filter(|old| session.replaces(old)).collect();
+    for old in &replaced {
         cluster.end(&old.namespace, &old.root).await?;
-        if step.is_some() {
+    }
+    if let Some(step) = step {
+        for old in replaced {
+            step.update(&format!("removing `{}`, which it replaces", old.root));
             stop::until_gone(cluster, &Ending::of(old), |_| {}).await?;
         }
     }
@@ -292,19 +344,27 @@ async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Ste
 
 /// Removes a half-made environment. What cannot be removed now, the root's own
 /// deadline removes; a second interrupt leaves it to that.
-async fn clean_up(cluster: &Cluster, ending: &Ending, reporter: &Reporter) {
+async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupts, reporter: &Reporter) {
     let Ending { namespace, root, .. } = ending;
+    let step = reporter.step("removing what was created");
     let removal = async {
-        cluster.delete(namespace, root).await?;
-        stop::until_gone(cluster, ending, |_| {}).await
+        cluster.delete(namespace, root).await.explain(|| {
+            Problem::new(format!(
+                "`{root}` in namespace `{namespace}` could not be removed; Kubernetes does so at its deadline"
+            ))
+        })?;
+        stop::until_gone(cluster, ending, |_| {}).await.explain(|| {
+            Problem::new(format!("`{root}` in namespace `{namespace}` is removed, but its pods could not be watched to their end"))
+        })
     };
     let outcome = tokio::select! {
         outcome = removal => outcome,
-        _ = super::interrupted() => Err(anyhow::Error::msg("interrupted again")),
+        () = interrupts.next() => Err(Error::msg(format!(
+            "interrupted again: `{root}` in namespace `{namespace}` ends without being watched"
+        ))),
     };
-    if let Err(error) = outcome {
-        reporter.warning(&format!(
-            "`{root}` in namespace `{namespace}` could not be removed ({error}); Kubernetes removes it at its deadline"
-        ));
+    match outcome {
+        Ok(()) => step.done("what was created is removed"),
+        Err(error) => reporter.warning(&format!("{error:#}")),
     }
 }

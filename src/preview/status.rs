@@ -4,12 +4,14 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::Selector;
+use super::progress::refusal;
 use super::render::{self, Listed};
 use crate::cli::ListFormat;
-use crate::cluster::{Cluster, Scope};
+use crate::cluster::{Cluster, Scope, explain};
 use crate::config::Selection;
 use crate::output::{self, Mode, Reporter};
 use crate::problem::{Exit, Problem};
+use crate::session::Session;
 
 /// Shows the environments that `selector` means.
 pub async fn status(
@@ -29,14 +31,20 @@ pub async fn status(
             .into_iter()
             .filter(|session| selector.matches(session))
             .map(|session| Listed {
-                pods: pods.remove(session.identity.id.as_str()).unwrap_or_default(),
+                pods: pods.remove(session.id.as_str()).unwrap_or_default(),
+                refused: None,
                 session,
             })
             .collect();
-        listed.sort_by(|one, other| order(one).cmp(&order(other)));
-        Ok::<_, anyhow::Error>((listed, found.scope))
+        for one in listed.iter_mut().filter(|one| one.pods.is_empty() && !one.session.ending) {
+            let set = cluster.replica_set(&one.session).await;
+            one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
+        }
+        listed.sort_by_key(order);
+        Ok::<_, anyhow::Error>((listed, found.scope, cluster.clock(Timestamp::now())))
     };
-    let (listed, looked) = found.await.map_err(|error| error.context("could not show the environments"))?;
+    let (listed, looked, now) =
+        found.await.map_err(|error| error.context("could not show the environments"))?;
     if looked != scope {
         output::note(
             reporter.mode(),
@@ -58,19 +66,51 @@ pub async fn status(
             return Ok(());
         }
     }
-    output::data(&render::list(&listed, format, Timestamp::now(), reporter.mode())?)?;
+    output::data(&render::list(&listed, format, now, reporter.mode())?)?;
     Ok(())
+}
+
+/// The sessions that are meant, at least one.
+pub(super) async fn found(
+    cluster: &Cluster,
+    selector: &Selector,
+    scope: &Scope,
+    reporter: &Reporter,
+) -> Result<Vec<Session>> {
+    let found = cluster.sessions(scope, &selector.labels()).await?;
+    if found.scope != *scope {
+        reporter
+            .warning(&format!("you may not list every namespace: looked{} alone", found.scope.in_words()));
+    }
+    let sessions: Vec<Session> =
+        found.sessions.into_iter().filter(|session| selector.matches(session)).collect();
+    if !sessions.is_empty() {
+        return Ok(sessions);
+    }
+    let problem = Problem::new(nothing(selector, &found.scope)).exit(Exit::NotFound);
+    let mut keys: Vec<String> = match cluster.sessions(&found.scope, &[]).await {
+        Ok(found) => found.sessions.iter().map(|session| session.key.to_string()).collect(),
+        Err(_) => Vec::new(),
+    };
+    keys.sort();
+    keys.dedup();
+    Err(if keys.is_empty() {
+        problem.hint("see what is there with `mirrord preview status`")
+    } else {
+        problem.hint(format!("there is {}", explain::listed(&keys)))
+    }
+    .into())
+}
+
+/// So many sessions.
+pub(super) fn counted(count: usize) -> String {
+    format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
 /// Grouped by key, then by where it is.
 fn order(one: &Listed) -> (String, String, String, Option<Timestamp>) {
     let session = &one.session;
-    (
-        session.identity.key.to_string(),
-        session.namespace.clone(),
-        session.target().to_string(),
-        session.created,
-    )
+    (session.key.to_string(), session.namespace.clone(), session.target.clone(), session.created)
 }
 
 /// What was looked for and is not there.
@@ -85,5 +125,8 @@ pub(super) fn nothing(selector: &Selector, scope: &Scope) -> String {
     if let Some(target) = &selector.target {
         what.push_str(&format!(" on `{target}`"));
     }
-    what + &scope.in_words()
+    match scope {
+        Scope::Namespace(_) => what + &scope.in_words(),
+        Scope::All => what + " in any namespace",
+    }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{Selector, status};
-use crate::cluster::{Cluster, END, Scope, explain};
+use super::{Interrupts, Selector, status};
+use crate::cluster::{Cluster, END, Scope};
 use crate::config::Selection;
 use crate::output::Reporter;
-use crate::problem::{Exit, Problem};
+use crate::problem::{Exit, Problem, Report};
 use crate::session::{Session, SessionId};
 
 /// How often to look whether everything is gone.
@@ -48,11 +48,7 @@ pub(super) struct Ending {
 
 impl Ending {
     pub(super) fn of(session: &Session) -> Self {
-        Self {
-            namespace: session.namespace.clone(),
-            root: session.root.clone(),
-            session: session.identity.id.clone(),
-        }
+        Self { namespace: session.namespace.clone(), root: session.root.clone(), session: session.id.clone() }
     }
 }
 
@@ -68,37 +64,32 @@ pub async fn stop(
     for warning in &selection.warnings {
         reporter.warning(warning);
     }
+    let mut interrupts = Interrupts::listen()?;
     let work = async {
         let step = reporter.step("connecting to operator");
         let cluster = Cluster::connect(&selection.connection).await?;
         step.done("connected to operator");
         let step = reporter.step("finding preview sessions");
-        let found = cluster.sessions(&scope, &selector.labels()).await?;
-        if found.scope != scope {
-            reporter.warning(&format!(
-                "you may not list every namespace: looked{} alone",
-                found.scope.in_words()
-            ));
-        }
-        let sessions: Vec<Session> =
-            found.sessions.into_iter().filter(|session| selector.matches(session)).collect();
-        if sessions.is_empty() {
-            let nothing = status::nothing(selector, &found.scope);
-            if not_found == NotFound::Passes {
-                step.done(&nothing);
+        let sessions = match status::found(&cluster, selector, &scope, reporter).await {
+            Ok(sessions) => sessions,
+            Err(error) if not_found == NotFound::Passes && Report::of(&error).exit == Exit::NotFound => {
+                step.done(&error.to_string());
                 return Ok(Vec::new());
             }
-            return Err(missing(&cluster, nothing, &found.scope).await.into());
-        }
-        step.done(&format!(
-            "found {} session{} to delete",
-            sessions.len(),
-            if sessions.len() == 1 { "" } else { "s" }
-        ));
+            Err(error) => return Err(error),
+        };
+        step.done(&format!("found {} to delete", status::counted(sessions.len())));
         let step = reporter.step("deleting sessions");
         // All are told first, so that none outlives an interrupt.
+        let mut untold: Option<anyhow::Error> = None;
         for session in &sessions {
-            cluster.end(&session.namespace, &session.root).await?;
+            let told = cluster.end(&session.namespace, &session.root).await;
+            if let Some(error) = told.err().and_then(|error| untold.replace(error)) {
+                reporter.warning(&format!("{error:#}"));
+            }
+        }
+        if let Some(error) = untold {
+            return Err(error);
         }
         if patience == Patience::UntilGone {
             for session in &sessions {
@@ -113,34 +104,15 @@ pub async fn stop(
     };
     let sessions: Vec<Session> = tokio::select! {
         sessions = work => sessions.map_err(|error: anyhow::Error| error.context("could not stop the environment"))?,
-        interrupt = super::interrupted() => {
-            interrupt?;
+        () = interrupts.next() => {
             return Err(Problem::new("interrupted while stopping").hint("what was told to end does so by itself").exit(Exit::Interrupted).into());
         }
     };
     let removed = |session: &Session| {
-        format!(
-            "removed: {} on {} in namespace {}",
-            session.identity.key, session.identity.target, session.namespace
-        )
+        format!("removed: {} on {} in namespace {}", session.key, session.target, session.namespace)
     };
     reporter.success(&sessions.iter().map(removed).collect::<Vec<_>>());
     Ok(())
-}
-
-/// Names the keys that there are.
-async fn missing(cluster: &Cluster, nothing: String, scope: &Scope) -> Problem {
-    let problem = Problem::new(nothing).exit(Exit::NotFound);
-    let mut keys: Vec<String> = match cluster.sessions(scope, &[]).await {
-        Ok(found) => found.sessions.iter().map(|session| session.identity.key.to_string()).collect(),
-        Err(_) => Vec::new(),
-    };
-    keys.sort();
-    keys.dedup();
-    if keys.is_empty() {
-        return problem.hint("see what is there with `mirrord preview status`, or pass `--ignore-not-found`");
-    }
-    problem.hint(format!("there is {}", explain::listed(&keys)))
 }
 
 /// Waits until nothing is left of a session that was told to end.
@@ -163,20 +135,12 @@ pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn
             .into());
         }
         if began.elapsed() > END && !deleted {
-            cluster.delete(namespace, root).await?;
             deleted = true;
+            if cluster.root(namespace, root).await?.is_some() {
+                cluster.delete(namespace, root).await?;
+            }
         }
         sleep(LOOK).await;
-    }
-    Ok(())
-}
-
-/// Refuses a `stop` that names nothing: it would stop everything, or nothing.
-pub fn named(selector: &Selector) -> Result<()> {
-    if selector.key.is_none() && selector.glob.is_none() {
-        return Err(crate::config::wrong("no environment is named")
-            .hint("pass `--key <key>` or `--glob <pattern>`, or set `MIRRORD_KEY`")
-            .into());
     }
     Ok(())
 }

@@ -100,8 +100,9 @@ pub(crate) fn is_label_value(text: &str) -> bool {
 
 /// The first `digits` hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn hash(text: &str, digits: usize) -> String {
-    let mut hexadecimal: String =
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hexadecimal: String = Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     hexadecimal.truncate(digits);
     hexadecimal
 }

@@ -44,7 +44,7 @@ impl SessionId {
     }
 
     fn name(&self, prefix: &str, target: &Target) -> String {
-        let kind = target.kind().name();
+        let kind = target.kind().name;
         let room = LONGEST - prefix.len() - kind.len() - self.0.len() - 3;
         format!("{prefix}-{kind}-{}-{}", shortened(target.name(), room), self.0)
     }

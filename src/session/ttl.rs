@@ -26,7 +26,7 @@ pub enum TtlError {
 
 impl Ttl {
     /// Without anybody's wish: one hour.
-    pub const DEFAULT: Self = Self::Finite(Duration::from_secs(60 * 60));
+    pub const DEFAULT: Self = Self::Finite(Duration::from_hours(1));
 
     /// mirrord's own mark for "for ever": as many seconds as a u32 holds.
     const FOR_EVER: u64 = u32::MAX as u64;

@@ -113,7 +113,7 @@ mod tests {
             "metadata": {"annotations": annotation.map(|name| json!({DEFAULT_CONTAINER: name}))},
             "spec": {"containers": containers},
         });
-        Source { template: template.as_object().unwrap().clone() }
+        Source { template: template.as_object().unwrap().clone(), ..Source::default() }
     }
 
     #[test]

@@ -1,40 +1,15 @@
 //! Deployments.
 
-use serde_json::Value;
-
-use super::Workload;
+use super::{Kind, Origin, Source};
 
 /// `apps/v1` Deployments.
-pub(super) struct Deployment;
-
-// === impl Deployment ===
-
-impl Workload for Deployment {
-    fn name(&self) -> &'static str {
-        "deployment"
-    }
-
-    fn aliases(&self) -> &'static [&'static str] {
-        &["deploy", "deployments"]
-    }
-
-    fn group(&self) -> &'static str {
-        "apps"
-    }
-
-    fn version(&self) -> &'static str {
-        "v1"
-    }
-
-    fn kind(&self) -> &'static str {
-        "Deployment"
-    }
-
-    fn plural(&self) -> &'static str {
-        "deployments"
-    }
-
-    fn template<'a>(&self, object: &'a Value) -> Option<&'a Value> {
-        object.pointer("/spec/template")
-    }
-}
+pub(super) static KIND: Kind = Kind {
+    name: "deployment",
+    aliases: &["deploy", "deployments"],
+    field: "deployment",
+    group: "apps",
+    version: "v1",
+    kind: "Deployment",
+    plural: "deployments",
+    read: |object| Source::at(object, "/spec/template").map(Origin::Here),
+};

@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    fn rules(session: &str, since: u64, mode: &str, filter: Value) -> Session<()> {
+    fn rules(session: &str, since: u64, mode: &str, filter: &Value) -> Session<()> {
         let rules = Rules::read(json!({
             "version": 1, "session": session, "generation": 1, "key": format!("key-{session}"),
             "since_milliseconds": since, "lease_seconds": 60, "mode": mode,
@@ -156,10 +156,10 @@ mod tests {
     #[test]
     fn the_oldest_of_several_stealers_gets_the_request_and_every_mirror_a_copy() {
         let table = Table::empty()
-            .with(rules("b", 20, "steal", json!({"path": "^/"})))
-            .and_then(|table| table.with(rules("a", 30, "steal", json!({"method": "get"}))))
-            .and_then(|table| table.with(rules("m", 10, "mirror", json!({"path": "/"}))))
-            .and_then(|table| table.with(rules("n", 40, "mirror", json!({"path": "/"}))))
+            .with(rules("b", 20, "steal", &json!({"path": "^/"})))
+            .and_then(|table| table.with(rules("a", 30, "steal", &json!({"method": "get"}))))
+            .and_then(|table| table.with(rules("m", 10, "mirror", &json!({"path": "/"}))))
+            .and_then(|table| table.with(rules("n", 40, "mirror", &json!({"path": "/"}))))
             .unwrap();
         let mirrors = vec!["m".to_owned(), "n".to_owned()];
         assert_eq!(judged(&table, 80, &[]), (Some("b".to_owned()), mirrors.clone()));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_probe_is_nobodys() {
-        let table = Table::empty().with(rules("a", 1, "steal", json!({"path": "."}))).unwrap();
+        let table = Table::empty().with(rules("a", 1, "steal", &json!({"path": "."}))).unwrap();
         let probe = [Header { name: "user-agent", value: b"kube-probe/1.34" }];
         assert_eq!(judged(&table, 80, &probe), (None, vec![]));
         assert_eq!(judged(&table, 80, &[]).0.as_deref(), Some("a"));
@@ -179,21 +179,21 @@ mod tests {
     #[test]
     fn an_equal_filter_under_another_key_is_refused_with_that_key() {
         let filter = json!({"header": "x-user: ann"});
-        let table = Table::empty().with(rules("a", 1, "steal", filter.clone())).unwrap();
-        let refusal = table.with(rules("b", 2, "steal", filter.clone())).unwrap_err();
+        let table = Table::empty().with(rules("a", 1, "steal", &filter)).unwrap();
+        let refusal = table.with(rules("b", 2, "steal", &filter)).unwrap_err();
         assert_eq!(refusal.conflicting_key.as_deref(), Some("key-a"));
-        assert!(table.with(rules("b", 2, "mirror", filter.clone())).is_ok());
-        let mut successor = rules("b", 2, "steal", filter);
+        assert!(table.with(rules("b", 2, "mirror", &filter)).is_ok());
+        let mut successor = rules("b", 2, "steal", &filter);
         successor.rules.key = "key-a".to_owned();
         assert!(table.with(successor).is_ok(), "the same key replaces, it does not conflict");
     }
 
     #[test]
     fn an_older_generation_never_replaces_a_newer_one() {
-        let mut newer = rules("a", 1, "steal", json!({"path": "new"}));
+        let mut newer = rules("a", 1, "steal", &json!({"path": "new"}));
         newer.rules.generation = 2;
         let table = Table::empty().with(newer).unwrap();
-        assert!(table.with(rules("a", 1, "steal", json!({"path": "old"}))).is_err());
+        assert!(table.with(rules("a", 1, "steal", &json!({"path": "old"}))).is_err());
         assert!(table.get("a").is_some_and(|session| session.rules.generation == 2));
     }
 
@@ -201,7 +201,7 @@ mod tests {
     fn a_body_is_asked_for_only_where_the_rest_matched() {
         let filter =
             json!({"all_of": [{"body": {"query": "$.user", "matches": "^ann$"}}, {"method": "POST"}]});
-        let table = Table::empty().with(rules("a", 1, "steal", filter)).unwrap();
+        let table = Table::empty().with(rules("a", 1, "steal", &filter)).unwrap();
         let post = Head { method: "post", target: "/", authority: None, headers: &[] };
         assert!(!table.judge(80, &Head { method: "GET", ..post }, Body::Unread).needs_body);
         assert!(table.judge(80, &post, Body::Unread).needs_body);

@@ -41,10 +41,10 @@ fn under_load(signal: Signal) -> (Aftermath, Vec<Fate>, Instant) {
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let agent = Agent::stealing(&world, &[8080]);
     let load = Load::start(&world, 8080, 1_000);
-    thread::sleep(Duration::from_millis(1_000));
+    thread::sleep(Duration::from_secs(1));
     let when = Instant::now();
     agent.signal(signal);
-    thread::sleep(Duration::from_millis(2_000));
+    thread::sleep(Duration::from_secs(2));
     let fates = load.stop();
     if signal == Signal::SIGSTOP {
         agent.signal(Signal::SIGCONT);
@@ -52,15 +52,18 @@ fn under_load(signal: Signal) -> (Aftermath, Vec<Fate>, Instant) {
     let aftermath = aftermath(&fates, when);
     for fate in fates.iter().filter(|fate| fate.result.is_err()).take(20) {
         let result = &fate.result;
-        eprintln!(
+        report!(
             "  {result:?} after {:?} took {:?}",
             fate.began.saturating_duration_since(when),
             fate.ended - fate.began
         );
     }
-    eprintln!(
+    report!(
         "{signal}: {} of {} failed, {} of them begun later; the application served after {:?}",
-        aftermath.failed, aftermath.total, aftermath.failed_later, aftermath.served_after
+        aftermath.failed,
+        aftermath.total,
+        aftermath.failed_later,
+        aftermath.served_after
     );
     (aftermath, fates, when)
 }
@@ -109,7 +112,7 @@ fn fifty_attach_and_detach_cycles_under_load_fail_no_request() {
     }
     let fates = load.stop();
     let failed: Vec<_> = fates.iter().filter_map(|fate| fate.result.as_ref().err()).collect();
-    eprintln!("50 cycles: {} of {} failed, {} accepted", failed.len(), fates.len(), app.accepted());
+    report!("50 cycles: {} of {} failed, {} accepted", failed.len(), fates.len(), app.accepted());
     assert!(fates.len() > 2_000);
     assert_eq!(failed, Vec::<&String>::new());
 }

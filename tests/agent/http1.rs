@@ -192,9 +192,12 @@ fn exchange(world: &World, port: u16, request: &[u8], response: &[u8], closes: b
     Seen { by_app: app.join().unwrap(), by_client, client_saw_end }
 }
 
-fn corpus() -> (Vec<Vec<u8>>, Vec<(Vec<u8>, bool)>) {
+/// A response, and whether the application ends the connection behind it.
+type Response = (Vec<u8>, bool);
+
+fn corpus() -> (Vec<Vec<u8>>, Vec<Response>) {
     let long = format!("GET / HTTP/1.1\r\nX-Long: {}\r\n\r\n", "y".repeat(64 * 1024));
-    let many: String = (0..150).map(|number| format!("X-{number}: {number}\r\n")).collect();
+    let many = "X-Many: 1\r\nx-many: 2\r\n".repeat(75);
     let requests = [
         "GET / HTTP/1.1\r\nHost: shop\r\n\r\n",
         "get / HTTP/1.1\r\nhOsT:shop\r\nACCEPT:   */*  \r\nX-Dup: 1\r\nx-dup: 2\r\n\r\n",
@@ -273,7 +276,7 @@ fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
             compared += 1;
         }
     }
-    eprintln!("{compared} exchanges compared; {}", agent.status());
+    report!("{compared} exchanges compared; {}", agent.status());
     assert!(compared > 300);
 }
 
@@ -404,7 +407,7 @@ fn a_gibibyte_crosses_each_way_in_little_memory() {
         }
     }
     let peak = agent.memory_kibibytes("VmHWM:");
-    eprintln!("4 GiB carried; at most {peak} KiB resident");
+    report!("4 GiB carried; at most {peak} KiB resident");
     assert!(peak < 64 * 1024, "{peak} KiB");
 }
 
@@ -464,7 +467,7 @@ fn a_stuck_mirror_slows_nothing_down_and_its_copies_are_counted() {
     }
     let elapsed = start.elapsed();
     let counts = agent.counts("s1");
-    eprintln!("400 requests of 64 KiB beside a stuck mirror: {elapsed:?}, {counts}");
+    report!("400 requests of 64 KiB beside a stuck mirror: {elapsed:?}, {counts}");
     assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
     assert!(counts["dropped"].as_u64().unwrap() > 300, "{counts}");
     assert!(agent.memory_kibibytes("VmRSS:") < 64 * 1024);

@@ -5,6 +5,14 @@
 //! `cargo test --test agent -- --include-ignored`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+/// Figures that whoever reads the run wants to see.
+macro_rules! report {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod capture;
 mod control;
 mod http1;

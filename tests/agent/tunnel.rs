@@ -10,7 +10,7 @@ use crate::support::server::Server;
 use crate::support::{Place, World, read_until};
 
 fn echo(mut stream: TcpStream) {
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         stream.write_all(&buffer[..read]).unwrap();
     }

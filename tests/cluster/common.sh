@@ -56,6 +56,21 @@ wait_for() {
   done
 }
 
+# The state folder is ours if we marked it; nothing else is ever removed.
+mark=$state/made-by-mirrord-tests
+
+# One caller at a time, `down` included; the lock outlives the state folder.
+lock() {
+  exec 9>"${TMPDIR:-/tmp}/mirrord-test-cluster.lock"
+  flock 9
+}
+
+# Host settings that the kubelet and kube-proxy change, as /proc/sys paths.
+host_settings="net/ipv4/ip_forward net/ipv4/conf/all/route_localnet vm/overcommit_memory vm/panic_on_oom
+  kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes"
+# Folders outside the state that they, containerd and the CNI plugins make.
+host_folders="/var/lib/kubelet /var/lib/cni /opt/containerd /run/containerd /var/log/containers /var/log/pods"
+
 require_linux_root() {
   [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] || die \
     "the test cluster needs Linux and root: it runs a kubelet, containers and iptables rules" \

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{screen, with_shop};
+use crate::support::{screen, until, with_shop};
 
 /// Far below the creation timeout, far above what Kubernetes needs.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -130,7 +130,7 @@ async fn a_full_quota_is_named_at_once() {
             .create(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"pods": "2"}}}))
             .await;
         let quotas: kube::Api<k8s_openapi::api::core::v1::ResourceQuota> = world.api();
-        world.until("the quota is counted", || async { quotas.get("small").await.unwrap().status?.used }).await;
+        until("the quota is counted", || async { quotas.get("small").await.unwrap().status?.used }).await;
         let before = world.objects().await;
         let began = Instant::now();
         world.start("deployment/shop", "pr-1", &[]).await.failure(6, &["Kubernetes does not create the pod", "exceeded quota: small"]);
@@ -198,17 +198,60 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
                 "40s",
             ],
         );
-        let jobs: kube::Api<k8s_openapi::api::batch::v1::Job> = world.api();
-        world
-            .until("the root", || async {
-                jobs.list(&kube::api::ListParams::default()).await.unwrap().items.pop()
-            })
-            .await;
+        until("the preview pod", || async { world.preview_pods("").await.pop() }).await;
         proxy.abort();
         screen(child)
             .await
-            .failure(1, &["the cluster has not answered for 20 s", "removes it at its deadline"]);
-        world.until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+            .failure(1, &["the cluster has not answered for 20 s", "Kubernetes does so at its deadline"]);
+        until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_minute_in_which_nothing_changes_is_waited_out() {
+    with_shop("quiet", |world| async move {
+        let change = json!({"spec": {"replicas": 0, "template": {"spec": {"nodeSelector": {"mirrord-test/no-such": "node"}}}}});
+        world.deploy("picky", &change).await;
+        world
+            .start("deployment/picky", "pr-1", &["--timeout", "65"])
+            .await
+            .failure(5, &["waiting for 60 s: no node takes the pod", "was not ready within 1m 5s"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
+    with_shop("pull", |world| async move {
+        if !world.own {
+            eprintln!("skipped: a registry of the test's can be reached from the own cluster's node alone");
+            return;
+        }
+        let delay = Duration::from_secs(12);
+        let image = format!("{}/slow:1", crate::registry::slow(delay).await);
+        let began = Instant::now();
+        // The image holds no program: once pulled, it fails for a reason of its own.
+        let screen = world
+            .mirrord(&[
+                "preview",
+                "start",
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                &image,
+                "--timeout",
+                "4",
+                "--ttl",
+                "5s",
+            ])
+            .await
+            .failure(6, &["the image is being pulled"]);
+        assert!(began.elapsed() > delay, "{screen:#?}");
     })
     .await;
 }

@@ -54,7 +54,7 @@ async fn an_empty_or_missing_namespace_is_told_apart() {
 async fn a_broken_file_keeps_nobody_from_stopping_by_key() {
     with_shop("broken", |world| async move {
         world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
-        let file = std::env::temp_dir().join(format!("{}.json", world.namespace));
+        let file = world.folder.path().join("mirrord.json");
         tokio::fs::write(&file, "{\"target\": ").await.unwrap();
         let file = file.to_str().unwrap();
         world.mirrord(&["preview", "stop", "-f", file]).await.failure(2, &["line 1 column"]);

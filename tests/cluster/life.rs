@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::{screen, with_shop};
+use crate::support::{screen, until, with_shop};
 
 async fn kill(child: &tokio::process::Child, signal: &str) {
     let id = child.id().unwrap().to_string();
@@ -28,11 +28,10 @@ async fn kubernetes_ends_an_environment_within_5_s_of_its_deadline_with_nothing_
         let expiry: Timestamp = screen.info("expires").split(' ').next().unwrap().parse().unwrap();
         let left = expiry.duration_since(Timestamp::now()).as_secs();
         assert!((15..=20).contains(&left), "{left} s are left");
-        world
-            .until("an empty list", || async {
-                (world.preview_pods("").await.is_empty() && world.objects().await == before).then_some(())
-            })
-            .await;
+        until("an empty list", || async {
+            (world.preview_pods("").await.is_empty() && world.objects().await == before).then_some(())
+        })
+        .await;
         let late = Timestamp::now().duration_since(expiry);
         assert!(late.as_secs() <= 5, "gone {late} after the deadline");
         assert!(late.as_secs() >= -1, "gone {late} before the deadline");
@@ -61,24 +60,26 @@ async fn an_infinite_environment_has_no_deadline_once_it_is_ready() {
 async fn stop_leaves_the_namespace_as_start_found_it() {
     with_shop("stop", |world| async move {
         let before = world.objects().await;
-        world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        // Stopped in every namespace below: no other test may use this key.
+        let key = world.namespace.as_str();
+        world.start("deployment/shop", key, &["--ttl", "5"]).await.success();
         assert_ne!(world.objects().await, before);
         // As the public Action does it: by the key alone, in whatever namespace.
-        let stopped = world.mirrord(&["preview", "stop", "--key", "pr-1"]).await;
+        let stopped = world.mirrord(&["preview", "stop", "--key", key]).await;
         let stopped = stopped.success();
         assert!(
             stopped
                 .stderr
-                .contains(&format!("removed: pr-1 on deployment/shop in namespace {}", world.namespace)),
+                .contains(&format!("removed: {key} on deployment/shop in namespace {}", world.namespace)),
             "{stopped:#?}"
         );
         assert_eq!(world.objects().await, before);
         world
-            .mirrord(&["preview", "stop", "--key", "pr-1", "-n", &world.namespace])
+            .mirrord(&["preview", "stop", "--key", key, "-n", &world.namespace])
             .await
-            .failure(3, &["there is no environment with key `pr-1`"]);
+            .failure(3, &[format!("there is no environment with key `{key}`").as_str()]);
         world
-            .mirrord(&["preview", "stop", "--key", "pr-1", "-n", &world.namespace, "--ignore-not-found"])
+            .mirrord(&["preview", "stop", "--key", key, "-n", &world.namespace, "--ignore-not-found"])
             .await
             .success();
     })
@@ -96,7 +97,19 @@ async fn one_key_holds_two_targets_and_stop_can_take_one_of_them() {
         let rows = |text: &str| text.lines().filter(|line| line.starts_with("feat/login")).count();
         let status = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
         assert_eq!(rows(&status.stdout), 2, "{status:#?}");
-        world.mirrord(&["preview", "stop", "-k", "feat/login", "-t", "deployment/cart"]).await.success();
+        world
+            .mirrord(&[
+                "preview",
+                "stop",
+                "-k",
+                "feat/login",
+                "-t",
+                "deployment/cart",
+                "-n",
+                &world.namespace,
+            ])
+            .await
+            .success();
         let status =
             world.mirrord(&["preview", "status", "-k", "feat/login", "-n", &world.namespace]).await.success();
         assert_eq!(rows(&status.stdout), 1, "{status:#?}");
@@ -149,7 +162,8 @@ async fn a_second_start_replaces_and_the_new_pods_are_ready_before_the_old_go() 
         }
         let second = second.await.unwrap().success();
         assert_ne!(second.info("pod"), first_name);
-        let left: Vec<String> = world.preview_pods("").await.iter().map(|pod| pod.name_any()).collect();
+        let left: Vec<String> =
+            world.preview_pods("").await.iter().map(kube::ResourceExt::name_any).collect();
         assert_eq!(left, [second.info("pod")]);
         assert_eq!(world.api::<Job>().list(&ListParams::default()).await.unwrap().items.len(), 1);
     })
@@ -224,11 +238,9 @@ async fn a_start_killed_outright_is_removed_by_its_own_deadline() {
             ],
         );
         let jobs: Api<Job> = world.api();
-        world
-            .until("the root", || async { jobs.list(&ListParams::default()).await.unwrap().items.pop() })
-            .await;
+        until("the root", || async { jobs.list(&ListParams::default()).await.unwrap().items.pop() }).await;
         child.kill().await.unwrap();
-        world.until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
+        until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
     })
     .await;
 }
@@ -237,7 +249,7 @@ async fn a_start_killed_outright_is_removed_by_its_own_deadline() {
 #[ignore = "needs a cluster: tests/run"]
 async fn json_mode_with_both_streams_merged_yields_the_key() {
     with_shop("json", |world| async move {
-        let file = std::env::temp_dir().join(format!("{}.json", world.namespace));
+        let file = world.folder.path().join("mirrord.json");
         // As the public Action writes it, extra configuration included.
         let config = json!({
             "target": {"path": "deployment/shop", "namespace": world.namespace},
@@ -332,6 +344,61 @@ async fn several_replicas_are_all_waited_for_and_shown() {
         assert_eq!(started.stderr.matches("    * pod: ").count(), 3);
         let status = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
         assert!(status.stdout.contains(" 3/3 "), "{status:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn without_waiting_the_time_to_live_counts_from_creation() {
+    with_shop("no-wait", |world| async move {
+        let started = world.start("deployment/shop", "pr-1", &["--no-wait", "--ttl", "100s"]).await.success();
+        let expires = started.info("expires");
+        assert!(["(in 1m 40s)", "(in 1m 39s)"].iter().any(|left| expires.ends_with(left)), "{started:#?}");
+        until("the preview pod", || async {
+            let pods = world.preview_pods("").await;
+            pods.first()?.name_any().starts_with(&started.info("pod")).then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn extend_raises_and_shortens_what_is_left_without_a_restart() {
+    with_shop("extend", |world| async move {
+        let started = world.start("deployment/shop", "pr-1", &["--ttl", "2m"]).await.success();
+        let uid = world.api::<Pod>().get(&started.info("pod")).await.unwrap().uid();
+        let extend = |ttl: &'static str| {
+            let world = world.clone();
+            async move {
+                let arguments = ["preview", "extend", "-k", "pr-1", "-n", &world.namespace, "--ttl", ttl];
+                world.mirrord(&arguments).await.success()
+            }
+        };
+        let left = || {
+            let world = world.clone();
+            async move {
+                let arguments = ["preview", "status", "-k", "pr-1", "-n", &world.namespace, "-o", "json"];
+                let status = world.mirrord(&arguments).await.success();
+                let status: Value = serde_json::from_str(&status.stdout).unwrap();
+                status["items"][0]["leftSeconds"].as_u64()
+            }
+        };
+        extend("2h").await;
+        assert!((7190..=7200).contains(&left().await.unwrap()), "{:?}", left().await);
+        extend("infinite").await;
+        assert_eq!(left().await, None);
+        let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
+        assert_eq!((pod.uid(), pod.labels()["preview.mirrord.io/ttl"].as_str()), (uid, "infinite"));
+        extend("3s").await;
+        until("its end", || async { world.preview_pods("").await.is_empty().then_some(()) }).await;
+        let arguments = ["preview", "extend", "-k", "pr-1", "-n", &world.namespace, "--ttl", "1h"];
+        world
+            .mirrord(&arguments)
+            .await
+            .failure(3, &["could not extend the environment", "there is no environment with key `pr-1`"]);
     })
     .await;
 }

@@ -1,5 +1,5 @@
 //! What only a real Kubernetes can tell. `tests/run` starts the cluster; with
-//! MIRRORD_TEST_KUBECONFIG the tests run on another one.
+//! `MIRRORD_TEST_KUBECONFIG` the tests run on another one.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -9,7 +9,9 @@
 
 mod failures;
 mod input;
+mod kinds;
 mod life;
 mod pods;
+mod registry;
 mod support;
 mod users;

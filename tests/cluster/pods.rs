@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::json;
 
-use crate::support::with_shop;
+use crate::support::{until, with_shop};
 
 const GATE: &str = "preview.mirrord.io/kept-out-of-services";
 
@@ -86,11 +86,10 @@ async fn the_target_and_its_disruption_budget_do_not_notice() {
         let sets: Api<ReplicaSet> = world.api();
         let stable_set = sets.list(&ListParams::default()).await.unwrap().items.remove(0);
         let before = deployments.get("shop").await.unwrap();
-        world
-            .until("the budget is counted", || async {
-                (budgets.get("shop").await.unwrap().status?.disruptions_allowed == 1).then_some(())
-            })
-            .await;
+        until("the budget is counted", || async {
+            (budgets.get("shop").await.unwrap().status?.disruptions_allowed == 1).then_some(())
+        })
+        .await;
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         let uid = world.api::<Pod>().get(&screen.info("pod")).await.unwrap().uid();
         // Every controller has looked at the new pod once the target was
@@ -104,13 +103,11 @@ async fn the_target_and_its_disruption_budget_do_not_notice() {
         };
         for replicas in [3, 2] {
             scale(replicas).await;
-            world
-                .until("the target is whole", || async {
-                    let status = deployments.get("shop").await.unwrap().status?;
-                    (status.replicas == Some(replicas) && status.ready_replicas == Some(replicas))
-                        .then_some(())
-                })
-                .await;
+            until("the target is whole", || async {
+                let status = deployments.get("shop").await.unwrap().status?;
+                (status.replicas == Some(replicas) && status.ready_replicas == Some(replicas)).then_some(())
+            })
+            .await;
         }
         let pod: Pod = world.api().get(&screen.info("pod")).await.unwrap();
         assert_eq!(pod.uid(), uid, "the same pod is still there");
@@ -122,23 +119,28 @@ async fn the_target_and_its_disruption_budget_do_not_notice() {
             (after.replicas, after.ready_replicas, after.available_replicas),
             (before.replicas, before.ready_replicas, before.available_replicas)
         );
-        world
-            .until("the budget allows what it allowed", || async {
-                let status = budgets.get("shop").await.unwrap().status.unwrap();
-                (status.disruptions_allowed == 1
-                    && status.current_healthy == 2
-                    && status.desired_healthy == 1)
-                    .then_some(())
-            })
-            .await;
+        until("the budget allows what it allowed", || async {
+            let status = budgets.get("shop").await.unwrap().status.unwrap();
+            (status.disruptions_allowed == 1 && status.current_healthy == 2 && status.desired_healthy == 1)
+                .then_some(())
+        })
+        .await;
     })
     .await;
 }
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_budget_that_counts_the_preview_is_named_at_start() {
+async fn what_takes_the_preview_for_a_pod_of_the_target_is_named_at_start() {
     with_shop("budget", |world| async move {
+        for (name, eager) in [("eager", true), ("patient", false)] {
+            world
+                .create(json!({
+                    "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                    "spec": {"selector": {"app": "shop"}, "publishNotReadyAddresses": eager, "ports": [{"port": 80}]},
+                }))
+                .await;
+        }
         world
             .create(json!({
                 "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "careful"},
@@ -147,6 +149,8 @@ async fn a_budget_that_counts_the_preview_is_named_at_start() {
             .await;
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         assert!(screen.stderr.contains("PodDisruptionBudget `careful` counts the preview"), "{screen:#?}");
+        assert!(screen.stderr.contains("Service `eager` routes to pods that are not ready"), "{screen:#?}");
+        assert!(!screen.stderr.contains("`patient`"), "{screen:#?}");
     })
     .await;
 }

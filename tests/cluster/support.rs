@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,12 +14,13 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
 /// How long anything may take that takes a second on an idle machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// A namespace of one test, with the client and the kubeconfig to reach it.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) kubeconfig: PathBuf,
+    /// For the test's files; gone with the test.
+    pub(crate) folder: Arc<TempDir>,
     /// Whether the cluster is the one that `tests/cluster/up` starts.
     pub(crate) own: bool,
 }
@@ -134,12 +138,11 @@ impl World {
         )
         .unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
-        let world = Self { client, namespace, kubeconfig, own };
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let world = Self { client, namespace, kubeconfig, folder, own };
         // Pods cannot be made before it.
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = world.api();
-        world
-            .until("a default service account", || async { accounts.get_opt("default").await.unwrap() })
-            .await;
+        until("a default service account", || async { accounts.get_opt("default").await.unwrap() }).await;
         world
     }
 
@@ -198,7 +201,7 @@ impl World {
         }
         let wanted = change.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(2);
         let api: Api<Deployment> = self.api();
-        self.until("all stable pods ready", || async {
+        until("all stable pods ready", || async {
             let ready =
                 api.get(name).await.unwrap().status.and_then(|status| status.ready_replicas).unwrap_or(0);
             (i64::from(ready) == wanted).then_some(())
@@ -246,26 +249,6 @@ impl World {
         ];
         arguments.extend(more);
         self.mirrord(&arguments).await
-    }
-
-    /// Waits until `look` sees something, and returns it.
-    #[track_caller]
-    pub(crate) fn until<T, F: Future<Output = Option<T>>>(
-        &self,
-        what: &str,
-        look: impl Fn() -> F,
-    ) -> impl Future<Output = T> {
-        let what = what.to_owned();
-        async move {
-            let began = Instant::now();
-            loop {
-                if let Some(seen) = look().await {
-                    return seen;
-                }
-                assert!(began.elapsed() < SOON, "waited {} s for {what}", SOON.as_secs());
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 
     /// Every object of the namespace that a session could leave, as `kind/name`.
@@ -376,9 +359,28 @@ impl World {
             config["users"][user_at]["user"] = user.clone();
         }
         config["contexts"][context]["context"]["namespace"] = self.namespace.clone().into();
-        let path = std::env::temp_dir().join(format!("{}-{name}.kubeconfig", self.namespace));
+        let path = self.folder.path().join(format!("{name}.kubeconfig"));
         tokio::fs::write(&path, config.to_string()).await.unwrap();
         path
+    }
+}
+
+/// Waits until `look` sees something, and returns it.
+#[track_caller]
+pub(crate) fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    look: impl Fn() -> F,
+) -> impl Future<Output = T> {
+    let what = what.to_owned();
+    async move {
+        let began = Instant::now();
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            assert!(began.elapsed() < SOON, "waited {} s for {what}", SOON.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
         code.jump_unless_same(1, 2, Label::Foreign);
     }
     code.load_half(1, 6, REMOTE_PORT);
-    code.from_big_endian(1);
+    code.convert_big_endian(1);
     code.jump_if_above(1, i32::from(SOURCE_PORTS_FROM) - 1, Label::Pass);
     code.label(Label::Foreign);
     code.label(Label::Lookup);
@@ -163,7 +163,7 @@ impl Assembler {
         self.push(0x1f, target, source, 0, 0);
     }
 
-    fn from_big_endian(&mut self, target: u8) {
+    fn convert_big_endian(&mut self, target: u8) {
         self.push(0xdc, target, 0, 0, 16);
     }
 

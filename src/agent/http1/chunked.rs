@@ -72,9 +72,8 @@ impl Chunked {
                 Self::Size { value: value * 16 + digit, digits: digits + 1 }
             }
             (Self::Size { digits: 0, .. }, _) => return Err(BadChunk),
-            (Self::Size { value, .. }, b'\r') => Self::SizeEnd { value },
             (Self::Size { value, .. }, b';') => Self::Extension { value, bytes: 1 },
-            (Self::Extension { value, .. }, b'\r') => Self::SizeEnd { value },
+            (Self::Size { value, .. } | Self::Extension { value, .. }, b'\r') => Self::SizeEnd { value },
             (Self::Extension { value, bytes }, _) if is_field(byte) && bytes < MAX_LINE_BYTES => {
                 Self::Extension { value, bytes: bytes + 1 }
             }

@@ -213,10 +213,9 @@ impl Exchange<'_> {
             return Poll::Pending;
         }
         let mut byte = [0];
-        let peeked = match ready!(self.client.poll_peek(context, &mut ReadBuf::new(&mut byte))) {
-            Ok(peeked) => peeked,
+        let Ok(peeked) = ready!(self.client.poll_peek(context, &mut ReadBuf::new(&mut byte))) else {
             // Told apart from a preview that failed: nobody is left to be told.
-            Err(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         };
         self.client_watched = false;
         if peeked == 0 {

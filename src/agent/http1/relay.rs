@@ -131,8 +131,7 @@ impl Relay {
                     }
                     // The application did not switch: ordinary requests follow.
                     Requests::Waiting if between => self.requests = Requests::Head,
-                    Requests::Matched(_) | Requests::Waiting => {}
-                    Requests::Head | Requests::Body(_) => {}
+                    _ => {}
                 }
                 return match self.poll_requests(context, client, server) {
                     Poll::Ready(Ok(Side::Stopped(outcome))) => Poll::Ready(Ok(outcome)),
@@ -237,27 +236,27 @@ impl Relay {
         // Looked at again with more of the body, the head is not news.
         let mut scanned = if patience.is_some() { 0 } else { self.scanned.0 };
         let found = head::request(held, &mut scanned, |request, parsed| {
-            let head = Head {
+            let asked = Head {
                 method: parsed.method.unwrap_or_default(),
                 target: parsed.path.unwrap_or_default(),
                 authority: None,
                 headers: parsed.headers,
             };
-            let mut judgement = state.judge(port, &head, Body::Unread);
+            let mut judgement = state.judge(port, &asked, Body::Unread);
             if judgement.needs_body {
-                let mut content = Vec::new();
+                let mut whole = Vec::new();
                 let mut framing = request.framing;
                 framing
-                    .advance(&held[request.length..], |piece| content.extend_from_slice(piece))
+                    .advance(&held[request.length..], |piece| whole.extend_from_slice(piece))
                     .map_err(|_| Doubt)?;
                 let body = if framing.is_done() {
-                    Body::Whole(&content)
-                } else if content.len() > MAX_BODY_BYTES || is_over(patience, context) {
+                    Body::Whole(&whole)
+                } else if whole.len() > MAX_BODY_BYTES || is_over(patience, context) {
                     Body::Unknown
                 } else {
                     return Ok(None);
                 };
-                judgement = state.judge(port, &head, body);
+                judgement = state.judge(port, &asked, body);
             } else if judgement.stealer.is_some() {
                 // A body that is broken from the start must not reach a preview.
                 let mut framing = request.framing;
@@ -280,8 +279,7 @@ impl Relay {
             let read = self.read_responses();
             ready!(self.down.poll_drain(context, client))?;
             match read {
-                Err(Doubt) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
-                Ok(Answered::Tunnel) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
+                Err(Doubt) | Ok(Answered::Tunnel) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
                 Ok(Answered::More) => {}
             }
             if ready!(self.down.poll_fill(context, server))? == 0 {

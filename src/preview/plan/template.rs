@@ -2,26 +2,40 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Request;
+use super::{Request, env, mounts};
 use crate::session::{GATE, IMAGE};
 
 /// Labels that say which controller made a pod. They are kept off the preview,
 /// or that controller would take the preview for one of its own.
-const OWNED_LABELS: &[&str] = &["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
+const OWNED_LABELS: &[&str] = &[
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "rollouts-pod-template-hash",
+    "controller-uid",
+    "job-name",
+];
 const OWNED_LABEL_DOMAINS: &[&str] =
     &["statefulset.kubernetes.io/", "batch.kubernetes.io/", "apps.kubernetes.io/pod-index"];
 
 /// Makes the preview's template from the target's.
-pub(super) fn preview(request: &Request, warnings: &mut Vec<String>) -> Value {
+pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>) -> Value {
     let mut spec = object(request.source.template.get("spec"));
-    image(&mut spec, request);
+    image(&mut spec, request, warnings);
+    if request.source.lived {
+        relive(&mut spec);
+    }
     host_ports(&mut spec, warnings);
+    own_disks(&mut spec, request, warnings);
     claims(&mut spec, request, warnings);
+    mounts::mount(&mut spec, request, name, warnings);
     let mut gates =
         spec.remove("readinessGates").and_then(|gates| gates.as_array().cloned()).unwrap_or_default();
     gates.push(json!({"conditionType": GATE}));
     spec.insert("readinessGates".to_owned(), gates.into());
     spec.insert("restartPolicy".to_owned(), "Always".into());
+    // A ReplicaSet's pods may not have one; the root's deadline takes its place.
+    spec.remove("activeDeadlineSeconds");
     json!({"metadata": metadata(request), "spec": spec})
 }
 
@@ -32,6 +46,7 @@ fn metadata(request: &Request) -> Value {
         !OWNED_LABELS.contains(&name.as_str())
             && !OWNED_LABEL_DOMAINS.iter().any(|domain| name.starts_with(domain))
     });
+    labels.retain(|name, _| request.labels.keeps(name));
     for (name, value) in request.identity.labels() {
         labels.insert(name, value.into());
     }
@@ -45,7 +60,7 @@ fn metadata(request: &Request) -> Value {
 
 /// Puts the user's image in. A pull policy that is merely the default for the
 /// old reference gives way to the default for the new one; a chosen one stays.
-fn image(spec: &mut Map<String, Value>, request: &Request) {
+fn image(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
     let container = spec
         .get_mut("containers")
         .and_then(|containers| containers.get_mut(request.container.index))
@@ -56,6 +71,7 @@ fn image(spec: &mut Map<String, Value>, request: &Request) {
     if container.get("imagePullPolicy").and_then(Value::as_str) == Some(default_pull_policy(old)) {
         container.remove("imagePullPolicy");
     }
+    env::change(container, &request.env, warnings);
 }
 
 /// Kubernetes' own rule: `latest`, said or unsaid, is pulled always.
@@ -111,6 +127,54 @@ fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<S
                 "volume `{}` is empty in the preview: its claim `{claim}` is the live workload's own disk",
                 volume.get("name").and_then(Value::as_str).unwrap_or_default()
             ));
+        }
+    }
+}
+
+/// Volumes that each pod of a StatefulSet has a disk of its own for.
+fn own_disks(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
+    for name in &request.source.own_disks {
+        let volume = json!({"name": name, "emptyDir": {}});
+        match spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut() {
+            Some(volumes) => volumes.push(volume),
+            None => continue,
+        }
+        warnings.push(format!(
+            "volume `{name}` is empty in the preview: each pod of the target has a disk of its own"
+        ));
+    }
+}
+
+/// Takes out of a pod that has lived what the cluster put into it: its node,
+/// its name in the network, the token of its service account, its priority as
+/// a number, the debugging containers.
+fn relive(spec: &mut Map<String, Value>) {
+    for field in [
+        "nodeName",
+        "hostname",
+        "subdomain",
+        "ephemeralContainers",
+        "priority",
+        "preemptionPolicy",
+        "serviceAccount",
+    ] {
+        spec.remove(field);
+    }
+    // Injected under a name of this form, for a token that the pod's end ends.
+    let is_token = |volume: &Value| {
+        volume.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("kube-api-access-"))
+    };
+    if let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) {
+        volumes.retain(|volume| !is_token(volume));
+    }
+    for list in ["containers", "initContainers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for mounts in containers
+            .into_iter()
+            .flatten()
+            .filter_map(|container| container.get_mut("volumeMounts")?.as_array_mut())
+        {
+            mounts.retain(|mount| !is_token(mount));
         }
     }
 }

@@ -1,1 +1,184 @@
-//! Tests.
+//! The planned objects, as Kubernetes gets them.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::session::{Key, SessionId};
+use crate::target::container::choose;
+
+fn request(template: &Value) -> Request {
+    let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
+    Request {
+        identity: Identity {
+            id: SessionId::new(Uuid::from_u128(0x1a2b_3c4d << 96)),
+            key: "feat/login".parse::<Key>().unwrap(),
+            target: "deployment/shop".parse().unwrap(),
+            ttl: Ttl::DEFAULT,
+        },
+        namespace: "staging".to_owned(),
+        container: choose(&source, None).unwrap(),
+        source,
+        image: "registry.test/shop:pr-12".to_owned(),
+        replicas: 2,
+        creation_timeout: Duration::from_mins(1),
+        clock: Clock::FromReadiness,
+        env: Env::default(),
+        labels: Keep::All,
+        config_mounts: Vec::new(),
+        secret_mounts: Vec::new(),
+        exclusive_claims: ["disk".to_owned()].into(),
+        agent_image: "mirrord:0.1.0".to_owned(),
+    }
+}
+
+/// A template with all that must go and much that must stay.
+fn busy() -> Value {
+    json!({
+        "metadata": {
+            "creationTimestamp": null,
+            "labels": {
+                "app": "shop", "pod-template-hash": "abc", "controller-revision-hash": "def",
+                "statefulset.kubernetes.io/pod-name": "shop-0", "batch.kubernetes.io/job-name": "shop",
+            },
+            "annotations": {"team": "checkout"},
+        },
+        "spec": {
+            "initContainers": [{"name": "migrate", "image": "shop:1", "ports": [{"containerPort": 1, "hostPort": 1}]}],
+            "containers": [
+                {
+                    "name": "istio-proxy", "image": "proxy:1",
+                    "ports": [{"containerPort": 15090, "hostPort": 15090, "hostIP": "10.0.0.1"}],
+                },
+                {
+                    "name": "web", "image": "shop:1", "imagePullPolicy": "IfNotPresent",
+                    "aFieldNewerThanOurTypes": {"kept": true},
+                    "resources": {"limits": {"memory": "64Mi"}},
+                },
+            ],
+            "volumes": [
+                {"name": "data", "persistentVolumeClaim": {"claimName": "disk"}},
+                {"name": "shared", "persistentVolumeClaim": {"claimName": "nfs"}},
+            ],
+            "readinessGates": [{"conditionType": "example.test/warm"}],
+            "serviceAccountName": "shop",
+            "tolerations": [{"operator": "Exists"}],
+        },
+    })
+}
+
+#[test]
+fn an_environment_is_a_job_and_a_replica_set() {
+    let plan = Plan::of(&request(&busy()));
+    insta::assert_yaml_snapshot!((&plan.root, plan.owned_by("1-2-3"), &plan.warnings));
+}
+
+#[test]
+fn planning_twice_gives_the_same_objects() {
+    let plan = || Plan::of(&request(&busy()));
+    assert_eq!(plan().owned, plan().owned);
+    assert_eq!(plan().root, plan().root);
+}
+
+#[test]
+fn the_selector_holds_nothing_that_the_target_selects_by() {
+    let plan = Plan::of(&request(&busy()));
+    assert_eq!(plan.owned[0]["spec"]["selector"], json!({"matchLabels": {SESSION: "1a2b3c4d"}}));
+    assert_eq!(plan.owned[0]["metadata"]["labels"].get("app"), None);
+    assert_eq!(plan.owned[0]["spec"]["template"]["metadata"]["labels"]["app"], "shop");
+}
+
+#[test]
+fn a_pull_policy_that_somebody_chose_stays() {
+    for (image, policy, kept) in [
+        ("shop:1", Some("IfNotPresent"), None),
+        ("shop:1", Some("Always"), Some("Always")),
+        ("shop", Some("Always"), None),
+        ("shop", Some("IfNotPresent"), Some("IfNotPresent")),
+        ("shop:1", Some("Never"), Some("Never")),
+        ("shop:1", None, None),
+    ] {
+        let template =
+            json!({"spec": {"containers": [{"name": "web", "image": image, "imagePullPolicy": policy}]}});
+        let plan = Plan::of(&request(&template));
+        let container = &plan.owned[0]["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["imagePullPolicy"].as_str(), kept, "{image} {policy:?}");
+    }
+}
+
+#[test]
+fn on_the_nodes_network_the_ports_stay_and_the_user_is_warned() {
+    let template = json!({"spec": {"hostNetwork": true, "containers": [
+        {"name": "web", "image": "shop:1", "ports": [{"containerPort": 80, "hostPort": 80}]},
+    ]}});
+    let plan = Plan::of(&request(&template));
+    assert_eq!(plan.owned[0].pointer("/spec/template/spec/containers/0/ports/0/hostPort"), Some(&json!(80)));
+    assert!(plan.warnings[0].contains("node's network"));
+}
+
+#[test]
+fn a_dead_cli_never_leaves_an_endless_start_behind() {
+    let minute = Duration::from_mins(1);
+    for (ttl, clock, deadline) in [
+        (Ttl::Finite(minute), Clock::FromReadiness, Some(2 * minute)),
+        (Ttl::Finite(minute), Clock::FromCreation, Some(minute)),
+        (Ttl::Infinite, Clock::FromReadiness, Some(11 * minute)),
+        (Ttl::Infinite, Clock::FromCreation, None),
+    ] {
+        assert_eq!(first_deadline(ttl, minute, clock), deadline, "{ttl} {clock:?}");
+    }
+}
+
+#[test]
+fn files_are_mounted_one_by_one_from_objects_that_the_root_owns() {
+    let mut request = request(&busy());
+    let mount = |path: &str, content: &[u8]| Mount { path: path.to_owned(), content: content.to_owned() };
+    request.config_mounts = vec![mount("/etc/app/a.toml", b"a = 1"), mount("/etc/app/b.bin", &[0, 255])];
+    request.secret_mounts = vec![mount("/run/key", b"hush")];
+    let plan = Plan::of(&request);
+    assert!(!format!("{request:?}").contains("hush"));
+    let [config, secret, replica_set] = &plan.owned[..] else { panic!("{:?}", plan.owned) };
+    insta::assert_yaml_snapshot!((
+        config,
+        secret,
+        replica_set.pointer("/spec/template/spec/volumes"),
+        replica_set.pointer("/spec/template/spec/containers/1/volumeMounts")
+    ));
+}
+
+#[test]
+fn of_the_targets_labels_those_stay_that_are_asked_for_and_ours() {
+    let mut request = request(&busy());
+    request.labels = Keep::AllBut(vec!["ap*".to_owned()].into());
+    let labels = Plan::of(&request).owned[0].pointer("/spec/template/metadata/labels").unwrap().clone();
+    assert_eq!(labels.get("app"), None);
+    assert_eq!(labels[SESSION], "1a2b3c4d");
+}
+
+#[test]
+fn a_pod_that_has_lived_leaves_behind_what_belongs_to_it_alone() {
+    let mut request = request(&json!({
+        "metadata": {"labels": {"app": "shop"}, "uid": "1", "resourceVersion": "2", "name": "shop-1"},
+        "spec": {
+            "nodeName": "n", "hostname": "h", "subdomain": "s", "priority": 0, "preemptionPolicy": "PreemptLowerPriority",
+            "ephemeralContainers": [{"name": "debug"}], "serviceAccountName": "shop", "serviceAccount": "shop",
+            "containers": [{"name": "web", "image": "shop:1", "volumeMounts": [
+                {"name": "kube-api-access-abcde", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"},
+                {"name": "data", "mountPath": "/data"},
+            ]}],
+            "volumes": [{"name": "kube-api-access-abcde", "projected": {}}, {"name": "data", "emptyDir": {}}],
+        },
+    }));
+    request.source.lived = true;
+    insta::assert_yaml_snapshot!(Plan::of(&request).owned[0].pointer("/spec/template"));
+}
+
+#[test]
+fn the_disks_of_a_stateful_sets_pods_are_empty_ones() {
+    let mut request = request(&busy());
+    request.source.own_disks = vec!["journal".to_owned()];
+    let plan = Plan::of(&request);
+    let volumes = plan.owned[0].pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
+    assert!(volumes.contains(&json!({"name": "journal", "emptyDir": {}})));
+    assert!(plan.warnings.iter().any(|warning| warning.contains("`journal` is empty")));
+}

@@ -1,1 +1,180 @@
-//! Tests.
+//! States as Kubernetes writes them, and what is made of them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn pod(status: &Value) -> Box<Pod> {
+    Box::new(serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap())
+}
+
+fn state(status: &Value) -> State {
+    let mut observed = Observed::default();
+    observed.apply(Change::Pod(pod(status)));
+    observed.state(1)
+}
+
+fn container(state: &Value) -> Value {
+    json!({"containerStatuses": [{
+        "name": "web", "image": "shop:1", "imageID": "", "ready": false, "restartCount": 2, "state": state,
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    }]})
+}
+
+fn waiting(reason: &str, message: &str) -> State {
+    state(&container(&json!({"waiting": {"reason": reason, "message": message}})))
+}
+
+#[test]
+fn a_failure_is_told_from_a_delay() {
+    let cases: Vec<(State, bool, &str)> = vec![
+        (waiting("ErrImagePull", "not found"), true, "image `shop:1` cannot be pulled: not found"),
+        (
+            waiting("ImagePullBackOff", "Back-off: toomanyrequests: limit"),
+            false,
+            "image `shop:1` cannot be pulled for now: Back-off: toomanyrequests: limit",
+        ),
+        (
+            waiting("ErrImagePull", "net/http: TLS handshake timeout"),
+            false,
+            "image `shop:1` cannot be pulled for now: net/http: TLS handshake timeout",
+        ),
+        (
+            waiting("ErrImagePull", "timeout-service:pr-429: not found"),
+            true,
+            "image `shop:1` cannot be pulled: timeout-service:pr-429: not found",
+        ),
+        (
+            waiting(
+                "CreateContainerConfigError",
+                "failed to sync configmap cache: timed out waiting for the condition",
+            ),
+            false,
+            "container `web` cannot be started for now: failed to sync configmap cache: timed out waiting for the condition",
+        ),
+        (waiting("InvalidImageName", ""), true, "image `shop:1` cannot be pulled: InvalidImageName"),
+        (
+            waiting("CrashLoopBackOff", "back-off 10s"),
+            true,
+            "container `web` crashes: it ended with exit code 137, OOMKilled",
+        ),
+        (
+            waiting("CreateContainerConfigError", "secret \"x\" not found"),
+            true,
+            "container `web` cannot be started: secret \"x\" not found",
+        ),
+        (waiting("ContainerCreating", ""), false, "container `web` is being created"),
+        (
+            state(&container(&json!({"terminated": {"exitCode": 1, "reason": "Error"}}))),
+            false,
+            "container `web` is started again: it ended with exit code 1",
+        ),
+        (
+            state(&container(&json!({"running": {}}))),
+            false,
+            "container `web` runs but is not ready, after 2 restarts",
+        ),
+        (
+            state(
+                &json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]}),
+            ),
+            false,
+            "no node takes the pod: 0/3 nodes are available",
+        ),
+        (
+            state(&json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."})),
+            false,
+            "pod `p` was ended by Kubernetes (Evicted: The node was low on memory.), another takes its place",
+        ),
+    ];
+    for (state, failed, words) in cases {
+        match state {
+            State::Failed(failure) => assert_eq!((failed, failure.why.as_str()), (true, words)),
+            State::Waiting(why) => assert_eq!((failed, why.as_str()), (false, words)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn ready_is_when_the_last_of_the_pods_has_its_containers_ready() {
+    let ready = |name: &str, at: &str| {
+        let mut pod = pod(&json!({"conditions": [
+            {"type": "ContainersReady", "status": "True", "lastTransitionTime": at},
+            {"type": "Ready", "status": "False"},
+        ]}));
+        pod.metadata.name = Some(name.to_owned());
+        Change::Pod(pod)
+    };
+    let mut observed = Observed::default();
+    observed.apply(ready("a", "2026-01-01T00:00:07Z"));
+    assert!(matches!(observed.state(2), State::Waiting(_)));
+    observed.apply(ready("b", "2026-01-01T00:00:05Z"));
+    let at = "2026-01-01T00:00:07Z".parse().unwrap();
+    assert_eq!(observed.state(2), State::Ready(vec!["a".into(), "b".into()], at));
+    observed.apply(Change::PodGone("a".into()));
+    assert!(matches!(observed.state(2), State::Waiting(_)));
+    observed.apply(Change::RootGone);
+    assert_eq!(observed.state(1), State::Gone);
+}
+
+#[test]
+fn a_refused_pod_fails_at_once_where_trying_again_is_of_no_use() {
+    let refused = |message: &str| {
+        let mut observed = Observed::default();
+        let set = json!({"metadata": {}, "status": {"replicas": 0, "conditions": [
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message},
+        ]}});
+        observed.apply(Change::ReplicaSet(serde_json::from_value(set).unwrap()));
+        matches!(observed.state(1), State::Failed(_))
+    };
+    assert!(refused("pods \"p\" is forbidden: exceeded quota: small"));
+    assert!(refused("admission webhook \"policy.test\" denied the request: no"));
+    assert!(!refused(
+        "pods \"p\" is forbidden: error looking up service account a/default: serviceaccount \"default\" not found"
+    ));
+    assert!(!refused("Internal error occurred: failed calling webhook \"w\": context deadline exceeded"));
+}
+
+#[test]
+fn an_image_is_being_pulled_from_its_pulling_event_to_the_next_word_on_it() {
+    let event = |reason: &str, second: u8| -> Event {
+        serde_json::from_value(json!({
+            "metadata": {}, "involvedObject": {}, "reason": reason, "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+        }))
+        .unwrap()
+    };
+    assert!(!is_pulling(&[]));
+    assert!(is_pulling(&[event("Scheduled", 1), event("Pulling", 2)]));
+    assert!(!is_pulling(&[event("Pulling", 2), event("Pulled", 9)]));
+    assert!(!is_pulling(&[event("Pulling", 2), event("Failed", 3)]));
+    assert!(is_pulling(&[event("Pulling", 2), event("Failed", 3), event("Pulling", 14)]));
+    // The sidecar's image is there already; the app's is not.
+    let of = |container: &str, mut event: Event| {
+        event.involved_object.field_path = Some(format!("spec.containers{{{container}}}"));
+        event
+    };
+    assert!(is_pulling(&[of("app", event("Pulling", 2)), of("sidecar", event("Pulled", 2))]));
+}
+
+#[test]
+fn what_was_deleted_while_nobody_watched_is_gone() {
+    let ready = || pod(&json!({"conditions": [{"type": "ContainersReady", "status": "True"}]}));
+    let mut observed = Observed::default();
+    observed.apply(Change::Pod(ready()));
+    assert!(matches!(observed.state(1), State::Ready(..)));
+    observed.apply(Change::PodsAnew);
+    assert!(matches!(observed.state(1), State::Waiting(_)));
+
+    let root = || Change::Root(Box::default());
+    observed.apply(Change::RootListed);
+    assert!(matches!(observed.state(1), State::Waiting(_)), "the root has not been seen yet");
+    observed.apply(root());
+    observed.apply(Change::RootAnew);
+    observed.apply(root());
+    observed.apply(Change::RootListed);
+    assert!(matches!(observed.state(1), State::Waiting(_)));
+    observed.apply(Change::RootAnew);
+    observed.apply(Change::RootListed);
+    assert_eq!(observed.state(1), State::Gone);
+}

@@ -1,1 +1,90 @@
-//! Tests.
+//! The lists as they are printed.
+
+use k8s_openapi::api::batch::v1::Job;
+
+use super::*;
+
+const NOW: &str = "2026-01-01T00:10:00Z";
+
+fn listed(key: &str, ttl: &str, root: &Value, pods: &[Value]) -> Listed {
+    let mut job = json!({
+        "metadata": {
+            "name": format!("preview-keeper-deployment-shop-{ttl}"), "namespace": "staging",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {
+                "app.kubernetes.io/managed-by": "mirrord", "preview.mirrord.io/session": "1a2b3c4d",
+                "preview.mirrord.io/key": "x", "preview.mirrord.io/ttl": ttl,
+            },
+            "annotations": {
+                "preview.mirrord.io/key": key, "preview.mirrord.io/target": "deployment/shop",
+                "preview.mirrord.io/container": "web", "preview.mirrord.io/image": "shop:2",
+                "preview.mirrord.io/replicas": "2", "preview.mirrord.io/ready-at": "2026-01-01T00:00:05Z",
+            },
+        },
+        "spec": {"template": {}},
+        "status": {"startTime": "2026-01-01T00:00:00Z"},
+    });
+    for (name, value) in root.as_object().unwrap() {
+        job["spec"][name] = value.clone();
+    }
+    let job: Job = serde_json::from_value(job).unwrap();
+    let pods = pods
+        .iter()
+        .map(|status| serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap());
+    Listed { session: Session::of(&job).unwrap(), pods: pods.collect(), refused: None }
+}
+
+fn environments() -> Vec<Listed> {
+    let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
+    let crashing = json!({"containerStatuses": [{
+        "name": "web", "image": "shop:2", "imageID": "", "ready": false, "restartCount": 7,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "message": "a long reason that does not fit into a table's cell"}},
+    }]});
+    vec![
+        listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[ready.clone(), ready.clone()]),
+        listed("feat/login", "infinite", &json!({}), std::slice::from_ref(&ready)),
+        listed("機能", "600s", &json!({"activeDeadlineSeconds": 600}), &[ready, crashing]),
+        listed("old", "600s", &json!({"activeDeadlineSeconds": 1}), &[]),
+    ]
+}
+
+#[test]
+fn the_table_says_what_is_there() {
+    insta::assert_snapshot!(
+        list(&environments(), ListFormat::Table, NOW.parse().unwrap(), Mode::Plain).unwrap()
+    );
+    insta::assert_snapshot!(
+        list(&environments(), ListFormat::Wide, NOW.parse().unwrap(), Mode::Plain).unwrap()
+    );
+}
+
+#[test]
+fn the_document_has_a_stable_shape() {
+    insta::assert_snapshot!(
+        list(&environments()[..1], ListFormat::Json, NOW.parse().unwrap(), Mode::Plain).unwrap()
+    );
+}
+
+#[test]
+fn in_json_mode_every_list_is_one_line() {
+    for format in [ListFormat::Table, ListFormat::Wide, ListFormat::Json, ListFormat::Yaml] {
+        let text = list(&environments(), format, NOW.parse().unwrap(), Mode::Json).unwrap();
+        assert_eq!(text.trim_end().lines().count(), 1);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["items"].as_array().unwrap().len(), 4);
+    }
+}
+
+#[test]
+fn what_is_to_be_copied_can_be_pasted_into_a_shell() {
+    for (key, shown) in [
+        ("pr-12", "pr-12"),
+        ("feat/login", "feat/login"),
+        ("it's", r"'it'\''s'"),
+        ("-x", "'-x'"),
+        ("a b", "'a b'"),
+    ] {
+        assert_eq!(quoted(key), shown);
+    }
+}

@@ -6,18 +6,21 @@ use anyhow::Result;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use serde_json::json;
 use tokio::time::{Instant, interval};
 
-use crate::cluster::{Change, Cluster};
+use crate::cluster::{Change, Cluster, explain};
 use crate::output::{Reporter, Step};
 use crate::preview::plan::{Request, first_deadline, seconds};
-use crate::preview::progress::{Failure, Observed, State, is_pulling, last_complaint};
+use crate::preview::progress::{Failure, Observed, State, is_being_created, is_pulling, last_complaint};
 use crate::problem::{Exit, Problem};
 
 /// How often the clock is looked at; changes are seen when they happen.
 const TICK: Duration = Duration::from_secs(1);
 /// How often somebody who waits is told what for, as a warning.
 const PATIENCE: u64 = 60;
+/// How often, in seconds, it is asked whether an image is being pulled.
+const EVENTS: u64 = 2;
 /// How long the cluster may be silent before it counts as lost: longer than an
 /// API server takes to restart behind a load balancer's back.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -40,17 +43,22 @@ pub(super) async fn until_ready(
 ) -> Result<Ready> {
     let namespace = &request.namespace;
     let wanted = usize::try_from(request.replicas).unwrap_or(usize::MAX);
-    let mut changes = cluster.watch_session(namespace, request.identity.id.as_str());
+    let mut changes = cluster.watch_session(namespace, request.identity.id.as_str())?;
     let mut observed = Observed::default();
     let mut ticks = interval(TICK);
-    let mut waited = Waited::begin();
+    let mut elapsed = Elapsed::begin();
     let mut lost: Option<(Instant, String)> = None;
+    let mut pulling = false;
     loop {
+        let mut ticked = false;
         tokio::select! {
             change = changes.next() => match change {
                 Some(Change::Lost(error)) => {
                     let since = lost.take().map_or_else(Instant::now, |(since, _)| since);
-                    lost = Some((since, error.to_string()));
+                    lost = Some((since, error));
+                }
+                Some(Change::Forbidden(error)) => {
+                    return Err(explain::api(&error, "could not watch the preview become ready").into());
                 }
                 Some(change) => {
                     lost = None;
@@ -58,80 +66,97 @@ pub(super) async fn until_ready(
                 }
                 None => {}
             },
-            _ = ticks.tick() => waited.tick(),
+            _ = ticks.tick() => ticked = true,
         }
-        if let Some((since, words)) = &lost
-            && since.elapsed() > SILENCE
-        {
-            return Err(Problem::new(format!("the cluster has not answered for {} s", SILENCE.as_secs()))
-                .because_of(words.clone())
-                .hint("what was created ends by itself; check the cluster, then run the command again")
-                .into());
+        if ticked {
+            elapsed.tick(pulling);
+            still_there(cluster, request, root, &mut lost).await?;
         }
         let why = match observed.state(wanted) {
             State::Ready(pods, at) => return Ok(Ready { pods, at }),
             State::Failed(failure) => return Err(failed(cluster, request, failure).await.into()),
             State::Gone => {
                 return Err(Problem::new(format!(
-                    "`{root}` in namespace `{namespace}` was removed while it started"
+                    "`{root}` in namespace `{namespace}` was ended while it started"
                 ))
                 .hint("somebody stopped this key, or started it anew")
                 .into());
             }
             State::Waiting(why) => why,
         };
+        if ticked && elapsed.seconds.is_multiple_of(EVENTS) {
+            pulling = observed.pods.values().any(is_being_created)
+                && is_pulling(&events(cluster, namespace, &observed).await);
+            if pulling {
+                prolong(cluster, request, &observed, elapsed.seconds).await;
+            }
+        }
+        let why = if pulling { "the image is being pulled".to_owned() } else { why };
         step.update(&why);
-        if waited.seconds > 0 && waited.seconds.is_multiple_of(PATIENCE) && waited.warned != waited.seconds {
-            waited.warned = waited.seconds;
-            reporter.warning(&format!("waiting for {} s: {why}", waited.seconds));
+        if ticked && elapsed.seconds > 0 && elapsed.seconds.is_multiple_of(PATIENCE) {
+            reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
-        if waited.counted < request.creation_timeout {
-            continue;
+        if elapsed.counted >= request.creation_timeout {
+            return Err(timed_out(request, why, &events(cluster, namespace, &observed).await).into());
         }
-        let events = events(cluster, namespace, &observed).await;
-        if is_pulling(&events) {
-            // The pull has as long as it needs; Kubernetes' own clock must not
-            // run out meanwhile.
-            step.update("the image is being pulled");
-            waited.counted = waited.counted.saturating_sub(Duration::from_secs(5));
-            prolong(cluster, request, root, waited.seconds).await;
-            continue;
-        }
-        return Err(Problem::new(format!(
-            "the preview was not ready within {}",
-            humantime::format_duration(request.creation_timeout)
-        ))
-        .because_of(match last_complaint(&events) {
+    }
+}
+
+/// A watch that broke may only have been idle for too long for something on
+/// its way: the cluster is asked before it counts as lost.
+async fn still_there(
+    cluster: &Cluster,
+    request: &Request,
+    root: &str,
+    lost: &mut Option<(Instant, String)>,
+) -> Result<()> {
+    let Some((since, words)) = lost else { return Ok(()) };
+    if since.elapsed() < SILENCE {
+        return Ok(());
+    }
+    if cluster.root(&request.namespace, root).await.is_ok() {
+        *lost = None;
+        return Ok(());
+    }
+    Err(Problem::new(format!("the cluster has not answered for {} s", SILENCE.as_secs()))
+        .because_of(words.clone())
+        .hint("what was created ends by itself; check the cluster, then run the command again")
+        .into())
+}
+
+fn timed_out(request: &Request, why: String, events: &[Event]) -> Problem {
+    let timeout = humantime::format_duration(request.creation_timeout);
+    Problem::new(format!("the preview was not ready within {timeout}"))
+        .because_of(match last_complaint(events) {
             Some(complaint) if !why.contains(&complaint) => format!("{why}\n{complaint}"),
             _ => why,
         })
         .hint("wait longer with `--timeout <seconds>`, or look at `kubectl get events`")
         .exit(Exit::TimedOut)
-        .into());
-    }
 }
 
 /// How long somebody has waited.
-struct Waited {
+struct Elapsed {
     began: Instant,
     seconds: u64,
-    warned: u64,
     /// Without the time in which an image was pulled.
     counted: Duration,
     last: Instant,
 }
 
-// === impl Waited ===
+// === impl Elapsed ===
 
-impl Waited {
+impl Elapsed {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { began: now, seconds: 0, warned: 0, counted: Duration::ZERO, last: now }
+        Self { began: now, seconds: 0, counted: Duration::ZERO, last: now }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, pulling: bool) {
         self.seconds = self.began.elapsed().as_secs();
-        self.counted += self.last.elapsed();
+        if !pulling {
+            self.counted += self.last.elapsed();
+        }
         self.last = Instant::now();
     }
 }
@@ -145,12 +170,12 @@ async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<
 }
 
 /// Moves the root's deadline on while an image is being pulled.
-async fn prolong(cluster: &Cluster, request: &Request, root: &str, waited: u64) {
+async fn prolong(cluster: &Cluster, request: &Request, observed: &Observed, waited: u64) {
     let first = first_deadline(request.identity.ttl, request.creation_timeout, request.clock);
-    if let Some(first) = first {
+    if let (Some(first), Some(root)) = (first, &observed.root) {
         // A failure shows at the next look at the cluster.
         let _ = cluster
-            .set_deadline(&request.namespace, root, Some(seconds(first + Duration::from_secs(waited))), None)
+            .set_deadline(root, Some(seconds(first.saturating_add(Duration::from_secs(waited)))), json!({}))
             .await;
     }
 }

@@ -81,7 +81,7 @@ fn plainly(filter: &Value, request: &Request) -> bool {
             insensitive(text, path) || insensitive(text, &request.target)
         }
         "query" => {
-            let query = request.target.splitn(2, '?').nth(1).unwrap_or("");
+            let query = request.target.split_once('?').map_or("", |(_, query)| query);
             !query.is_empty() && insensitive(text, query)
         }
         "header" => {

@@ -35,7 +35,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let address = SocketAddr::from((super::POD4.parse::<IpAddr>().unwrap(), port));
         let namespace = format!("/var/run/netns/{}", world.namespace(Place::Client));
-        let (begin, tickets) = (Instant::now() + Duration::from_millis(300), Arc::new(AtomicU32::new(0)));
+        let (epoch, tickets) = (Instant::now() + Duration::from_millis(300), Arc::new(AtomicU32::new(0)));
         let threads = (0..THREADS).map(|_| {
             let (stop, namespace, tickets) = (Arc::clone(&stop), namespace.clone(), Arc::clone(&tickets));
             let work = move || {
@@ -44,7 +44,7 @@ impl Load {
                 let mut fates = Vec::new();
                 loop {
                     let ticket = tickets.fetch_add(1, Ordering::Relaxed);
-                    let next = begin + Duration::from_secs(1) * ticket / per_second;
+                    let next = epoch + Duration::from_secs(1) * ticket / per_second;
                     thread::sleep(next.saturating_duration_since(Instant::now()));
                     if stop.load(Ordering::Relaxed) {
                         return fates;

@@ -82,7 +82,7 @@ fn a_head_in_pieces_is_read_once_it_is_whole_and_not_for_ever() {
 
 #[test]
 fn many_headers_are_read_too() {
-    let many: String = (0..1_000).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many = "x-header: y\r\n".repeat(1_000);
     assert!(read(&format!("GET / HTTP/1.1\r\n{many}\r\n")).unwrap().is_some());
 }
 

@@ -1,0 +1,105 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mirrord_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_mirrord_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mirrord_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mirrord_using_subcommand
+    set -l cmd (__fish_mirrord_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mirrord -n "__fish_mirrord_needs_command" -s h -l help -d 'Print help'
+complete -c mirrord -n "__fish_mirrord_needs_command" -s V -l version -d 'Print version'
+complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "preview" -d 'Start, look at and stop preview environments'
+complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "status" -d 'Show environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s i -l image -d 'The image to run in place of the target\'s' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s t -l target -d 'The live workload to copy, as in `deployment/shop` or `deployment/shop/container/web`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s n -l namespace -l target-namespace -d 'The target\'s namespace' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l ttl -d 'How long it lives once it is ready: minutes, a duration like `90s` or `2h`, or `infinite` [default: 60]' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l timeout -d 'How long to wait until it is ready: seconds, or a duration like `5m` [default: 60]' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s o -l output -d 'Print the objects' -r -f -a "yaml\t''
+json\t''
+name\t''"
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l no-wait -d 'Do not wait until it is ready; the time to live counts from now'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l dry-run -d 'Create nothing; with `-o`, print what would be created'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l force -d 'Accepted and without effect: an environment is always replaced'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l glob -d 'Show the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s t -l target -d 'Show the environments of this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s o -l output -d 'How to print them' -r -f -a "table\t''
+wide\t''
+json\t''
+yaml\t''
+name\t''"
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s A -l all-namespaces -d 'Look in every namespace'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Stop the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s t -l target -d 'Stop it on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s A -l all-namespaces -d 'Look in every namespace'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l ignore-not-found -d 'Succeed where there is nothing to stop'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l no-wait -d 'Do not wait until everything is gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l ttl -d 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l glob -d 'Extend the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s t -l target -d 'Extend it on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s A -l all-namespaces -d 'Look in every namespace'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "preview" -d 'Start, look at and stop preview environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "status" -d 'Show environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'

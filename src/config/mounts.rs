@@ -1,0 +1,115 @@
+//! `feature.preview.config_mounts` and `secret_mounts`: single files, put into
+//! the preview's container.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::wrong;
+use crate::problem::Explain as _;
+
+/// What a ConfigMap or a Secret may hold in all, in bytes: Kubernetes' limit.
+const MOST: usize = 1024 * 1024;
+
+/// A file as written in the configuration.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountSection {
+    mount_at: String,
+    #[serde(rename = "type")]
+    kind: Option<Kind>,
+    payload: Option<String>,
+    from_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Text,
+    Binary,
+}
+
+/// A file, and where it goes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The absolute path in the container.
+    pub path: String,
+    /// What the file holds.
+    pub content: Vec<u8>,
+}
+
+// === impl Mount ===
+
+/// Contents may be secrets.
+impl std::fmt::Debug for Mount {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Mount({}, {} bytes)", self.path, self.content.len())
+    }
+}
+
+// === impl MountSection ===
+
+impl MountSection {
+    fn read(self, place: &str) -> Result<Mount> {
+        let path = self.mount_at;
+        let components = path.split('/').skip(1);
+        if !path.starts_with('/')
+            || path.ends_with('/')
+            || components.clone().any(|part| part == ".." || part == ".")
+        {
+            return Err(wrong(format!(
+                "`{place}.mount_at` is `{path}`, which is no absolute path of a file"
+            ))
+            .into());
+        }
+        if path.contains(':') {
+            return Err(wrong(format!(
+                "`{place}.mount_at` is `{path}`, and Kubernetes takes no `:` in a mount's path"
+            ))
+            .into());
+        }
+        let content = match (self.kind, self.payload, self.from_file) {
+            (None, None, Some(file)) => std::fs::read(&file)
+                .explain(|| wrong(format!("`{place}.from_file`: could not read `{}`", file.display())))?,
+            (Some(Kind::Text), Some(text), None) => text.into_bytes(),
+            (Some(Kind::Binary), Some(text), None) => {
+                STANDARD.decode(text.trim()).explain(|| wrong(format!("`{place}.payload` is no base64")))?
+            }
+            _ => {
+                return Err(wrong(format!(
+                    "`{place}` needs either `type` and `payload`, or `from_file` alone"
+                ))
+                .into());
+            }
+        };
+        Ok(Mount { path, content })
+    }
+}
+
+/// Reads the files of a list, and checks what one list can know.
+pub(super) fn read(sections: Vec<MountSection>, field: &str) -> Result<Vec<Mount>> {
+    let mounts = sections.into_iter().enumerate();
+    let mounts = mounts
+        .map(|(index, section)| section.read(&format!("{field}[{index}]")))
+        .collect::<Result<Vec<_>>>()?;
+    let size: usize = mounts.iter().map(|mount| mount.content.len()).sum();
+    if size > MOST {
+        return Err(wrong(format!("`{field}` holds {size} bytes, and Kubernetes takes {MOST} in all")).into());
+    }
+    Ok(mounts)
+}
+
+/// Refuses two files in one place.
+pub(super) fn distinct<'a>(mounts: impl Iterator<Item = &'a Mount>) -> Result<()> {
+    let mut paths = BTreeSet::new();
+    for mount in mounts {
+        if !paths.insert(&mount.path) {
+            return Err(wrong(format!("two files are mounted at `{}`", mount.path)).into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Patterns of names: `*` for any text, `?` for one character.
+
+/// A pattern of a label's or a variable's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(glob::Pattern);
+
+// === impl Pattern ===
+
+impl Pattern {
+    /// Every text is a pattern: what means more to other globs stands for itself.
+    pub fn new(text: &str) -> Self {
+        let mut pattern = text.replace('[', "[[]");
+        while pattern.contains("**") {
+            pattern = pattern.replace("**", "*");
+        }
+        Self(glob::Pattern::new(&pattern).unwrap_or_default())
+    }
+
+    /// Whether the whole of `name` matches; `*` also takes `/`.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_stand_for_what_they_always_do() {
+        for (pattern, name, matches) in [
+            ("*", "", true),
+            ("*", "anything.at/all", true),
+            ("app", "app", true),
+            ("app", "apps", false),
+            ("app*", "app.kubernetes.io/name", true),
+            ("*.io/*", "app.kubernetes.io/name", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*a*b", "xaxxab", true),
+            ("*a*b", "xaxxabc", false),
+            ("", "", true),
+            ("", "a", false),
+            ("[a]", "a", false),
+            ("[a]", "[a]", true),
+            ("a**", "abc", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(name), matches, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `extend`: raise or shorten what is left of environments, without a restart.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::plan::deadline;
+use super::{Selector, status};
+use crate::cluster::{Cluster, Scope, explain};
+use crate::config::Selection;
+use crate::output::Reporter;
+use crate::problem::Problem;
+use crate::session::{SESSION, Session, TTL, Ttl};
+
+/// Lets the environments that `selector` means live for `ttl` from now.
+pub async fn extend(
+    selection: &Selection,
+    selector: &Selector,
+    scope: Scope,
+    ttl: Ttl,
+    reporter: &Reporter,
+) -> Result<()> {
+    for warning in &selection.warnings {
+        reporter.warning(warning);
+    }
+    let work = async {
+        let step = reporter.step("connecting to operator");
+        let cluster = Cluster::connect(&selection.connection).await?;
+        step.done("connected to operator");
+        let step = reporter.step("finding preview sessions");
+        let sessions = status::found(&cluster, selector, &scope, reporter).await?;
+        step.done(&format!("found {}", status::counted(sessions.len())));
+        let step = reporter.step("setting the end of their life");
+        let mut lines = Vec::new();
+        for session in &sessions {
+            let session = set(&cluster, session, ttl).await?;
+            lines.push(match session.expiry {
+                Some(expiry) => format!(
+                    "expires: {expiry} (in {ttl}): {} on {} in namespace {}",
+                    session.key, session.target, session.namespace
+                ),
+                None => format!(
+                    "expires: never: {} on {} in namespace {}",
+                    session.key, session.target, session.namespace
+                ),
+            });
+        }
+        step.done("the end of their life is set");
+        Ok::<_, anyhow::Error>(lines)
+    };
+    let lines = work.await.map_err(|error| error.context("could not extend the environment"))?;
+    reporter.success(&lines);
+    Ok(())
+}
+
+async fn set(cluster: &Cluster, session: &Session, ttl: Ttl) -> Result<Session> {
+    let Session { namespace, root: name, .. } = session;
+    let problem = || Problem::new(format!("could not set the end of `{name}` in namespace `{namespace}`"));
+    loop {
+        let root = cluster.root(namespace, name).await?;
+        let Some(root) = root.filter(|root| Session::of(root).is_some_and(|session| !session.ending)) else {
+            return Err(problem().because_of("it has ended meanwhile").into());
+        };
+        let noted = json!({"labels": {TTL: ttl.label_value()}});
+        let now = cluster.clock(Timestamp::now());
+        match cluster.set_deadline(&root, deadline(&root, ttl, now), noted).await {
+            Ok(root) => {
+                let scope = Scope::Namespace(namespace.clone());
+                let mut pods =
+                    cluster.preview_pods(&scope, &[(SESSION, session.id.as_str().to_owned())]).await?;
+                let pods = pods.remove(session.id.as_str()).unwrap_or_default();
+                cluster.relabel_pods(namespace, &pods, &ttl.label_value()).await;
+                return Ok(Session::of(&root).ok_or_else(problem)?);
+            }
+            // Somebody has written to it meanwhile.
+            Err(error) if explain::is_conflict(&error) => {}
+            Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
+        }
+    }
+}

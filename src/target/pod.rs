@@ -1,0 +1,23 @@
+//! Single pods.
+
+use super::{Kind, Origin, Source};
+
+/// `v1` Pods.
+pub(super) static KIND: Kind = Kind {
+    name: "pod",
+    aliases: &["po", "pods"],
+    field: "pod",
+    group: "",
+    version: "v1",
+    kind: "Pod",
+    plural: "pods",
+    read,
+};
+
+/// A live pod is its own template, once what the cluster put into it is gone.
+fn read(object: &serde_json::Value) -> Option<Origin> {
+    let mut source = Source::at(object, "")?;
+    source.template.retain(|name, _| name == "metadata" || name == "spec");
+    source.lived = true;
+    Some(Origin::Here(source))
+}

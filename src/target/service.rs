@@ -1,0 +1,20 @@
+//! Services: the workload is the one whose pods the selector takes.
+
+use super::{Kind, Origin};
+
+/// `v1` Services.
+pub(super) static KIND: Kind = Kind {
+    name: "service",
+    aliases: &["svc", "services"],
+    field: "service",
+    group: "",
+    version: "v1",
+    kind: "Service",
+    plural: "services",
+    read: |object| {
+        let selector = object.pointer("/spec/selector")?.as_object()?;
+        let selector =
+            selector.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+        Some(Origin::Selected(selector.collect()))
+    },
+};

@@ -1,0 +1,131 @@
+//! mirrord.json and the environment: what is taken, what is refused, and how
+//! it is said.
+
+use insta::assert_snapshot;
+
+use super::connection::REFUSING;
+use super::screen;
+
+/// The screen of a start with this file, which ends at the latest at the
+/// cluster that refuses connections.
+fn start_with(file: &str) -> String {
+    let full = screen(
+        &["preview", "start", "-f", "mirrord.json"],
+        &[],
+        &[("mirrord.json", file), ("kubeconfig", REFUSING)],
+    );
+    // The file's text stands where the command stood, which is always the same.
+    let said = full.split("--- stderr\n").nth(1).unwrap();
+    format!("{file}\n--- stderr\n{said}\n")
+}
+
+#[test]
+fn a_file_that_cannot_be_used_says_where_and_why() {
+    let files = [
+        "",
+        "[]",
+        "{\"target\": ",
+        "{\n  \"target\": \"deployment/shop\"\n  \"key\": 1\n}",
+        "{\"tagret\": \"deployment/shop\"}",
+        "{\"target\": \"deploymint/shop\"}",
+        "{\"target\": {\"path\": \"deployment/shop\", \"namespce\": \"a\"}}",
+        "{\"target\": 3}",
+        "{\"feature\": {\"preview\": {\"imagee\": \"x\"}}}",
+        "{\"feature\": {\"preview\": {\"replicas\": 0}}}",
+        "{\"feature\": {\"preview\": {\"replicas\": \"two\"}}}",
+        "{\"feature\": {\"preview\": {\"ttl_mins\": \"soon\"}}}",
+        "{\"feature\": {\"preview\": {\"ttl_mins\": 0}}}",
+        "{\"feature\": {\"preview\": {\"ttl_mins\": 5, \"ttl_secs\": 5}}}",
+        "{\"feature\": {\"preview\": {\"creation_timeout_secs\": 0}}}",
+        "{\"feature\": {\"network\": {\"incoming\": \"stael\"}}}",
+        "{\"feature\": {\"network\": {\"incoming\": {\"mode\": \"steal\", \"prots\": [80]}}}}",
+        "{\"feature\": {\"db_branches\": [{\"type\": \"pg\"}]}}",
+        "{\"feature\": {\"preview\": {\"config_mounts\": []}}}",
+        "{\"feature\": {\"env\": {\"override\": {\"A\": \"b\"}}}}",
+        "{\"key\": \"\"}",
+        "{\"key\": [1]}",
+        "{\"key\": \"{{ key }}\"}",
+        "{\"key\": \"{{ get_env(name='MISSING') }}\"}",
+        "{\"key\": \"{{ nothing }}\"}",
+        "{\"key\": \"{{ key\"}",
+    ];
+    assert_snapshot!(files.map(start_with).join("\n"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    assert_snapshot!(screen(&["preview", "start", "-f", "gone.json"], &[], &[]));
+    assert_snapshot!(screen(&["preview", "start", "-f", "mirrord.ini"], &[], &[("mirrord.ini", "")]));
+}
+
+#[test]
+fn without_a_target_or_an_image_nothing_is_contacted() {
+    assert_snapshot!(screen(&["preview", "start"], &[], &[]));
+    assert_snapshot!(screen(&["preview", "start", "-t", "deployment/shop"], &[], &[]));
+}
+
+#[test]
+fn routing_is_refused_until_it_is_there() {
+    for mode in ["steal", "mirror"] {
+        let file = format!(
+            r#"{{"target": "deployment/shop", "feature": {{"preview": {{"image": "x"}}, "network": {{"incoming": "{mode}"}}}}}}"#
+        );
+        let screen = start_with(&file);
+        assert!(screen.contains(&format!("error: mode `{mode}` is not supported yet")), "{screen}");
+        assert!(screen.contains("exit code 2"), "{screen}");
+    }
+}
+
+#[test]
+fn comments_trailing_commas_and_fields_of_local_runs_are_tolerated() {
+    assert_snapshot!(start_with(
+        r#"{
+  // the shop
+  "$schema": "https://example.invalid/schema.json",
+  "key": 42,
+  "operator": true,
+  "telemetry": false,
+  "target": {"path": "deployment/shop", "namespace": "staging",},
+  "feature": {
+    "fs": "local",
+    "copy_target": true,
+    "network": {"incoming": {"mode": "off", "http_filter": {"header_filter": "x: {{key}}"}}, "outgoing": true},
+    "preview": {"image": "shop:{{ key }}", "ttl_mins": "infinite"}, /* for ever */
+  },
+}"#
+    ));
+}
+
+#[test]
+fn standard_input_and_the_default_place_are_read() {
+    let file = r#"{"target": "deployment/shop"}"#;
+    let stdin = screen(&["preview", "start", "-f", "-"], &[], &[("stdin", file)]);
+    assert!(stdin.contains("no image is named"), "{stdin}");
+    let default = screen(&["preview", "start", "-f"], &[], &[(".mirrord/mirrord.json", file)]);
+    assert!(default.contains("no image is named"), "{default}");
+    let variable = [("MIRRORD_CONFIG_FILE", "other.json")];
+    let variable = screen(&["preview", "start"], &variable, &[("other.json", file)]);
+    assert!(variable.contains("no image is named"), "{variable}");
+}
+
+#[test]
+fn a_variable_that_cannot_be_used_is_named() {
+    let refused = [
+        ("MIRRORD_KEY", "a\tb"),
+        ("MIRRORD_IMPERSONATED_TARGET", "shop"),
+        ("MIRRORD_PREVIEW_TTL_MINS", "soon"),
+        ("MIRRORD_PREVIEW_TTL_SECS", "0"),
+        ("MIRRORD_PREVIEW_REPLICAS", "0"),
+        ("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "-1"),
+        ("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "maybe"),
+    ];
+    let screens = refused.map(|variable| {
+        format!(
+            "{}={:?} {}",
+            variable.0,
+            variable.1,
+            screen(&["preview", "start", "-i", "x"], &[variable], &[])
+        )
+    });
+    assert_snapshot!(screens.join("\n"));
+}
