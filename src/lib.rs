@@ -7,13 +7,16 @@
 //!   problem    what, why, hint, exit code
 //!   session    what labels and annotations say: key, identifier, time to live
 //!   target     the live workload: grammar, kinds, containers
+//!   traffic    rules and filters as values
 //!   config     what the user wants: flag, environment, file, default
 //!   cluster    the only caller of the Kubernetes API
 //!   output     the only writer
+//!   agent      inside the target's pod: capture, match, forward
 //!   preview    the verbs; `plan` and `progress` decide, purely
 //!   cli        what can be typed
 //! ```
 
+pub mod agent;
 pub mod cli;
 pub mod cluster;
 pub mod config;
@@ -22,6 +25,7 @@ pub mod preview;
 pub mod problem;
 pub mod session;
 pub mod target;
+pub mod traffic;
 
 use std::ffi::OsString;
 use std::io;
@@ -91,6 +95,7 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
             ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
         }
+        Command::Agent(arguments) => ended(Mode::Plain, agent::run(arguments)),
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {

@@ -1,0 +1,149 @@
+//! The agent: in a target pod's network namespace, it takes over new inbound
+//! connections of the ports that sessions name, gives each request that a
+//! session wants to its preview, and everything else to the application, byte
+//! for byte.
+//!
+//! Whatever happens to it, the application keeps serving. It touches sockets,
+//! and the kernel's hooks in [`capture`] alone; it never speaks to the
+//! Kubernetes API, and knows nothing but the rules it is handed.
+
+pub mod arguments;
+mod capture;
+mod clock;
+mod connection;
+pub mod control;
+mod detect;
+mod http1;
+mod lane;
+mod leave;
+mod log;
+mod memory;
+mod mirror;
+mod sessions;
+mod state;
+mod tunnel;
+mod watchdog;
+
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::problem::{Exit, Explain as _, Problem};
+use arguments::{Agent, Command, Run};
+pub use capture::Method;
+use capture::{Capture, Singleton};
+use connection::Begun;
+use control::message::Event;
+use leave::Reason;
+use sessions::Sessions;
+pub use state::Counts;
+use state::State;
+use watchdog::Pulse;
+
+/// How often the event loop says that it is alive: ten times within the
+/// silence that the kernel's hook allows.
+const BEATS_EVERY: Duration = Duration::from_millis(50);
+
+/// How often the application's listeners, the leases and the memory are looked at.
+const LOOKS_EVERY: Duration = Duration::from_millis(200);
+
+/// The pause after a failed accept: out of descriptors, which others give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs the agent, or the bridge to it.
+pub fn run(arguments: Agent) -> anyhow::Result<()> {
+    match arguments.command {
+        Some(Command::Control(control)) => control::bridge::run(&control.socket),
+        None => {
+            let log = arguments.run.termination_log.clone();
+            let result = serve(arguments.run);
+            leave::write(&log, &result);
+            result.map(drop)
+        }
+    }
+}
+
+fn serve(arguments: Run) -> anyhow::Result<Reason> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .explain(|| Problem::new("could not start the event loop"))?;
+    LocalSet::new().block_on(&runtime, work(arguments))
+}
+
+async fn work(arguments: Run) -> anyhow::Result<Reason> {
+    memory::offer_to_die_first();
+    let singleton = Singleton::take().explain(|| Problem::new("could not ask for other agents"))?;
+    let Some(_singleton) = singleton else {
+        return Err(Problem::new("another agent is at work in this pod").exit(Exit::Failed).into());
+    };
+    let state = Arc::new(State::new());
+    let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open()?));
+    let (listeners, own) = sessions.listeners()?;
+    let refusals = Rc::new(Notify::new());
+    for listener in listeners {
+        spawn_local(accept(listener, own.clone(), Arc::clone(&state), Rc::clone(&refusals)));
+    }
+    let socket = control::bind(&arguments.socket)
+        .explain(|| Problem::new(format!("could not listen at `{}`", arguments.socket.display())))?;
+    spawn_local(control::serve(socket, Rc::clone(&sessions)));
+    let pulse = Pulse::default();
+    watchdog::watch(pulse.clone()).explain(|| Problem::new("could not start the watchdog"))?;
+    spawn_local(tend(Rc::clone(&sessions), Arc::clone(&state), refusals, pulse, arguments.memory_mebibytes));
+    log::event("ready", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+
+    let reason = leave::reason(&sessions, Duration::from_secs(arguments.idle_seconds)).await?;
+    sessions.release();
+    sessions.tell(Event::Leaving { why: reason.to_string() });
+    leave::drain(&state, Duration::from_secs(arguments.drain_seconds)).await;
+    Ok(reason)
+}
+
+/// Keeps everything up to date: heartbeat, listeners, leases, memory.
+async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, pulse: Pulse, mebibytes: u64) {
+    let ticks = |every| {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut beats, mut looks) = (ticks(BEATS_EVERY), ticks(LOOKS_EVERY));
+    loop {
+        tokio::select! {
+            _ = beats.tick() => {
+                pulse.beat();
+                sessions.beat();
+            }
+            _ = looks.tick() => {
+                sessions.expire();
+                sessions.follow();
+                if let Some(frugal) = memory::judge(&state, mebibytes) {
+                    sessions.tell(Event::Frugal { frugal });
+                }
+            }
+            () = refusals.notified() => sessions.follow(),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, refusals: Rc<Notify>) {
+    let own: Rc<[SocketAddr]> = own.into();
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (own, state, refusals) = (Rc::clone(&own), Arc::clone(&state), Rc::clone(&refusals));
+        spawn_local(async move {
+            let _open = state.open();
+            if connection::serve(Arc::clone(&state), client, &own).await == Begun::Refused {
+                refusals.notify_one();
+            }
+        });
+    }
+}

@@ -1,0 +1,53 @@
+//! What can be typed behind `mirrord agent`: nobody does by hand, the keeper
+//! writes it into the target's pod.
+#![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Where the agent is controlled: on its own container's file system, which
+/// the application cannot reach.
+pub const SOCKET: &str = "/run/mirrord-agent.sock";
+
+/// Give the requests that a session wants to its preview, from inside the target's pod
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Agent {
+    #[command(flatten)]
+    pub run: Run,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bridge standard input and output to the agent in this container, as JSON lines
+    Control(Control),
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where to be controlled
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    pub socket: PathBuf,
+    /// Leave after so many seconds without rules
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub idle_seconds: u64,
+    /// Carry open connections on for so many seconds when told to leave
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub drain_seconds: u64,
+    /// Carry new connections unread while more memory than this is in use
+    #[arg(long, value_name = "MEBIBYTES", default_value_t = 128)]
+    pub memory_mebibytes: u64,
+    /// Where the reason for leaving is written
+    #[arg(long, value_name = "PATH", default_value = "/dev/termination-log")]
+    pub termination_log: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Control {
+    /// Where the agent is controlled
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    pub socket: PathBuf,
+}

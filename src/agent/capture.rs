@@ -1,0 +1,171 @@
+//! How new connections reach the agent: the only room that touches the
+//! kernel's hooks.
+//!
+//! Whatever happens to the process, the kernel gives the application its
+//! connections back: the hook belongs to the process, and it lets connections
+//! pass by itself when the process has been silent for half a second.
+
+mod dial;
+mod listening;
+mod program;
+mod singleton;
+mod sk_lookup;
+mod system;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::problem::{Explain as _, Problem};
+pub(super) use dial::dial;
+pub(super) use listening::Place;
+use listening::Sockets;
+pub(super) use singleton::Singleton;
+use sk_lookup::SkLookup;
+
+/// Connections that may wait for the agent to accept them. The kernel drops
+/// what exceeds it, and the client tries again: the same as the application's.
+const BACKLOG: i32 = 4_096;
+
+/// How the agent got in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// BPF `sk_lookup`, by a link that dies with the process.
+    SkLookup,
+}
+
+/// The capture of one network namespace, with nothing captured at first.
+#[derive(Debug)]
+pub(super) struct Capture {
+    hook: SkLookup,
+    sockets: Sockets,
+    version4: TcpListener,
+    /// None where the kernel has no IPv6.
+    version6: Option<TcpListener>,
+    captured: BTreeSet<Place>,
+}
+
+/// What an update changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    /// The places that now come to the agent.
+    pub(super) added: Vec<Place>,
+    /// The places that are the application's again.
+    pub(super) removed: Vec<Place>,
+}
+
+// === impl Capture ===
+
+impl Capture {
+    /// Finds a way in. Tried, never guessed from versions.
+    pub(super) fn open() -> anyhow::Result<Self> {
+        let sockets = Sockets::open().explain(|| Problem::new("could not ask the kernel for its sockets"))?;
+        let version4 =
+            listener(Ipv4Addr::LOCALHOST.into()).explain(|| Problem::new("could not listen on 127.0.0.1"))?;
+        let version6 = listener(Ipv6Addr::LOCALHOST.into()).ok();
+        let hook = SkLookup::open().explain(|| {
+            Problem::new("could not attach to the pod's network")
+                .hint("the agent needs the capabilities BPF and NET_ADMIN, and a kernel with sk_lookup (5.9)")
+        })?;
+        Ok(Self { hook, sockets, version4, version6, captured: BTreeSet::new() })
+    }
+
+    /// How it got in.
+    #[expect(clippy::unused_self, reason = "a second way in is to come")]
+    pub(super) fn method(&self) -> Method {
+        Method::SkLookup
+    }
+
+    /// The listeners at which captured connections arrive.
+    pub(super) fn listeners(&self) -> io::Result<Vec<TcpListener>> {
+        std::iter::once(&self.version4).chain(&self.version6).map(TcpListener::try_clone).collect()
+    }
+
+    /// Says that the agent is alive.
+    pub(super) fn beat(&self) -> io::Result<()> {
+        self.hook.beat()
+    }
+
+    /// Captures the `ports` on which the application listens now, and no others.
+    pub(super) fn update(&mut self, ports: &[u16]) -> io::Result<Change> {
+        let wanted = if ports.is_empty() { BTreeSet::new() } else { self.wanted(ports)? };
+        let mut change = Change::default();
+        for place in self.captured.difference(&wanted) {
+            self.hook.remove(*place)?;
+            change.removed.push(*place);
+        }
+        for place in wanted.difference(&self.captured) {
+            let listener = match place.address {
+                IpAddr::V4(_) => Some(&self.version4),
+                IpAddr::V6(_) => self.version6.as_ref(),
+            };
+            let Some(listener) = listener else { continue };
+            self.hook.add(*place, listener)?;
+            change.added.push(*place);
+        }
+        self.captured.extend(&change.added);
+        for place in &change.removed {
+            self.captured.remove(place);
+        }
+        Ok(change)
+    }
+
+    fn wanted(&mut self, ports: &[u16]) -> io::Result<BTreeSet<Place>> {
+        let own: Vec<_> = self.addresses();
+        let places = self.sockets.listening()?.into_iter();
+        Ok(places
+            .filter(|place| ports.contains(&place.port))
+            .filter(|place| !own.contains(&SocketAddr::from((place.address, place.port))))
+            .collect())
+    }
+
+    /// Where the agent itself listens: a connection that was dialled there
+    /// directly is nobody's.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = std::iter::once(&self.version4).chain(&self.version6);
+        listeners.filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// What is captured now.
+    pub(super) fn captured(&self) -> &BTreeSet<Place> {
+        &self.captured
+    }
+
+    /// Gives everything back to the application.
+    pub(super) fn release(&mut self) -> io::Result<()> {
+        self.hook.clear(&self.captured)?;
+        self.captured.clear();
+        Ok(())
+    }
+
+    /// How many of the application's connections on captured ports did not
+    /// come through the agent, which has `accepted` open ones itself.
+    pub(super) fn predating(&mut self, accepted: usize) -> io::Result<usize> {
+        let ports: BTreeSet<u16> = self.captured.iter().map(|place| place.port).collect();
+        let connections = self.sockets.established()?;
+        let inbound = connections
+            .iter()
+            .filter(|seen| ports.contains(&seen.local.port))
+            .filter(|seen| !program::is_own(seen.remote.address, seen.remote.port, seen.local.address))
+            .count();
+        Ok(inbound.saturating_sub(accepted))
+    }
+}
+
+/// A listener for captured connections. Plain TCP: the kernel refuses
+/// multipath listeners in its map. With `SO_REUSEADDR`, which accepted
+/// connections inherit: they occupy the application's port, and without it the
+/// application could not bind it again after a restart.
+fn listener(address: IpAddr) -> io::Result<TcpListener> {
+    let domain = Domain::for_address((address, 0).into());
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,117 @@
+//! The path of a connection: dial the application at once, let whoever speaks
+//! first decide, and hand over to the engine that fits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::capture;
+use super::detect::{Detected, detect};
+use super::http1::Http1;
+use super::lane::Lane;
+use super::state::State;
+use super::tunnel;
+
+/// How long a first line may take, from its first byte. A protocol that is no
+/// HTTP but begins like it waits this long for its first answer.
+const FIRST_LINE_WAIT: Duration = Duration::from_secs(2);
+
+/// Why a connection could not be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// It was served.
+    Served,
+    /// The application does not listen there any more.
+    Refused,
+}
+
+enum First {
+    Client,
+    Server,
+    Late,
+}
+
+/// Serves one accepted connection to its end.
+pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[SocketAddr]) -> Begun {
+    let Ok(original) = client.local_addr() else { return Begun::Served };
+    if own.contains(&original) {
+        // Dialled at our listener directly: it has no application.
+        return Begun::Served;
+    }
+    let mut server = match capture::dial(original).await {
+        Ok(server) => server,
+        Err(error) => {
+            // What the client would have seen without us, or nearly: the
+            // connection is gone before it carried anything.
+            tunnel::reset(&client);
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            return if refused { Begun::Refused } else { Begun::Served };
+        }
+    };
+    let _ = client.set_nodelay(true);
+    let mut up = Lane::default();
+    let engine = match first(&mut client, &mut server, &mut up).await {
+        Ok(engine) if !state.frugal.load(Relaxed) => engine,
+        Ok(_) => Detected::Other,
+        Err(_) => {
+            tunnel::reset(&client);
+            tunnel::reset(&server);
+            return Begun::Served;
+        }
+    };
+    if engine == Detected::Http1 {
+        // Errors have been passed on to both ends: there is nobody else to tell.
+        let _ = Box::pin(Http1 { state, original, client, server, up }.serve()).await;
+        return Begun::Served;
+    }
+    let mut down = Lane::default();
+    if tunnel::carry(&mut client, &mut server, &mut up, &mut down).await.is_err() {
+        tunnel::reset(&client);
+        tunnel::reset(&server);
+    }
+    Begun::Served
+}
+
+/// Waits for the first bytes, from whichever side, and says what they are.
+/// The client's stay in `up`.
+async fn first(client: &mut TcpStream, server: &mut TcpStream, up: &mut Lane) -> io::Result<Detected> {
+    let mut deadline: Option<Instant> = None;
+    loop {
+        match next(client, server, up, deadline).await? {
+            First::Server | First::Late => return Ok(Detected::Other),
+            First::Client if up.is_ended() => return Ok(Detected::Other),
+            First::Client => match detect(up.held()) {
+                Detected::Undecided => _ = deadline.get_or_insert_with(|| Instant::now() + FIRST_LINE_WAIT),
+                decided => return Ok(decided),
+            },
+        }
+    }
+}
+
+async fn next(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    up: &mut Lane,
+    deadline: Option<Instant>,
+) -> io::Result<First> {
+    let speaks = std::future::poll_fn(|context| {
+        if let Poll::Ready(peeked) = server.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+            return Poll::Ready(peeked.map(|_| First::Server));
+        }
+        up.poll_fill(context, client).map_ok(|_| First::Client)
+    });
+    match deadline {
+        None => speaks.await,
+        Some(deadline) => tokio::select! {
+            first = speaks => first,
+            () = sleep_until(deadline) => Ok(First::Late),
+        },
+    }
+}

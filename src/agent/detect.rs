@@ -1,0 +1,81 @@
+//! What a client speaks, told from its first bytes. Pure, and quick to give
+//! up: what is not certainly HTTP is carried unread.
+
+/// How every HTTP/2 connection begins.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A request line longer than this is none.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// What a connection is, as far as its first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detected {
+    /// It could still be HTTP; its first line has not ended.
+    Undecided,
+    /// It begins with a request line.
+    Http1,
+    /// It begins with HTTP/2's preface.
+    Http2,
+    /// TLS, or anything else.
+    Other,
+}
+
+/// Looks at everything the client has sent so far.
+pub(super) fn detect(bytes: &[u8]) -> Detected {
+    if bytes.starts_with(PREFACE) {
+        return Detected::Http2;
+    }
+    if PREFACE.starts_with(bytes) {
+        return Detected::Undecided;
+    }
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return match httparse::Request::new(&mut []).parse(bytes) {
+            Ok(_) if bytes.len() <= MAX_LINE_BYTES => Detected::Undecided,
+            _ => Detected::Other,
+        };
+    };
+    // The first line alone: whether the headers are any good is the relay's question.
+    match httparse::Request::new(&mut []).parse(&bytes[..=end]) {
+        Ok(_) if end > 0 && bytes[end - 1] == b'\r' && bytes[0] != b'\r' => Detected::Http1,
+        _ => Detected::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_told_from_what_merely_begins_with_letters() {
+        for (bytes, detected) in [
+            (&b""[..], Detected::Undecided),
+            (b"G", Detected::Undecided),
+            (b"GET /a?b HTTP/1.1", Detected::Undecided),
+            (b"GET /a?b HTTP/1.1\r\n", Detected::Http1),
+            (b"PURGE * HTTP/1.0\r\nx: y\r\n\r\n", Detected::Http1),
+            (b"GET / HTTP/1.1\r\nnot a header\r\n", Detected::Http1),
+            (b"P", Detected::Undecided),
+            (b"PRI * HTTP/2.0\r\n\r\nS", Detected::Undecided),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", Detected::Http2),
+            (b"PRI * HTTP/2.0\r\n\r\nXX", Detected::Other),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", Detected::Other),
+            (b"\x16\x03\x01\x02\x00\x01", Detected::Other),
+            (b"*1\r\n$4\r\nPING\r\n", Detected::Other),
+            (b"PING\r\n", Detected::Other),
+            (b"EHLO mail.example.com\r\n", Detected::Other),
+            (b"GET /\r\n", Detected::Other),
+            (b"GET / HTTP/1.1\n", Detected::Other),
+            (b"\r\nGET / HTTP/1.1\r\n", Detected::Other),
+            (b"\0\0\0\x08", Detected::Other),
+        ] {
+            assert_eq!(detect(bytes), detected, "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_http_is_undecided_until_its_line_ends() {
+        let line = b"GET /cart?item=1 HTTP/1.1\r\n";
+        assert!((0..line.len() - 1).all(|end| detect(&line[..end]) == Detected::Undecided));
+        assert!((0..PREFACE.len()).all(|end| detect(&PREFACE[..end]) == Detected::Undecided));
+    }
+}

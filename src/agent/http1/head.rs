@@ -1,0 +1,259 @@
+//! The heads of HTTP/1 messages: where they end, and where their bodies will.
+//!
+//! Pure: bytes in, an answer out. Anything that servers are known to disagree
+//! about is [`Doubt`], and whoever meets it stops reading for good.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
+
+use super::framing::Framing;
+
+/// A longer head is not ours to understand. Servers stop at 8 to 64 KiB.
+const MAX_HEAD_BYTES: usize = 128 * 1024;
+
+/// Headers that fit on the stack; more of them take a slower way.
+const USUAL_HEADERS: usize = 64;
+
+/// More headers than this are not ours to understand. Servers stop at 100 or so.
+const MAX_HEADERS: usize = 2_048;
+
+/// A message that could be read in more than one way, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Doubt;
+
+/// What a request is, apart from its judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Bytes of the head, the empty line and leading ones included.
+    pub(super) length: usize,
+    /// Where its body ends.
+    pub(super) framing: Framing,
+    /// What its response depends on.
+    pub(super) kind: Kind,
+    /// Whether the client wants the connection kept.
+    pub(super) persistence: Persistence,
+}
+
+/// What a response's framing depends on in its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Plain,
+    /// `HEAD`: the response has no body whatever it says.
+    Head,
+    /// An `Upgrade` header: a 101 makes it a tunnel.
+    Upgrade,
+    /// `CONNECT`: a 2xx makes it a tunnel.
+    Connect,
+}
+
+/// What a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Response {
+    /// Bytes of the head.
+    pub(super) length: usize,
+    /// What follows it.
+    pub(super) next: Next,
+    /// Whether the sender keeps the connection open behind it.
+    pub(super) persistence: Persistence,
+}
+
+/// What follows a response's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another head for the same request: this one was 1xx.
+    AnotherHead,
+    /// A body.
+    Body(Framing),
+    /// Another protocol.
+    Tunnel,
+}
+
+/// Whether a connection can carry another exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistence {
+    /// It can.
+    Stays,
+    /// It is over after this one.
+    Closes,
+}
+
+/// Reads the request head at the start of `bytes` and gives it to `judge`,
+/// whose answer comes with it. `None`: more bytes are needed. `scanned` is
+/// what was looked at before; it starts at 0 for each head.
+pub(super) fn request<T>(
+    bytes: &[u8],
+    scanned: &mut usize,
+    judge: impl FnOnce(&Request, &httparse::Request<'_, '_>) -> T,
+) -> Result<Option<(Request, T)>, Doubt> {
+    if !worth_parsing(bytes, scanned)? {
+        return not_too_long(bytes);
+    }
+    let mut few = [MaybeUninit::uninit(); USUAL_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut few) {
+        Err(httparse::Error::TooManyHeaders) => {
+            let mut many = vec![MaybeUninit::uninit(); MAX_HEADERS];
+            let mut parsed = httparse::Request::new(&mut []);
+            let status = parsed.parse_with_uninit_headers(bytes, &mut many).map_err(|_| Doubt)?;
+            understood(bytes, status, &parsed, judge)
+        }
+        status => understood(bytes, status.map_err(|_| Doubt)?, &parsed, judge),
+    }
+}
+
+fn understood<T>(
+    bytes: &[u8],
+    status: Status<usize>,
+    parsed: &httparse::Request<'_, '_>,
+    judge: impl FnOnce(&Request, &httparse::Request<'_, '_>) -> T,
+) -> Result<Option<(Request, T)>, Doubt> {
+    let Status::Complete(length) = status else { return not_too_long(bytes) };
+    let (Some(method), Some(version)) = (parsed.method, parsed.version) else { return Err(Doubt) };
+    let declared = declared(parsed.headers, version)?;
+    let kind = match method {
+        "HEAD" => Kind::Head,
+        "CONNECT" => Kind::Connect,
+        _ if declared.upgrade => Kind::Upgrade,
+        _ => Kind::Plain,
+    };
+    let framing = match declared.body {
+        Some(Framing::Sized(0)) | None => Framing::None,
+        Some(framing) => framing,
+    };
+    let request = Request { length, framing, kind, persistence: declared.persistence };
+    let answer = judge(&request, parsed);
+    Ok(Some((request, answer)))
+}
+
+/// Reads the head of a response to a request of this kind.
+pub(super) fn response(bytes: &[u8], scanned: &mut usize, kind: Kind) -> Result<Option<Response>, Doubt> {
+    if !worth_parsing(bytes, scanned)? {
+        return not_too_long(bytes);
+    }
+    let mut few = [MaybeUninit::uninit(); USUAL_HEADERS];
+    let config = httparse::ParserConfig::default();
+    let mut parsed = httparse::Response::new(&mut []);
+    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut few) {
+        Err(httparse::Error::TooManyHeaders) => {
+            let mut many = vec![MaybeUninit::uninit(); MAX_HEADERS];
+            let mut parsed = httparse::Response::new(&mut []);
+            let status = config
+                .parse_response_with_uninit_headers(&mut parsed, bytes, &mut many)
+                .map_err(|_| Doubt)?;
+            answered(bytes, status, &parsed, kind)
+        }
+        status => answered(bytes, status.map_err(|_| Doubt)?, &parsed, kind),
+    }
+}
+
+fn answered(
+    bytes: &[u8],
+    status: Status<usize>,
+    parsed: &httparse::Response<'_, '_>,
+    kind: Kind,
+) -> Result<Option<Response>, Doubt> {
+    let Status::Complete(length) = status else { return not_too_long(bytes) };
+    let (Some(code), Some(version)) = (parsed.code, parsed.version) else { return Err(Doubt) };
+    let declared = declared(parsed.headers, version)?;
+    let next = match (code, kind) {
+        (101, Kind::Upgrade) | (200..=299, Kind::Connect) => Next::Tunnel,
+        // A switch of protocols that nobody asked for.
+        (101, _) => return Err(Doubt),
+        (100..=199, _) => Next::AnotherHead,
+        (204 | 304, _) | (_, Kind::Head) => Next::Body(Framing::None),
+        _ => Next::Body(declared.body.unwrap_or(Framing::UntilClose)),
+    };
+    let persistence = match next {
+        Next::Body(Framing::UntilClose) => Persistence::Closes,
+        _ => declared.persistence,
+    };
+    Ok(Some(Response { length, next, persistence }))
+}
+
+/// Whether `bytes` can hold anything new: a line that ended since last time.
+fn worth_parsing(bytes: &[u8], scanned: &mut usize) -> Result<bool, Doubt> {
+    let seen = std::mem::replace(scanned, bytes.len());
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        // Empty lines before a head: skipped by some, an error for others.
+        return Err(Doubt);
+    }
+    let mut lines = false;
+    for (at, _) in bytes.iter().enumerate().skip(seen).filter(|(_, byte)| **byte == b'\n') {
+        // Some servers end lines here, others do not.
+        if at == 0 || bytes[at - 1] != b'\r' {
+            return Err(Doubt);
+        }
+        lines = true;
+        if bytes[..=at].ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    Ok(lines)
+}
+
+/// An unfinished head, with patience for only so much of it.
+fn not_too_long<T>(bytes: &[u8]) -> Result<Option<T>, Doubt> {
+    if bytes.len() > MAX_HEAD_BYTES { Err(Doubt) } else { Ok(None) }
+}
+
+struct Declared {
+    body: Option<Framing>,
+    upgrade: bool,
+    persistence: Persistence,
+}
+
+/// What the headers say about the message's end, if they say it once and clearly.
+fn declared(headers: &[Header<'_>], version: u8) -> Result<Declared, Doubt> {
+    let mut declared = Declared {
+        body: None,
+        upgrade: false,
+        persistence: if version == 0 { Persistence::Closes } else { Persistence::Stays },
+    };
+    for header in headers {
+        // Told by length first: most headers are none of these.
+        let framing = match header.name.len() {
+            14 if header.name.eq_ignore_ascii_case("content-length") => Framing::Sized(length(header.value)?),
+            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                if version == 0 || !header.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Doubt);
+                }
+                Framing::CHUNKED
+            }
+            7 if header.name.eq_ignore_ascii_case("upgrade") => {
+                declared.upgrade = true;
+                continue;
+            }
+            10 if header.name.eq_ignore_ascii_case("connection") => {
+                if has_token(header.value, b"close") {
+                    declared.persistence = Persistence::Closes;
+                } else if has_token(header.value, b"keep-alive") && version == 0 {
+                    declared.persistence = Persistence::Stays;
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        if declared.body.replace(framing).is_some() {
+            // Twice, or both ways: which one counts depends on the server.
+            return Err(Doubt);
+        }
+    }
+    Ok(declared)
+}
+
+/// Digits and nothing else: `+5`, `5, 5` and `0x5` are read differently by different servers.
+fn length(value: &[u8]) -> Result<u64, Doubt> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Doubt);
+    }
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(Doubt)
+}
+
+fn has_token(list: &[u8], token: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests;

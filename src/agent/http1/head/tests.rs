@@ -1,0 +1,127 @@
+//! Heads that end where everybody agrees, and heads that nobody should read.
+
+use super::*;
+
+fn read(text: &str) -> Result<Option<Request>, Doubt> {
+    request(text.as_bytes(), &mut 0, |_, _| ()).map(|found| found.map(|(request, ())| request))
+}
+
+fn answer(text: &str, kind: Kind) -> Result<Option<Response>, Doubt> {
+    response(text.as_bytes(), &mut 0, kind)
+}
+
+#[test]
+fn a_request_says_where_its_body_ends() {
+    for (headers, framing) in [
+        ("", Framing::None),
+        ("content-length: 0\r\n", Framing::None),
+        ("Content-Length: 12\r\n", Framing::Sized(12)),
+        ("tRANSFER-eNCODING:  Chunked \r\n", Framing::CHUNKED),
+        ("content-length-x: 3\r\n", Framing::None),
+    ] {
+        let text = format!("POST /a HTTP/1.1\r\nHost: shop\r\n{headers}\r\n");
+        let request = read(&format!("{text}body")).unwrap().unwrap();
+        assert_eq!((request.length, request.framing), (text.len(), framing), "{headers}");
+    }
+}
+
+#[test]
+fn whatever_could_be_read_in_two_ways_is_in_doubt() {
+    for head in [
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+        "GET / HTTP/1.1\r\n X: a\r\n\r\n",
+        "GET / HTTP/1.1\nX: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nX: a\n\r\n",
+        "GET / HTTP/1.1\r\nX: a\r\n\n",
+        "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n",
+        "GET / HTTP/1.1\r\nX\0: a\r\n\r\n",
+        "GET / HTTP/2.0\r\n\r\n",
+        "GET /\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\n\r\n",
+        "GET  / HTTP/1.1\r\n\r\n",
+        "garbage\r\n",
+    ] {
+        assert_eq!(read(head), Err(Doubt), "{head:?}");
+    }
+}
+
+#[test]
+fn a_bad_line_is_in_doubt_as_soon_as_it_ends() {
+    // A server answers such a line at once; a client may wait for that.
+    assert_eq!(read("GET / HTTP/1.1\r\nno colon\r\n"), Err(Doubt));
+    assert_eq!(read("GET / HTTP/1.1\r\nHost: shop\r\n"), Ok(None));
+}
+
+#[test]
+fn a_head_in_pieces_is_read_once_it_is_whole_and_not_for_ever() {
+    let text = "GET /a HTTP/1.1\r\nHost: shop\r\nX: y\r\n\r\n";
+    let mut scanned = 0;
+    for end in 0..text.len() {
+        assert!(request(&text.as_bytes()[..end], &mut scanned, |_, _| ()).unwrap().is_none());
+    }
+    assert!(request(text.as_bytes(), &mut scanned, |_, _| ()).unwrap().is_some());
+    let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024));
+    assert_eq!(read(&long).unwrap().unwrap().length, long.len());
+    let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(MAX_HEAD_BYTES));
+    assert_eq!(read(&endless), Err(Doubt));
+}
+
+#[test]
+fn many_headers_are_read_too() {
+    let many = "x-header: y\r\n".repeat(1_000);
+    assert!(read(&format!("GET / HTTP/1.1\r\n{many}\r\n")).unwrap().is_some());
+}
+
+#[test]
+fn a_response_depends_on_its_request() {
+    let next = |text: &str, kind| answer(text, kind).unwrap().unwrap().next;
+    let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(next(sized, Kind::Plain), Next::Body(Framing::Sized(5)));
+    assert_eq!(next(sized, Kind::Head), Next::Body(Framing::None));
+    assert_eq!(next(sized, Kind::Connect), Next::Tunnel);
+    assert_eq!(next("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", Kind::Plain), Next::AnotherHead);
+    assert_eq!(next("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", Kind::Upgrade), Next::Tunnel);
+    assert_eq!(answer("HTTP/1.1 101 Switching\r\n\r\n", Kind::Plain), Err(Doubt));
+    assert_eq!(next("HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", Kind::Plain), Next::Body(Framing::None));
+    assert_eq!(next("HTTP/1.1 304 Not\r\nContent-Length: 5\r\n\r\n", Kind::Plain), Next::Body(Framing::None));
+    assert_eq!(next("HTTP/1.1 200 OK\r\n\r\n", Kind::Plain), Next::Body(Framing::UntilClose));
+    assert_eq!(
+        next("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain),
+        Next::Body(Framing::CHUNKED)
+    );
+    assert_eq!(answer("HTTP/1.1 200 OK\nContent-Length: 5\n\n", Kind::Plain), Err(Doubt));
+    assert_eq!(
+        answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain),
+        Err(Doubt)
+    );
+}
+
+#[test]
+fn a_response_says_whether_its_sender_stays() {
+    let persistence = |text: &str| answer(text, Kind::Plain).unwrap().unwrap().persistence;
+    assert_eq!(persistence("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Persistence::Stays);
+    assert_eq!(
+        persistence("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 0\r\n\r\n"),
+        Persistence::Closes
+    );
+    assert_eq!(persistence("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"), Persistence::Closes);
+    assert_eq!(
+        persistence("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"),
+        Persistence::Stays
+    );
+    assert_eq!(persistence("HTTP/1.1 200 OK\r\n\r\n"), Persistence::Closes);
+}

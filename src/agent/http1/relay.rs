@@ -1,0 +1,347 @@
+//! The verbatim relay: requests to the application, responses back, until a
+//! request is somebody's, or something is in doubt.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::framing::Framing;
+use super::head::{self, Doubt, Kind, Next, Persistence};
+use crate::agent::lane::Lane;
+use crate::agent::mirror::{Copies, Mirrors};
+use crate::agent::state::{State, Stealer};
+use crate::traffic::Head;
+use crate::traffic::filter::Body;
+use crate::traffic::filter::body::MAX_BODY_BYTES;
+
+/// How long a body may take that a filter wants to see. Past it, the request
+/// does not match.
+const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
+
+/// What the relay cannot settle alone.
+pub(super) enum Outcome {
+    /// The connection is to be carried unread from here on.
+    Tunnel,
+    /// The application has ended the connection between two exchanges.
+    Over,
+    /// A session wants the next request; every earlier response has left.
+    Matched(Matched),
+}
+
+/// A request that a session wants. Its head is still held in the lane.
+pub(super) struct Matched {
+    pub(super) session: Stealer,
+    /// The application's port it was for.
+    pub(super) port: u16,
+    pub(super) request: head::Request,
+    pub(super) copies: Copies,
+}
+
+/// Where the request side stands.
+enum Requests {
+    /// Before or inside a head.
+    Head,
+    /// Inside a body.
+    Body(Framing),
+    /// Behind a head that asked for another protocol: what follows depends on the answer.
+    Waiting,
+    /// At a request that is not the application's.
+    Matched(Matched),
+}
+
+/// Whether a side has anything to say now.
+enum Side {
+    Stopped(Outcome),
+    Waits,
+}
+
+pub(super) struct Relay {
+    state: Arc<State>,
+    port: u16,
+    up: Lane,
+    down: Lane,
+    requests: Requests,
+    /// The body whose end the response side is looking for.
+    response: Option<(Framing, Persistence)>,
+    /// Requests whose responses are still to come, oldest first.
+    pending: VecDeque<Kind>,
+    /// What of a head was looked at, each way.
+    scanned: (usize, usize),
+    mirrors: Rc<Mirrors>,
+    copies: Copies,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl Relay ===
+
+impl Relay {
+    pub(super) fn new(state: Arc<State>, port: u16, up: Lane, mirrors: Rc<Mirrors>) -> Self {
+        Self {
+            state,
+            port,
+            up,
+            down: Lane::default(),
+            requests: Requests::Head,
+            response: None,
+            pending: VecDeque::new(),
+            scanned: (0, 0),
+            mirrors,
+            copies: Copies::default(),
+            patience: None,
+        }
+    }
+
+    /// The bytes on their way up and down.
+    pub(super) fn lanes(&mut self) -> (&mut Lane, &mut Lane) {
+        (&mut self.up, &mut self.down)
+    }
+
+    /// Goes on behind an exchange that the relay did not carry.
+    pub(super) fn resume(&mut self) {
+        self.requests = Requests::Head;
+    }
+
+    /// Relays until something has to be settled elsewhere.
+    pub(super) async fn run(
+        &mut self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+    ) -> io::Result<Outcome> {
+        std::future::poll_fn(|context| {
+            loop {
+                // Responses first: they make room for what follows them.
+                if let Poll::Ready(side) = self.poll_responses(context, client, server)
+                    && let Side::Stopped(outcome) = side?
+                {
+                    return Poll::Ready(Ok(outcome));
+                }
+                let between = self.is_between();
+                match &mut self.requests {
+                    Requests::Matched(_) if between => {
+                        let requests = std::mem::replace(&mut self.requests, Requests::Head);
+                        let Requests::Matched(matched) = requests else { continue };
+                        return Poll::Ready(Ok(Outcome::Matched(matched)));
+                    }
+                    // The application did not switch: ordinary requests follow.
+                    Requests::Waiting if between => self.requests = Requests::Head,
+                    _ => {}
+                }
+                return match self.poll_requests(context, client, server) {
+                    Poll::Ready(Ok(Side::Stopped(outcome))) => Poll::Ready(Ok(outcome)),
+                    Poll::Ready(Ok(Side::Waits)) if self.is_between() => continue,
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(Side::Waits)) | Poll::Pending => Poll::Pending,
+                };
+            }
+        })
+        .await
+    }
+
+    /// Whether every request so far has its whole response.
+    fn is_between(&self) -> bool {
+        self.pending.is_empty() && self.response.is_none() && self.down.is_empty() && self.up.is_drained()
+    }
+
+    fn poll_requests(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+    ) -> Poll<io::Result<Side>> {
+        loop {
+            let read = self.read_requests(context);
+            ready!(self.up.poll_drain(context, server))?;
+            match read {
+                Err(Doubt) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
+                Ok(Asked::Settled) => return Poll::Ready(Ok(Side::Waits)),
+                Ok(Asked::More) => {}
+            }
+            if ready!(self.up.poll_fill(context, client))? == 0 {
+                // No more requests: what is under way needs no framing.
+                return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel)));
+            }
+        }
+    }
+
+    /// Clears what is the application's.
+    fn read_requests(&mut self, context: &mut Context<'_>) -> Result<Asked, Doubt> {
+        loop {
+            match &mut self.requests {
+                Requests::Matched(_) | Requests::Waiting => return Ok(Asked::Settled),
+                Requests::Body(framing) => {
+                    let held = self.up.held();
+                    let length = framing.advance(held, |_| {}).map_err(|_| Doubt)?;
+                    self.copies.body(&held[..length]);
+                    self.up.clear(length);
+                    if !framing.is_done() {
+                        return Ok(Asked::More);
+                    }
+                    self.copies.end();
+                    self.requests = match self.pending.back() {
+                        Some(Kind::Upgrade | Kind::Connect) => Requests::Waiting,
+                        _ => Requests::Head,
+                    };
+                }
+                Requests::Head if self.up.held().is_empty() => return Ok(Asked::More),
+                Requests::Head => {
+                    let Some((request, judged)) = self.judge_head(context)? else { return Ok(Asked::More) };
+                    self.take(request, judged);
+                }
+            }
+        }
+    }
+
+    /// A head is complete, and whose it is is known.
+    fn take(&mut self, request: head::Request, judged: Judged) {
+        self.scanned.0 = 0;
+        self.patience = None;
+        let Judged { stealer, mirrors } = judged;
+        let mut copies = Copies::default();
+        // A connection that becomes something else cannot be copied.
+        if !mirrors.is_empty() {
+            let is_plain = matches!(request.kind, Kind::Plain | Kind::Head);
+            copies = self.mirrors.begin(mirrors, self.port, is_plain, request.kind == Kind::Head);
+        }
+        let head = &self.up.held()[..request.length];
+        copies.head(head);
+        if let Some(session) = stealer {
+            self.requests = Requests::Matched(Matched { session, port: self.port, request, copies });
+            return;
+        }
+        self.copies = copies;
+        self.up.clear(request.length);
+        self.pending.push_back(request.kind);
+        self.requests = match request.kind {
+            Kind::Upgrade | Kind::Connect if request.framing.is_done() => Requests::Waiting,
+            _ if request.framing.is_done() => {
+                self.copies.end();
+                Requests::Head
+            }
+            _ => Requests::Body(request.framing),
+        };
+    }
+
+    /// Reads the head that is held, and its body where a filter wants it.
+    fn judge_head(&mut self, context: &mut Context<'_>) -> Result<Option<(head::Request, Judged)>, Doubt> {
+        let held = self.up.held();
+        let (state, port) = (&self.state, self.port);
+        let patience = &mut self.patience;
+        // Looked at again with more of the body, the head is not news.
+        let mut scanned = if patience.is_some() { 0 } else { self.scanned.0 };
+        let found = head::request(held, &mut scanned, |request, parsed| {
+            let asked = Head {
+                method: parsed.method.unwrap_or_default(),
+                target: parsed.path.unwrap_or_default(),
+                authority: None,
+                headers: parsed.headers,
+            };
+            let mut judgement = state.judge(port, &asked, Body::Unread);
+            if judgement.needs_body {
+                let mut whole = Vec::new();
+                let mut framing = request.framing;
+                framing
+                    .advance(&held[request.length..], |piece| whole.extend_from_slice(piece))
+                    .map_err(|_| Doubt)?;
+                let body = if framing.is_done() {
+                    Body::Whole(&whole)
+                } else if whole.len() > MAX_BODY_BYTES || is_over(patience, context) {
+                    Body::Unknown
+                } else {
+                    return Ok(None);
+                };
+                judgement = state.judge(port, &asked, body);
+            } else if judgement.stealer.is_some() {
+                // A body that is broken from the start must not reach a preview.
+                let mut framing = request.framing;
+                framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
+            }
+            Ok(Some(Judged { stealer: judgement.stealer, mirrors: judgement.mirrors }))
+        })?;
+        self.scanned.0 = scanned;
+        let Some((request, judged)) = found else { return Ok(None) };
+        Ok(judged?.map(|judged| (request, judged)))
+    }
+
+    fn poll_responses(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+    ) -> Poll<io::Result<Side>> {
+        loop {
+            let read = self.read_responses();
+            ready!(self.down.poll_drain(context, client))?;
+            match read {
+                Err(Doubt) | Ok(Answered::Tunnel) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
+                Ok(Answered::More) => {}
+            }
+            if ready!(self.down.poll_fill(context, server))? == 0 {
+                let idle = self.is_between() && self.up.is_empty() && matches!(self.requests, Requests::Head);
+                return Poll::Ready(Ok(Side::Stopped(if idle { Outcome::Over } else { Outcome::Tunnel })));
+            }
+        }
+    }
+
+    /// Clears what is whole or under way.
+    fn read_responses(&mut self) -> Result<Answered, Doubt> {
+        loop {
+            if let Some((framing, persistence)) = &mut self.response {
+                let length = framing.advance(self.down.held(), |_| {}).map_err(|_| Doubt)?;
+                self.down.clear(length);
+                if !framing.is_done() {
+                    return Ok(Answered::More);
+                }
+                let persistence = *persistence;
+                self.response = None;
+                self.pending.pop_front();
+                if persistence == Persistence::Closes {
+                    // Nothing but the end can follow; whatever does is not for us to read.
+                    return Ok(Answered::Tunnel);
+                }
+            }
+            if self.down.held().is_empty() {
+                return Ok(Answered::More);
+            }
+            // An answer that nobody asked for.
+            let kind = *self.pending.front().ok_or(Doubt)?;
+            let Some(response) = head::response(self.down.held(), &mut self.scanned.1, kind)? else {
+                return Ok(Answered::More);
+            };
+            self.scanned.1 = 0;
+            self.down.clear(response.length);
+            match response.next {
+                Next::AnotherHead => {}
+                Next::Tunnel => return Ok(Answered::Tunnel),
+                Next::Body(framing) => self.response = Some((framing, response.persistence)),
+            }
+        }
+    }
+}
+
+struct Judged {
+    stealer: Option<Stealer>,
+    mirrors: Vec<Stealer>,
+}
+
+enum Asked {
+    More,
+    Settled,
+}
+
+enum Answered {
+    More,
+    Tunnel,
+}
+
+/// Whether the wait for a body is over; it begins when first asked.
+fn is_over(patience: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> bool {
+    let sleep = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(MAX_BODY_WAIT)));
+    sleep.as_mut().poll(context).is_ready()
+}

@@ -1,0 +1,31 @@
+//! The agent's log: JSON lines on standard error, for `kubectl logs`. What the
+//! agent did and to which session; never a header's value, never a body.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use super::clock;
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    milliseconds: u64,
+    event: &'a str,
+    #[serde(flatten)]
+    detail: T,
+}
+
+/// One event with what belongs to it, which serialises to an object.
+pub(super) fn event(name: &str, detail: impl Serialize) {
+    let line = Line { milliseconds: clock::unix_milliseconds(), event: name, detail };
+    if let Ok(mut text) = serde_json::to_vec(&line) {
+        text.push(b'\n');
+        // Nobody is left to be told that the log is gone.
+        let _ = std::io::stderr().write_all(&text);
+    }
+}
+
+/// One event in words.
+pub(super) fn line(name: &str, words: &str) {
+    event(name, serde_json::json!({ "words": words }));
+}

@@ -1,0 +1,220 @@
+//! The sessions in force and the capture that follows from them: the one place
+//! where either changes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::capture::{Capture, Change, Place};
+use super::control::message::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
+use super::log;
+use super::state::State;
+use crate::traffic::judge::Session;
+use crate::traffic::{Refusal, Rules};
+
+/// A lease longer than this is a keeper's mistake.
+const MAX_LEASE: Duration = Duration::from_hours(1);
+
+/// Events that a slow controller may be behind; older ones are lost to it.
+const EVENTS: usize = 256;
+
+/// The sessions of one agent.
+pub(super) struct Sessions {
+    state: Arc<State>,
+    capture: RefCell<Capture>,
+    leases: RefCell<BTreeMap<String, Instant>>,
+    events: broadcast::Sender<Event>,
+    /// The capture was taken off for good.
+    is_released: Cell<bool>,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    pub(super) fn new(state: Arc<State>, capture: Capture) -> Self {
+        Self {
+            state,
+            capture: RefCell::new(capture),
+            leases: RefCell::default(),
+            events: broadcast::Sender::new(EVENTS),
+            is_released: Cell::new(false),
+        }
+    }
+
+    /// Events from now on.
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Something happened: to the log, and to every controller.
+    pub(super) fn tell(&self, event: Event) {
+        log::event("agent", &event);
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// The first line of a conversation.
+    pub(super) fn hello(&self) -> Reply {
+        Reply::Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            method: self.capture.borrow().method(),
+        }
+    }
+
+    /// Does what the keeper asks.
+    pub(super) fn answer(&self, request: Request) -> Reply {
+        match request {
+            Request::Rules { rules } => match self.take(rules) {
+                Ok(reply) => reply,
+                Err(refusal) => {
+                    log::event("refused", &refusal);
+                    Reply::Refused(refusal)
+                }
+            },
+            Request::Withdraw { session } => {
+                self.withdraw(&session);
+                Reply::Withdrawn { session }
+            }
+            Request::Status => Reply::Status(self.status()),
+        }
+    }
+
+    fn take(&self, wire: Value) -> Result<Reply, Refusal> {
+        let rules = Rules::read(wire).inspect_err(|refusal| {
+            // What was in force until now is not what is wanted any more.
+            if let Some(session) = &refusal.session {
+                self.withdraw(session);
+            }
+        })?;
+        let (session, generation) = (rules.session.clone(), rules.generation);
+        let wanted: Vec<u16> = rules.ports.iter().map(|port| port.port).collect();
+        let lease = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
+        let table = self.state.rules();
+        let known = table.get(&session);
+        if known.is_none_or(|known| known.rules != rules) {
+            let kept = known.map(|known| Arc::clone(&known.kept)).unwrap_or_default();
+            let table = table.with(Session { rules, kept })?;
+            // First the rules, then the capture: no request comes that nobody can judge.
+            self.state.set_rules(table);
+            log::event("rules", serde_json::json!({ "session": session, "generation": generation }));
+        }
+        self.leases.borrow_mut().insert(session.clone(), Instant::now() + lease);
+        self.follow();
+        let capture = self.capture.borrow();
+        let is_captured = |port: &u16| capture.captured().iter().any(|place| place.port == *port);
+        let not_listening = wanted.into_iter().filter(|port| !is_captured(port)).collect();
+        Ok(Reply::Accepted { session, generation, not_listening })
+    }
+
+    fn withdraw(&self, session: &str) {
+        self.leases.borrow_mut().remove(session);
+        let table = self.state.rules().without(session);
+        // First the capture, then the rules: new connections are the application's at once.
+        self.capture_only(&table.ports());
+        self.state.set_rules(table);
+    }
+
+    /// Drops the sessions whose leases have run out.
+    pub(super) fn expire(&self) {
+        let now = Instant::now();
+        let expired: Vec<String> = {
+            let leases = self.leases.borrow();
+            leases.iter().filter(|(_, until)| **until <= now).map(|(session, _)| session.clone()).collect()
+        };
+        for session in expired {
+            self.withdraw(&session);
+            self.tell(Event::Expired { session });
+        }
+    }
+
+    /// Captures what the sessions want and the application listens on, now.
+    pub(super) fn follow(&self) {
+        let ports = self.state.rules().ports();
+        self.capture_only(&ports);
+    }
+
+    fn capture_only(&self, ports: &[u16]) {
+        if self.is_released.get() {
+            return;
+        }
+        let change = self.capture.borrow_mut().update(ports);
+        match change {
+            Ok(Change { added, removed }) => {
+                for place in removed {
+                    self.tell(Event::Released(place.into()));
+                }
+                for place in added {
+                    self.tell(Event::Captured(place.into()));
+                }
+            }
+            Err(error) => log::line("capture", &format!("could not be brought up to date: {error}")),
+        }
+    }
+
+    /// Says to the kernel that the agent is alive.
+    pub(super) fn beat(&self) {
+        if let Err(error) = self.capture.borrow().beat() {
+            log::line("capture", &format!("the heartbeat failed: {error}"));
+        }
+    }
+
+    /// Gives every new connection back to the application, for good.
+    pub(super) fn release(&self) {
+        self.is_released.set(true);
+        if let Err(error) = self.capture.borrow_mut().release() {
+            log::line("capture", &format!("could not be taken off: {error}"));
+        }
+    }
+
+    /// Whether no session is in force.
+    pub(super) fn is_idle(&self) -> bool {
+        self.leases.borrow().is_empty()
+    }
+
+    /// The listeners at which captured connections arrive, and their addresses.
+    pub(super) fn listeners(&self) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+        let capture = self.capture.borrow();
+        Ok((capture.listeners()?, capture.addresses()))
+    }
+
+    fn status(&self) -> Status {
+        let mut capture = self.capture.borrow_mut();
+        let connections = self.state.connections.load(Relaxed);
+        let now = Instant::now();
+        let leases = self.leases.borrow();
+        let session = |session: &Arc<Session<_>>| -> SessionStatus {
+            let Session { rules, kept } = &**session;
+            let kept: &Arc<super::state::Counters> = kept;
+            let until = leases.get(&rules.session).copied().unwrap_or(now);
+            SessionStatus {
+                session: rules.session.clone(),
+                key: rules.key.clone(),
+                generation: rules.generation,
+                lease_seconds_left: until.saturating_duration_since(now).as_secs(),
+                counts: kept.counts(),
+            }
+        };
+        Status {
+            method: capture.method(),
+            captured: capture.captured().iter().map(|place| (*place).into()).collect(),
+            connections,
+            predating: capture.predating(connections).unwrap_or(0),
+            sessions: self.state.rules().sessions().map(session).collect(),
+        }
+    }
+}
+
+impl From<Place> for Captured {
+    fn from(Place { address, port }: Place) -> Self {
+        Self { address, port }
+    }
+}

@@ -1,0 +1,165 @@
+//! What every connection of the agent shares: the rules in force and what was
+//! counted. Read without locks; a slow session can hold up nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use arc_swap::{ArcSwap, Guard};
+use serde::{Deserialize, Serialize};
+
+use crate::traffic::filter::Body;
+use crate::traffic::judge::Session;
+use crate::traffic::{Head, Judgement, Table};
+
+/// Copies that may wait for one session's preview before copies are dropped.
+const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
+
+/// The rules in force, with what is counted for each session.
+pub(super) type Rules = Table<Arc<Counters>>;
+
+/// One session of the rules.
+pub(super) type Stealer = Arc<Session<Arc<Counters>>>;
+
+/// Shared by all connections.
+#[derive(Debug)]
+pub(super) struct State {
+    rules: ArcSwap<Rules>,
+    /// Connections open now.
+    pub(super) connections: AtomicUsize,
+    /// Over the memory budget: new connections are tunnels.
+    pub(super) frugal: AtomicBool,
+}
+
+/// One open connection.
+pub(super) struct Open(Arc<State>);
+
+/// What happened for one session. Kept across its snapshots.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    matched: AtomicU64,
+    passed: AtomicU64,
+    mirrored: AtomicU64,
+    dropped: AtomicU64,
+    unavailable: AtomicU64,
+    last_matched_milliseconds: AtomicU64,
+    waiting_bytes: AtomicUsize,
+}
+
+/// [`Counters`] as reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Requests that matched and went to the preview.
+    pub matched: u64,
+    /// Requests on the session's ports that were somebody else's.
+    pub passed: u64,
+    /// Requests of which the preview got a copy.
+    pub mirrored: u64,
+    /// Copies given up because the preview was too slow or not there.
+    pub dropped: u64,
+    /// Matched requests answered with 503: no preview to be had.
+    pub unavailable: u64,
+    /// When a request last matched, in milliseconds of the Unix clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_matched_milliseconds: Option<u64>,
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(Table::empty()),
+            connections: AtomicUsize::new(0),
+            frugal: AtomicBool::new(false),
+        }
+    }
+
+    /// The rules in force.
+    pub(super) fn rules(&self) -> Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Puts other rules in force, for the next request head on.
+    pub(super) fn set_rules(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// Judges a request and counts the verdict, unless the body is still needed.
+    pub(super) fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<Arc<Counters>> {
+        let rules = self.rules();
+        let judgement = rules.judge(port, head, body);
+        if !judgement.needs_body {
+            for session in rules.sessions().filter(|session| session.rules.preview_port(port).is_some()) {
+                let is_stealer =
+                    judgement.stealer.as_ref().is_some_and(|stealer| Arc::ptr_eq(stealer, session));
+                let is_mirror = judgement.mirrors.iter().any(|mirror| Arc::ptr_eq(mirror, session));
+                if is_stealer {
+                    session.kept.matched();
+                } else if !is_mirror {
+                    session.kept.passed.fetch_add(1, Relaxed);
+                }
+            }
+        }
+        judgement
+    }
+
+    /// Counts a connection until the result is dropped.
+    pub(super) fn open(self: &Arc<Self>) -> Open {
+        self.connections.fetch_add(1, Relaxed);
+        Open(Arc::clone(self))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+// === impl Counters ===
+
+impl Counters {
+    fn matched(&self) {
+        self.matched.fetch_add(1, Relaxed);
+        self.last_matched_milliseconds.store(super::clock::unix_milliseconds(), Relaxed);
+    }
+
+    /// A preview got a copy.
+    pub(super) fn mirrored(&self) {
+        self.mirrored.fetch_add(1, Relaxed);
+        self.last_matched_milliseconds.store(super::clock::unix_milliseconds(), Relaxed);
+    }
+
+    /// A copy was given up.
+    pub(super) fn dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    /// A matched request got a 503.
+    pub(super) fn unavailable(&self) {
+        self.unavailable.fetch_add(1, Relaxed);
+    }
+
+    /// Takes `bytes` of the session's budget for copies, if there are so many.
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let fits = |waiting: usize| Some(waiting + bytes).filter(|total| *total <= MAX_MIRROR_BYTES);
+        self.waiting_bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    }
+
+    /// Gives them back.
+    pub(super) fn release(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let last = self.last_matched_milliseconds.load(Relaxed);
+        Counts {
+            matched: self.matched.load(Relaxed),
+            passed: self.passed.load(Relaxed),
+            mirrored: self.mirrored.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            unavailable: self.unavailable.load(Relaxed),
+            last_matched_milliseconds: Some(last).filter(|last| *last > 0),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `body`: what a JSONPath finds in a JSON body. The relay hands the body over
+//! whole, within bounds, and only where the rest of the filter matched.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use super::pattern::{Case, Pattern};
+
+/// How much of a body is held back for a filter. Larger ones do not match.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// A JSONPath (RFC 9535) and a pattern, case-sensitive, over what it finds: a
+/// string by its characters, anything else by its JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+pub struct JsonBody {
+    query: JsonPath,
+    pattern: Pattern,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    query: String,
+    matches: String,
+}
+
+// === impl JsonBody ===
+
+impl JsonBody {
+    /// Whether a node of the body matches. A body that is no JSON has none.
+    pub fn matches(&self, body: &[u8]) -> bool {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+        self.query.query(&value).iter().any(|node| match node {
+            Value::String(text) => self.pattern.is_match(text.as_bytes()),
+            other => self.pattern.is_match(other.to_string().as_bytes()),
+        })
+    }
+}
+
+impl TryFrom<Wire> for JsonBody {
+    type Error = String;
+
+    fn try_from(wire: Wire) -> Result<Self, String> {
+        let query = JsonPath::parse(&wire.query)
+            .map_err(|error| format!("`{}` is no JSONPath: {error}", wire.query))?;
+        Ok(Self { query, pattern: Pattern::compile(&wire.matches, Case::Matters)? })
+    }
+}
+
+impl From<JsonBody> for Wire {
+    fn from(filter: JsonBody) -> Self {
+        Self { query: filter.query.to_string(), matches: filter.pattern.into() }
+    }
+}

@@ -1,0 +1,167 @@
+//! The filters against a plain second implementation, written for reading
+//! rather than speed and sharing no code with the first.
+
+use httparse::Header;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A request in owned form, from a small alphabet so that matches are common.
+#[derive(Clone, Debug)]
+struct Request {
+    method: String,
+    target: String,
+    authority: Option<String>,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    let names = prop::sample::select(vec!["baggage", "Baggage", "x-user", "X-User", "host", "cookie"]);
+    let values = prop_oneof![
+        "[a-c=,; %-]{0,12}",
+        prop::sample::select(vec![
+            "mirrord-session=pr-1",
+            "mirrord-session=pr-12",
+            "a=b, mirrord-session=pr%2D1;p=q",
+            "ann",
+            "shop.local",
+            "mirrord-session = pr-1 ,x",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    (
+        prop::sample::select(vec!["GET", "POST", "post", "PURGE"]),
+        "(/[ab]{0,2}){1,2}(\\?[ab=]{0,3})?",
+        prop::option::of(prop::sample::select(vec!["shop.local", "other"])),
+        prop::collection::vec((names.prop_map(str::to_owned), values), 0..4),
+        prop::sample::select(vec!["", "{\"a\":\"b\"}", "{\"a\":1}", "{\"a\":[\"b\"]}", "no json"]),
+    )
+        .prop_map(|(method, target, authority, headers, body)| Request {
+            method: method.to_owned(),
+            target,
+            authority: authority.map(str::to_owned),
+            headers,
+            body: body.to_owned(),
+        })
+}
+
+fn conditions() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        prop::sample::select(vec!["pr-1", "pr-12", "", "b"]).prop_map(|key| json!({ "baggage": key })),
+        prop::sample::select(vec!["^x-user: ann$", "HOST: shop", "a", "baggage: .*pr-1$"])
+            .prop_map(|text| json!({ "header": text })),
+        prop::sample::select(vec!["^/a$", "b", "\\?a", "^/[AB]+/"]).prop_map(|text| json!({ "path": text })),
+        prop::sample::select(vec!["a=", "^b$"]).prop_map(|text| json!({ "query": text })),
+        prop::sample::select(vec!["get", "POST", "purge"]).prop_map(|text| json!({ "method": text })),
+        prop::sample::select(vec!["^b$", "1", "."])
+            .prop_map(|text| json!({ "body": { "query": "$.a", "matches": text } })),
+    ]
+}
+
+fn filters() -> impl Strategy<Value = Value> {
+    let lists = (prop::bool::ANY, prop::collection::vec(conditions(), 1..4))
+        .prop_map(|(all, list)| if all { json!({ "all_of": list }) } else { json!({ "any_of": list }) });
+    prop_oneof![conditions(), lists]
+}
+
+/// The second implementation.
+fn plainly(filter: &Value, request: &Request) -> bool {
+    let (kind, value) = filter.as_object().unwrap().iter().next().unwrap();
+    let insensitive =
+        |text: &str, line: &str| regex::Regex::new(&format!("(?i){text}")).unwrap().is_match(line);
+    let text = value.as_str().unwrap_or_default();
+    match kind.as_str() {
+        "all_of" => value.as_array().unwrap().iter().all(|inner| plainly(inner, request)),
+        "any_of" => value.as_array().unwrap().iter().any(|inner| plainly(inner, request)),
+        "method" => request.method.to_lowercase() == text.to_lowercase(),
+        "path" => {
+            let path = request.target.split('?').next().unwrap();
+            insensitive(text, path) || insensitive(text, &request.target)
+        }
+        "query" => {
+            let query = request.target.split_once('?').map_or("", |(_, query)| query);
+            !query.is_empty() && insensitive(text, query)
+        }
+        "header" => {
+            let mut lines: Vec<String> =
+                request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            if let Some(authority) = &request.authority
+                && !request.headers.iter().any(|(name, _)| name == "host")
+            {
+                lines.push(format!("host: {authority}"));
+            }
+            lines.iter().any(|line| insensitive(text, line))
+        }
+        "baggage" => {
+            let values: Vec<&str> = request
+                .headers
+                .iter()
+                .filter(|(name, _)| name.to_lowercase() == "baggage")
+                .map(|(_, value)| value.as_str())
+                .collect();
+            values.join(",").split(',').any(|member| {
+                let pair = member.split(';').next().unwrap();
+                pair.split_once('=').is_some_and(|(name, value)| {
+                    name.trim() == "mirrord-session" && value.trim().replace("%2D", "-") == text
+                })
+            })
+        }
+        "body" => serde_json::from_str::<Value>(&request.body).is_ok_and(|body| {
+            let pattern = regex::Regex::new(value["matches"].as_str().unwrap()).unwrap();
+            body.get("a").is_some_and(|node| {
+                pattern.is_match(&node.as_str().map_or_else(|| node.to_string(), str::to_owned))
+            })
+        }),
+        _ => unreachable!(),
+    }
+}
+
+fn ours(filter: &Value, request: &Request, body: Body<'_>) -> Answer {
+    let filter: Filter = serde_json::from_value(filter.clone()).unwrap();
+    let headers: Vec<Header<'_>> =
+        request.headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
+    let head = Head {
+        method: &request.method,
+        target: &request.target,
+        authority: request.authority.as_deref(),
+        headers: &headers,
+    };
+    filter.judge(&head, body)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_filter_agrees_with_a_plain_second_implementation(filter in filters(), request in requests()) {
+        let expected = plainly(&filter, &request);
+        let whole = ours(&filter, &request, Body::Whole(request.body.as_bytes()));
+        prop_assert_eq!(whole == Answer::Yes, expected);
+        // What the head alone decides is what the whole request decides.
+        match ours(&filter, &request, Body::Unread) {
+            Answer::Body => {}
+            decided => prop_assert_eq!(decided == Answer::Yes, expected),
+        }
+    }
+
+    #[test]
+    fn baggage_of_any_bytes_is_read_without_a_panic_and_takes_only_its_key(value in prop::collection::vec(any::<u8>(), 0..64)) {
+        let headers = [Header { name: "baggage", value: &value }];
+        let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
+        if Baggage::new("pr-1").matches(&head) {
+            prop_assert!(value.windows(15).any(|window| window == b"mirrord-session"));
+        }
+    }
+}
+
+#[test]
+fn a_host_filter_means_the_same_in_http1_and_http2() {
+    let filter: Filter = serde_json::from_value(json!({"header": "^host: shop"})).unwrap();
+    let host = [Header { name: "Host", value: b"shop.local" }];
+    let http1 = Head { method: "GET", target: "/", authority: None, headers: &host };
+    let http2 = Head { method: "GET", target: "/", authority: Some("shop.local"), headers: &[] };
+    assert_eq!(filter.judge(&http1, Body::Unread), Answer::Yes);
+    assert_eq!(filter.judge(&http2, Body::Unread), Answer::Yes);
+}

@@ -1,0 +1,135 @@
+//! Rules come and go as told, or with their lease.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::agent::Agent;
+use crate::support::server::Server;
+use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
+
+fn rules(session: &str, lease_seconds: u64, filter: &Value) -> Value {
+    json!({"type": "rules", "rules": {
+        "version": 1, "session": session, "generation": 1, "key": format!("key-{session}"),
+        "since_milliseconds": 1, "lease_seconds": lease_seconds, "mode": "steal",
+        "ports": [{"port": 8080}], "filter": filter, "preview": [PREVIEW4],
+    }})
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_lease_that_is_not_renewed_ends_the_session_and_its_capture() {
+    let world = World::new();
+    let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::start(&world, &[]);
+    let lease = rules("s1", 1, &json!({"baggage": "pr-1"}));
+    for _ in 0..4 {
+        assert_eq!(agent.ask(&lease)["type"], "accepted");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(agent.status()["sessions"].as_array().unwrap().len(), 1, "renewed in time");
+    }
+    wait_until("the lease has run out", || agent.status()["sessions"].as_array().unwrap().is_empty());
+    assert_eq!(agent.status()["captured"], json!([]));
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
+    read_until(&mut client, b"app / 0\n");
+    assert_eq!(app.accepted(), 1);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn rules_that_are_not_understood_end_the_session_and_leave_the_others() {
+    let world = World::new();
+    let mut agent = Agent::start(&world, &[]);
+    for session in ["s1", "s2"] {
+        let filter = json!({"baggage": session});
+        assert_eq!(agent.ask(&rules(session, 60, &filter))["type"], "accepted");
+    }
+    let reply = agent.ask(&rules("s1", 60, &json!({"moon_phase": "full"})));
+    assert_eq!((&reply["type"], &reply["session"]), (&"refused".into(), &"s1".into()), "{reply}");
+    assert!(reply["why"].as_str().unwrap().contains("moon_phase"), "{reply}");
+    let status = agent.status();
+    let sessions: Vec<_> =
+        status["sessions"].as_array().unwrap().iter().map(|session| &session["session"]).collect();
+    assert_eq!(sessions, ["s2"]);
+    assert_eq!(agent.ask(&json!({"type": "dance"}))["type"], "error");
+    assert_eq!(agent.ask(&json!([1]))["type"], "error");
+    assert_eq!(agent.status()["type"], "status", "the conversation goes on");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_session_that_would_steal_anothers_requests_is_refused_with_the_others_key() {
+    let world = World::new();
+    let mut agent = Agent::start(&world, &[]);
+    let filter = json!({"header": "x-user: ann"});
+    assert_eq!(agent.ask(&rules("s1", 60, &filter))["type"], "accepted");
+    let reply = agent.ask(&rules("s2", 60, &filter));
+    assert_eq!((&reply["type"], &reply["conflicting_key"]), (&"refused".into(), &"key-s1".into()), "{reply}");
+    assert_eq!(agent.status()["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_agent_without_rules_leaves_by_itself_and_says_why() {
+    let world = World::new();
+    let mut agent = Agent::start(&world, &["--idle-seconds", "1"]);
+    assert_eq!(agent.ask(&rules("s1", 60, &json!({"baggage": "k"})))["type"], "accepted");
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert!(agent.is_running(), "it has rules");
+    agent.withdraw("s1");
+    assert!(agent.ended());
+    assert_eq!(agent.last_words(), "no rules for a while");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_terminated_agent_finishes_what_is_under_way() {
+    let world = World::new();
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+    });
+    let mut agent = Agent::stealing(&world, &[8080]);
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    agent.signal(Signal::SIGTERM);
+    read_until(&mut client, b"slow");
+    drop(client);
+    assert!(agent.ended());
+    assert_eq!(agent.last_words(), "told to stop");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn the_bridge_carries_the_conversation_and_the_log_keeps_secrets() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let agent = Agent::start(&world, &[]);
+    let mut bridge = Command::new(env!("CARGO_BIN_EXE_mirrord"))
+        .args(["agent", "control", "--socket"])
+        .arg(agent.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(bridge.stdout.take().unwrap()).lines();
+    let mut hear = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(hear()["type"], "hello");
+    let mut input = bridge.stdin.take().unwrap();
+    writeln!(input, "{}", rules("s1", 60, &json!({"header": "x-token: hunter2"}))).unwrap();
+    assert_eq!(hear()["type"], "accepted");
+    assert_eq!(hear()["event"], "captured");
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\nx-token: hunter2\r\n\r\n").unwrap();
+    read_until(&mut client, b"\n");
+    drop(input);
+    assert!(bridge.wait().unwrap().success());
+    let log = agent.log();
+    assert!(log.contains("\"rules\"") && log.contains("captured"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}

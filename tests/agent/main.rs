@@ -1,0 +1,20 @@
+//! The agent in network namespaces of its own: a pod with an application, a
+//! client outside, a preview. Real sockets, a real kernel, no cluster.
+//!
+//! These need root, and are ignored without being asked for:
+//! `cargo test --test agent -- --include-ignored`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+/// Figures that whoever reads the run wants to see.
+macro_rules! report {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
+mod capture;
+mod control;
+mod http1;
+mod support;
+mod tunnel;

@@ -1,0 +1,157 @@
+//! A running agent, and the keeper's end of its control socket.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{PATIENCE, PREVIEW4, Place, World};
+
+pub(crate) struct Agent {
+    child: Child,
+    directory: TempDir,
+    control: Option<BufReader<UnixStream>>,
+    generation: u64,
+}
+
+impl Agent {
+    /// Starts an agent in the pod and waits until it can be controlled.
+    pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let termination_log = directory.path().join("termination-log");
+        std::fs::write(&termination_log, "").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mirrord"));
+        command.arg("agent").arg("--socket").arg(directory.path().join("agent.sock"));
+        command.arg("--termination-log").arg(termination_log).args(arguments);
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = world.within(Place::Pod, || command.spawn().unwrap());
+        Self { child, directory, control: None, generation: 0 }
+    }
+
+    /// An agent with one session that steals what carries the key `pr-1`.
+    pub(crate) fn stealing(world: &World, ports: &[u16]) -> Self {
+        let mut agent = Self::start(world, &[]);
+        let reply = agent.steal(ports);
+        assert_eq!(reply["type"], "accepted", "{reply}");
+        agent
+    }
+
+    pub(crate) fn steal(&mut self, ports: &[u16]) -> Value {
+        self.rules("s1", "pr-1", "steal", ports, &json!({"baggage": "pr-1"}))
+    }
+
+    pub(crate) fn rules(
+        &mut self,
+        session: &str,
+        key: &str,
+        mode: &str,
+        ports: &[u16],
+        filter: &Value,
+    ) -> Value {
+        self.generation += 1;
+        let ports: Vec<Value> = ports.iter().map(|port| json!({"port": port})).collect();
+        self.ask(&json!({"type": "rules", "rules": {
+            "version": 1, "session": session, "generation": self.generation, "key": key,
+            "since_milliseconds": 1, "lease_seconds": 60, "mode": mode, "ports": ports,
+            "filter": filter, "preview": [PREVIEW4],
+        }}))
+    }
+
+    pub(crate) fn withdraw(&mut self, session: &str) {
+        let reply = self.ask(&json!({"type": "withdraw", "session": session}));
+        assert_eq!(reply["type"], "withdrawn", "{reply}");
+    }
+
+    pub(crate) fn status(&mut self) -> Value {
+        self.ask(&json!({"type": "status"}))
+    }
+
+    /// The counters of a session.
+    pub(crate) fn counts(&mut self, session: &str) -> Value {
+        let status = self.status();
+        let sessions = status["sessions"].as_array().unwrap();
+        sessions.iter().find(|candidate| candidate["session"] == session).unwrap()["counts"].clone()
+    }
+
+    /// Says something and returns the answer; events in between are skipped.
+    pub(crate) fn ask(&mut self, request: &Value) -> Value {
+        if self.control.is_none() {
+            self.control = Some(self.connect());
+            assert_eq!(self.hear()["type"], "hello");
+        }
+        let control = self.control.as_mut().unwrap();
+        writeln!(control.get_mut(), "{request}").unwrap();
+        loop {
+            let reply = self.hear();
+            if reply["type"] != "event" {
+                return reply;
+            }
+        }
+    }
+
+    pub(crate) fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.control.as_mut().unwrap().read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the agent ended the conversation; its log: {}", self.log());
+        serde_json::from_str(&line).unwrap()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent.sock")
+    }
+
+    fn connect(&mut self) -> BufReader<UnixStream> {
+        let start = Instant::now();
+        loop {
+            if let Ok(stream) = UnixStream::connect(self.socket()) {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                return BufReader::new(stream);
+            }
+            assert!(start.elapsed() < PATIENCE, "no agent: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// What Kubernetes would show as the reason.
+    pub(crate) fn last_words(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("termination-log")).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits until the process has ended; whether it ended well.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// A line of `/proc/<pid>/status`, such as `VmRSS:`, in kibibytes.
+    pub(crate) fn memory_kibibytes(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
