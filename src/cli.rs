@@ -159,6 +159,9 @@ pub struct Status {
     /// How to print them
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
+    /// Print them again whenever something has changed, until interrupted
+    #[arg(short, long)]
+    pub watch: bool,
 }
 
 #[derive(Debug, Args)]

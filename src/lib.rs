@@ -42,6 +42,7 @@ use config::{Environment, Named, Overrides, Selection};
 use output::{Mode, Reporter, Terminal};
 use preview::Selector;
 use preview::start::{self, Extent};
+use preview::status::{Show, Watch};
 use preview::stop::{self, NotFound, Patience};
 use problem::{Exit, Problem, Report};
 
@@ -151,12 +152,14 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             let options = start::Options { extent, output };
             Box::pin(start::start(&flags, environment, options, reporter)).await
         }
-        Verb::Status(cli::Status { selected, output }) => {
+        Verb::Status(cli::Status { selected, output, watch }) => {
             let (selection, selector, scope) = select(flags, environment, selected)?;
             for warning in &selection.warnings {
                 reporter.warning(warning);
             }
-            preview::status::status(&selection, &selector, scope, output, reporter).await
+            let watch = if watch { Watch::Changes } else { Watch::Once };
+            let show = Show { format: output, watch };
+            preview::status::status(&selection, &selector, scope, show, reporter).await
         }
         Verb::Stop(cli::Stop { selected, ignore_not_found, no_wait }) => {
             let (selection, selector, scope) = select(flags, environment, selected)?;

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, S
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ListParams, LogParams};
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt as _};
-use kube::{Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, explain};
@@ -43,14 +43,14 @@ pub struct Found {
 // === impl Scope ===
 
 impl Scope {
-    fn api<K>(&self, cluster: &Cluster) -> Api<K>
+    pub(super) fn api_of<K>(&self, client: Client) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
     {
         match self {
-            Self::Namespace(namespace) => Api::namespaced(cluster.client(), namespace),
-            Self::All => Api::all(cluster.client()),
+            Self::Namespace(namespace) => Api::namespaced(client, namespace),
+            Self::All => Api::all(client),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Cluster {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
-        let api: Api<K> = scope.api(self);
+        let api: Api<K> = scope.api_of(self.client());
         let mut parameters = ListParams::default().labels(selector).limit(PAGE);
         let mut objects = Vec::new();
         loop {
@@ -278,7 +278,7 @@ impl Scope {
     }
 }
 
-fn selector(labels: &[(&str, String)]) -> String {
+pub(super) fn selector(labels: &[(&str, String)]) -> String {
     let mut selector = format!("{MANAGED_BY}={MIRRORD},{SESSION}");
     for (name, value) in labels {
         selector.push_str(&format!(",{name}={value}"));

@@ -16,6 +16,7 @@ use kube::{Client, Resource};
 
 use serde::de::DeserializeOwned;
 
+use super::read::{Scope, selector};
 use super::{Cluster, explain};
 use crate::session::SESSION;
 
@@ -74,6 +75,24 @@ impl Cluster {
             Event::InitDone => None,
         });
         Ok(stream::select_all([roots, sets, pods]).boxed())
+    }
+
+    /// Streams a mark for each change to the roots and pods that match; how
+    /// things are then is for the caller to ask.
+    pub fn watch_all(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<BoxStream<'static, Change>> {
+        let client = Client::try_from(self.patient.clone())?;
+        let selected = || watcher::Config::default().labels(&selector(labels));
+        let roots = changes::<Job>(scope.api_of(client.clone()), selected(), |event| match event {
+            Event::Apply(root) | Event::InitApply(root) => Some(Change::Root(Box::new(root))),
+            Event::Delete(_) => Some(Change::RootGone),
+            Event::Init | Event::InitDone => None,
+        });
+        let pods = changes::<Pod>(scope.api_of(client), selected(), |event| match event {
+            Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
+            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Init | Event::InitDone => None,
+        });
+        Ok(stream::select_all([roots, pods]).boxed())
     }
 }
 

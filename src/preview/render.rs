@@ -191,6 +191,15 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
     json!({"kind": "PreviewList", "items": items})
 }
 
+/// All that a list says but its times: what has changed when this has.
+pub(super) fn signature(listed: &[Listed]) -> String {
+    let said = listed.iter().map(|one| {
+        let (state, reason) = state(one);
+        format!("{} {state} {reason:?} {} {:?}\n", one.session.root, ready_pods(one), one.session.expiry)
+    });
+    said.collect()
+}
+
 /// The state in one word, and why it is not `ready`.
 fn state(one: &Listed) -> (&'static str, Option<String>) {
     if one.session.ending {

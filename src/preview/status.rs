@@ -1,50 +1,54 @@
 //! `status`: what is there, its pods, its state, and the time it has left.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use futures::StreamExt as _;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::Selector;
 use super::progress::refusal;
 use super::render::{self, Listed};
 use crate::cli::ListFormat;
-use crate::cluster::{Cluster, Scope, explain};
+use crate::cluster::{Change, Cluster, Scope, explain};
 use crate::config::Selection;
 use crate::output::{self, Mode, Reporter};
 use crate::problem::{Exit, Problem};
 use crate::session::Session;
+
+/// How long changes that come together are gathered: a start is a dozen.
+const TOGETHER: Duration = Duration::from_millis(300);
+
+/// How the environments are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Show {
+    /// The form.
+    pub format: ListFormat,
+    /// Once, or again whenever something has changed.
+    pub watch: Watch,
+}
+
+/// Whether to go on looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Look once.
+    Once,
+    /// Look again whenever something changes, until interrupted.
+    Changes,
+}
 
 /// Shows the environments that `selector` means.
 pub async fn status(
     selection: &Selection,
     selector: &Selector,
     scope: Scope,
-    format: ListFormat,
+    show: Show,
     reporter: &Reporter,
 ) -> Result<()> {
-    let found = async {
-        let cluster = Cluster::connect(&selection.connection).await?;
-        let labels = selector.labels();
-        let found = cluster.sessions(&scope, &labels).await?;
-        let mut pods = cluster.preview_pods(&found.scope, &labels).await?;
-        let mut listed: Vec<Listed> = found
-            .sessions
-            .into_iter()
-            .filter(|session| selector.matches(session))
-            .map(|session| Listed {
-                pods: pods.remove(session.id.as_str()).unwrap_or_default(),
-                refused: None,
-                session,
-            })
-            .collect();
-        for one in listed.iter_mut().filter(|one| one.pods.is_empty() && !one.session.ending) {
-            let set = cluster.replica_set(&one.session).await;
-            one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
-        }
-        listed.sort_by_key(order);
-        Ok::<_, anyhow::Error>((listed, found.scope, cluster.clock(Timestamp::now())))
-    };
-    let (listed, looked, now) =
-        found.await.map_err(|error| error.context("could not show the environments"))?;
+    let what = "could not show the environments";
+    let cluster = Cluster::connect(&selection.connection).await.map_err(|error| error.context(what))?;
+    let (listed, looked) = look(&cluster, selector, &scope).await.map_err(|error| error.context(what))?;
     if looked != scope {
         output::note(
             reporter.mode(),
@@ -53,20 +57,81 @@ pub async fn status(
     }
     if listed.is_empty() {
         let nothing = nothing(selector, &looked);
-        if selector.key.is_some() {
+        if selector.key.is_some() && show.watch == Watch::Once {
             return Err(Problem::new(nothing)
                 .hint("see what is there with `mirrord preview status`")
                 .exit(Exit::NotFound)
                 .into());
         }
         output::note(reporter.mode(), &nothing);
-        if matches!(format, ListFormat::Name)
-            || (reporter.mode() != Mode::Json && matches!(format, ListFormat::Table | ListFormat::Wide))
-        {
-            return Ok(());
-        }
     }
-    output::data(&render::list(&listed, format, now, reporter.mode())?)?;
+    print(&listed, show.format, &cluster, reporter)?;
+    match show.watch {
+        Watch::Once => Ok(()),
+        Watch::Changes => follow(&cluster, selector, &looked, show.format, listed, reporter).await,
+    }
+}
+
+/// Looks at the sessions and their pods.
+async fn look(cluster: &Cluster, selector: &Selector, scope: &Scope) -> Result<(Vec<Listed>, Scope)> {
+    let labels = selector.labels();
+    let found = cluster.sessions(scope, &labels).await?;
+    let mut pods = cluster.preview_pods(&found.scope, &labels).await?;
+    let sessions = found.sessions.into_iter().filter(|session| selector.matches(session));
+    let mut listed: Vec<Listed> = sessions
+        .map(|session| Listed {
+            pods: pods.remove(session.id.as_str()).unwrap_or_default(),
+            refused: None,
+            session,
+        })
+        .collect();
+    for one in listed.iter_mut().filter(|one| one.pods.is_empty() && !one.session.ending) {
+        let set = cluster.replica_set(&one.session).await;
+        one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
+    }
+    listed.sort_by_key(order);
+    Ok((listed, found.scope))
+}
+
+/// Prints the list; an empty one only where a program reads it.
+fn print(listed: &[Listed], format: ListFormat, cluster: &Cluster, reporter: &Reporter) -> Result<()> {
+    let for_people = reporter.mode() != Mode::Json && matches!(format, ListFormat::Table | ListFormat::Wide);
+    if listed.is_empty() && (for_people || format == ListFormat::Name) {
+        return Ok(());
+    }
+    let now = cluster.clock(Timestamp::now());
+    Ok(output::data(&render::list(listed, format, now, reporter.mode())?)?)
+}
+
+/// Prints the list again whenever it has changed in more than its times. The
+/// cluster is asked only when it has said that something changed.
+async fn follow(
+    cluster: &Cluster,
+    selector: &Selector,
+    scope: &Scope,
+    format: ListFormat,
+    mut shown: Vec<Listed>,
+    reporter: &Reporter,
+) -> Result<()> {
+    let mut changes = cluster.watch_all(scope, &selector.labels())?;
+    while let Some(change) = changes.next().await {
+        if let Change::Forbidden(error) = change {
+            return Err(explain::api(&error, "could not watch the environments").into());
+        }
+        while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {}
+        // A cluster that is away for a while says so by the watch, which goes on trying.
+        let Ok((listed, _)) = look(cluster, selector, scope).await else { continue };
+        if render::signature(&listed) == render::signature(&shown) {
+            continue;
+        }
+        if listed.is_empty() {
+            output::note(reporter.mode(), &nothing(selector, scope));
+        } else if matches!(format, ListFormat::Table | ListFormat::Wide) && reporter.mode() != Mode::Json {
+            output::data("\n")?;
+        }
+        print(&listed, format, cluster, reporter)?;
+        shown = listed;
+    }
     Ok(())
 }
 

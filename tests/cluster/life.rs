@@ -346,3 +346,36 @@ async fn extend_raises_and_shortens_what_is_left_without_a_restart() {
     })
     .await;
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn status_shows_each_change_while_it_watches() {
+    with_shop("watch", |world| async move {
+        let arguments = ["preview", "status", "-w", "-k", "pr-1", "-n", &world.namespace];
+        let mut watching = world.spawn(&[], &arguments);
+        let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+        world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        row_with(&mut lines, " ready ").await;
+        world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
+        // Said at first, and again now.
+        let mut notes = BufReader::new(watching.stderr.take().unwrap()).lines();
+        for _ in 0..2 {
+            let note = notes.next_line().await.unwrap().unwrap();
+            assert!(note.starts_with("there is no environment with key `pr-1`"), "{note}");
+        }
+        watching.kill().await.unwrap();
+    })
+    .await;
+}
+
+/// Reads up to the environment's row that holds `word`.
+async fn row_with(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>, word: &str) {
+    let mut before = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.starts_with("pr-1 ") && line.contains(word) {
+            return;
+        }
+        before.push(line);
+    }
+    panic!("no {word:?} in {before:#?}");
+}
