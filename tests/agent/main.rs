@@ -16,5 +16,6 @@ macro_rules! report {
 mod capture;
 mod control;
 mod http1;
+mod http2;
 mod support;
 mod tunnel;
