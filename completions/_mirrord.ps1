@@ -72,12 +72,12 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;preview;status' {
-            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Show the environments whose key matches; `*` also crosses `/`')
+            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Take the environments whose key matches; `*` also crosses `/`')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Take those on this target only')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Take those on this target only')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Look in this namespace only')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
             [CompletionResult]::new('--target-namespace', '--target-namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
-            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Show the environments of this target only')
-            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Show the environments of this target only')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'How to print them')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'How to print them')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The environment''s key')
@@ -93,9 +93,9 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;preview;stop' {
-            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Stop the environments whose key matches; `*` also crosses `/`')
-            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Stop it on this target only')
-            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Stop it on this target only')
+            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Take the environments whose key matches; `*` also crosses `/`')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Take those on this target only')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Take those on this target only')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Look in this namespace only')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
             [CompletionResult]::new('--target-namespace', '--target-namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
@@ -114,13 +114,13 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;preview;extend' {
-            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`')
-            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Extend the environments whose key matches; `*` also crosses `/`')
-            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Extend it on this target only')
-            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Extend it on this target only')
+            [CompletionResult]::new('--glob', '--glob', [CompletionResultType]::ParameterName, 'Take the environments whose key matches; `*` also crosses `/`')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Take those on this target only')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Take those on this target only')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Look in this namespace only')
             [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
             [CompletionResult]::new('--target-namespace', '--target-namespace', [CompletionResultType]::ParameterName, 'Look in this namespace only')
+            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The environment''s key')
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The environment''s key')
             [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')

@@ -294,16 +294,12 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__preview__subcmd__extend)
-            opts="-t -n -A -k -f -h --ttl --glob --target --target-namespace --namespace --all-namespaces --key --config-file --context --kubeconfig --help"
+            opts="-t -n -A -k -f -h --glob --target --target-namespace --namespace --all-namespaces --ttl --key --config-file --context --kubeconfig --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --ttl)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --glob)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -325,6 +321,10 @@ _mirrord() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -592,13 +592,21 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__preview__subcmd__status)
-            opts="-n -A -t -o -k -f -h --glob --target-namespace --namespace --all-namespaces --target --output --key --config-file --context --kubeconfig --help"
+            opts="-t -n -A -o -k -f -h --glob --target --target-namespace --namespace --all-namespaces --output --key --config-file --context --kubeconfig --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --glob)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -611,14 +619,6 @@ _mirrord() {
                     return 0
                     ;;
                 -n)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --target)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -66,12 +66,12 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'mirrord;preview;status'= {
-            cand --glob 'Show the environments whose key matches; `*` also crosses `/`'
+            cand --glob 'Take the environments whose key matches; `*` also crosses `/`'
+            cand -t 'Take those on this target only'
+            cand --target 'Take those on this target only'
             cand -n 'Look in this namespace only'
             cand --namespace 'Look in this namespace only'
             cand --target-namespace 'Look in this namespace only'
-            cand -t 'Show the environments of this target only'
-            cand --target 'Show the environments of this target only'
             cand -o 'How to print them'
             cand --output 'How to print them'
             cand -k 'The environment''s key'
@@ -86,9 +86,9 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'mirrord;preview;stop'= {
-            cand --glob 'Stop the environments whose key matches; `*` also crosses `/`'
-            cand -t 'Stop it on this target only'
-            cand --target 'Stop it on this target only'
+            cand --glob 'Take the environments whose key matches; `*` also crosses `/`'
+            cand -t 'Take those on this target only'
+            cand --target 'Take those on this target only'
             cand -n 'Look in this namespace only'
             cand --namespace 'Look in this namespace only'
             cand --target-namespace 'Look in this namespace only'
@@ -106,13 +106,13 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'mirrord;preview;extend'= {
-            cand --ttl 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`'
-            cand --glob 'Extend the environments whose key matches; `*` also crosses `/`'
-            cand -t 'Extend it on this target only'
-            cand --target 'Extend it on this target only'
+            cand --glob 'Take the environments whose key matches; `*` also crosses `/`'
+            cand -t 'Take those on this target only'
+            cand --target 'Take those on this target only'
             cand -n 'Look in this namespace only'
             cand --namespace 'Look in this namespace only'
             cand --target-namespace 'Look in this namespace only'
+            cand --ttl 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`'
             cand -k 'The environment''s key'
             cand --key 'The environment''s key'
             cand -f 'Read mirrord.json; `-` reads standard input'

@@ -55,9 +55,9 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l dry-run -d 'Create nothing; with `-o`, print what would be created'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l force -d 'Accepted and without effect: an environment is always replaced'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l glob -d 'Show the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s t -l target -d 'Take those on this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s t -l target -d 'Show the environments of this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s o -l output -d 'How to print them' -r -f -a "table\t''
 wide\t''
 json\t''
@@ -69,8 +69,8 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s A -l all-namespaces -d 'Look in every namespace'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Stop the environments whose key matches; `*` also crosses `/`' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s t -l target -d 'Stop it on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s t -l target -d 'Take those on this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s k -l key -d 'The environment\'s key' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
@@ -80,10 +80,10 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l ignore-not-found -d 'Succeed where there is nothing to stop'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l no-wait -d 'Do not wait until everything is gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l ttl -d 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l glob -d 'Extend the environments whose key matches; `*` also crosses `/`' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s t -l target -d 'Extend it on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s t -l target -d 'Take those on this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l ttl -d 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s k -l key -d 'The environment\'s key' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l context -d 'The kubeconfig\'s context' -r

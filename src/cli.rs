@@ -125,11 +125,15 @@ pub struct Start {
     pub force: bool,
 }
 
+/// Which environments are meant, and where to look for them
 #[derive(Debug, Args)]
-pub struct Status {
-    /// Show the environments whose key matches; `*` also crosses `/`
+pub struct Selected {
+    /// Take the environments whose key matches; `*` also crosses `/`
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     pub glob: Option<glob::Pattern>,
+    /// Take those on this target only
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
     /// Look in this namespace only
     ///
     /// Without it, in every namespace; where you may not list those, in the context's.
@@ -144,9 +148,12 @@ pub struct Status {
     /// Look in every namespace
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// Show the environments of this target only
-    #[arg(short, long, value_name = "KIND/NAME")]
-    pub target: Option<Target>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub selected: Selected,
     /// How to print them
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
@@ -154,26 +161,8 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// Stop the environments whose key matches; `*` also crosses `/`
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    pub glob: Option<glob::Pattern>,
-    /// Stop it on this target only
-    #[arg(short, long, value_name = "KIND/NAME")]
-    pub target: Option<Target>,
-    /// Look in this namespace only
-    ///
-    /// Without it, in every namespace; where you may not list those, in the context's.
-    #[arg(
-        short,
-        long,
-        visible_alias = "target-namespace",
-        value_name = "NAME",
-        conflicts_with = "all_namespaces"
-    )]
-    pub namespace: Option<String>,
-    /// Look in every namespace
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
+    #[command(flatten)]
+    pub selected: Selected,
     /// Succeed where there is nothing to stop
     #[arg(long)]
     pub ignore_not_found: bool,
@@ -184,29 +173,11 @@ pub struct Stop {
 
 #[derive(Debug, Args)]
 pub struct Extend {
+    #[command(flatten)]
+    pub selected: Selected,
     /// How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`
     #[arg(long, value_name = "TIME", required = true)]
     pub ttl: Ttl,
-    /// Extend the environments whose key matches; `*` also crosses `/`
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    pub glob: Option<glob::Pattern>,
-    /// Extend it on this target only
-    #[arg(short, long, value_name = "KIND/NAME")]
-    pub target: Option<Target>,
-    /// Look in this namespace only
-    ///
-    /// Without it, in every namespace; where you may not list those, in the context's.
-    #[arg(
-        short,
-        long,
-        visible_alias = "target-namespace",
-        value_name = "NAME",
-        conflicts_with = "all_namespaces"
-    )]
-    pub namespace: Option<String>,
-    /// Look in every namespace
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
 }
 
 /// How objects are printed

@@ -36,7 +36,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use uuid::Uuid;
 
-use cli::{Cli, Command, Common, Preview, Verb};
+use cli::{Cli, Command, Common, Preview, Selected, Verb};
 use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
 use output::{Mode, Reporter, Terminal};
@@ -151,12 +151,12 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
 
 async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &Reporter) -> Result<()> {
     let Common { key, config_file, context, kubeconfig } = common;
-    let mut flags = Overrides { config_file, key, context, kubeconfig, ..Overrides::default() };
+    let flags = Overrides { config_file, key, context, kubeconfig, ..Overrides::default() };
     match verb {
         Verb::Start(arguments) => {
             let cli::Start { image, target, namespace, ttl, timeout, no_wait, dry_run, output, force: _ } =
                 arguments;
-            flags = Overrides { target, namespace, image, ttl, timeout, ..flags };
+            let flags = Overrides { target, namespace, image, ttl, timeout, ..flags };
             let extent = match (dry_run, no_wait) {
                 (true, _) => Extent::Planned,
                 (false, true) => Extent::Created,
@@ -165,28 +165,22 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             let options = start::Options { extent, output };
             Box::pin(start::start(&flags, environment, options, reporter)).await
         }
-        Verb::Status(arguments) => {
-            let cli::Status { glob, namespace, all_namespaces, target, output } = arguments;
-            flags = Overrides { target, namespace, ..flags };
-            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+        Verb::Status(cli::Status { selected, output }) => {
+            let (selection, selector, scope) = select(flags, environment, selected)?;
             for warning in &selection.warnings {
                 reporter.warning(warning);
             }
             preview::status::status(&selection, &selector, scope, output, reporter).await
         }
-        Verb::Stop(arguments) => {
-            let cli::Stop { glob, target, namespace, all_namespaces, ignore_not_found, no_wait } = arguments;
-            flags = Overrides { target, namespace, ..flags };
-            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+        Verb::Stop(cli::Stop { selected, ignore_not_found, no_wait }) => {
+            let (selection, selector, scope) = select(flags, environment, selected)?;
             selector.names_something()?;
             let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };
             let patience = if no_wait { Patience::UntilTold } else { Patience::UntilGone };
             stop::stop(&selection, &selector, scope, not_found, patience, reporter).await
         }
-        Verb::Extend(arguments) => {
-            let cli::Extend { ttl, glob, target, namespace, all_namespaces } = arguments;
-            flags = Overrides { target, namespace, ..flags };
-            let (selection, selector, scope) = select(&flags, environment, glob, all_namespaces)?;
+        Verb::Extend(cli::Extend { selected, ttl }) => {
+            let (selection, selector, scope) = select(flags, environment, selected)?;
             selector.names_something()?;
             preview::extend::extend(&selection, &selector, scope, ttl, reporter).await
         }
@@ -195,11 +189,12 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
 
 /// Which environments are meant, and where to look for them.
 fn select(
-    flags: &Overrides,
+    flags: Overrides,
     environment: &Environment,
-    glob: Option<glob::Pattern>,
-    all_namespaces: bool,
+    selected: Selected,
 ) -> Result<(Selection, Selector, Scope)> {
+    let Selected { glob, target, namespace, all_namespaces } = selected;
+    let flags = Overrides { target, namespace, ..flags };
     // clap sees no conflict between a flag before the verb and one behind it.
     if flags.key.is_some() && glob.is_some() {
         return Err(config::wrong("`--key` and `--glob` cannot be used together")
@@ -207,7 +202,7 @@ fn select(
             .into());
     }
     let named = if glob.is_some() { Named::Otherwise } else { Named::ByKey };
-    let selection = Selection::resolve(flags, environment, named, Uuid::new_v4())?;
+    let selection = Selection::resolve(&flags, environment, named, Uuid::new_v4())?;
     let selector = Selector::new(&selection, glob);
     let scope = match &selection.namespace {
         Some(namespace) if !all_namespaces => Scope::Namespace(namespace.clone()),

@@ -19,9 +19,7 @@ async fn an_image_that_cannot_be_pulled_is_named_at_once() {
         let before = world.objects().await;
         let began = Instant::now();
         for image in ["localhost:1/no/such:image", "Not An Image", "UPPER/case:1"] {
-            let started = world
-                .mirrord(&["preview", "start", "-n", &world.namespace, "-t", "deployment/shop", "-i", image])
-                .await;
+            let started = world.start_image(image, &[]).await;
             match image {
                 "Not An Image" => {
                     started.failure(2, &["`Not An Image` is no image", "hint: pass `-i <image>`"])
@@ -48,25 +46,13 @@ async fn a_crashing_container_ends_the_start_with_its_last_words() {
     with_shop("crash", |world| async move {
         let before = world.objects().await;
         let began = Instant::now();
-        world
-            .mirrord(&[
-                "preview",
-                "start",
-                "-n",
-                &world.namespace,
-                "-t",
-                "deployment/shop",
-                "-i",
-                "mirrord-test/shop:crash",
-            ])
-            .await
-            .failure(
-                6,
-                &[
-                    "container `web` crashes: it ended with exit code 1",
-                    "cannot reach the warehouse: connection refused",
-                ],
-            );
+        world.start_image("mirrord-test/shop:crash", &[]).await.failure(
+            6,
+            &[
+                "container `web` crashes: it ended with exit code 1",
+                "cannot reach the warehouse: connection refused",
+            ],
+        );
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
         assert_eq!(world.objects().await, before);
     })
@@ -78,28 +64,10 @@ async fn a_crashing_container_ends_the_start_with_its_last_words() {
 async fn a_preview_that_never_gets_ready_times_out_saying_what_it_waited_for() {
     with_shop("never", |world| async move {
         let before = world.objects().await;
-        world
-            .mirrord(&[
-                "preview",
-                "start",
-                "-n",
-                &world.namespace,
-                "-t",
-                "deployment/shop",
-                "-i",
-                "mirrord-test/shop:slow",
-                "--timeout",
-                "6",
-            ])
-            .await
-            .failure(
-                5,
-                &[
-                    "was not ready within 6s",
-                    "container `web` runs but is not ready",
-                    "Readiness probe failed",
-                ],
-            );
+        world.start_image("mirrord-test/shop:slow", &["--timeout", "6"]).await.failure(
+            5,
+            &["was not ready within 6s", "container `web` runs but is not ready", "Readiness probe failed"],
+        );
         assert_eq!(world.objects().await, before);
     })
     .await;
@@ -235,20 +203,7 @@ async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
         let began = Instant::now();
         // The image holds no program: once pulled, it fails for a reason of its own.
         let screen = world
-            .mirrord(&[
-                "preview",
-                "start",
-                "-n",
-                &world.namespace,
-                "-t",
-                "deployment/shop",
-                "-i",
-                &image,
-                "--timeout",
-                "4",
-                "--ttl",
-                "5s",
-            ])
+            .start_image(&image, &["--timeout", "4", "--ttl", "5s"])
             .await
             .failure(6, &["the image is being pulled"]);
         assert!(began.elapsed() > delay, "{screen:#?}");

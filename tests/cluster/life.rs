@@ -128,21 +128,7 @@ async fn a_second_start_replaces_and_the_new_pods_are_ready_before_the_old_go() 
         let pods: Api<Pod> = world.api();
         let (first_name, second) = (
             first.info("pod"),
-            world.spawn(
-                &[],
-                &[
-                    "preview",
-                    "start",
-                    "-n",
-                    &world.namespace,
-                    "-t",
-                    "deployment/shop",
-                    "-i",
-                    "mirrord-test/shop:preview",
-                    "-k",
-                    "pr-1",
-                ],
-            ),
+            world.starting("deployment/shop", "mirrord-test/shop:preview", &["-k", "pr-1"]),
         );
         let second = tokio::spawn(screen(second));
         // At each look there is a pod whose containers are ready.
@@ -178,21 +164,7 @@ async fn an_interrupted_start_leaves_nothing() {
         for signal in ["-INT", "-TERM"] {
             // It never becomes ready by itself: the image is the target's, and
             // its start is slower than this test.
-            let mut child = world.spawn(
-                &[],
-                &[
-                    "preview",
-                    "start",
-                    "-n",
-                    &world.namespace,
-                    "-t",
-                    "deployment/shop",
-                    "-i",
-                    "mirrord-test/shop:slow",
-                    "-k",
-                    "pr-1",
-                ],
-            );
+            let mut child = world.starting("deployment/shop", "mirrord-test/shop:slow", &["-k", "pr-1"]);
             let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
             while let Some(line) = lines.next_line().await.unwrap() {
                 if line.contains("waiting for preview to be ready") {
@@ -218,24 +190,10 @@ async fn an_interrupted_start_leaves_nothing() {
 async fn a_start_killed_outright_is_removed_by_its_own_deadline() {
     with_shop("killed", |world| async move {
         let before = world.objects().await;
-        let mut child = world.spawn(
-            &[],
-            &[
-                "preview",
-                "start",
-                "-n",
-                &world.namespace,
-                "-t",
-                "deployment/shop",
-                "-i",
-                "mirrord-test/shop:slow",
-                "-k",
-                "pr-1",
-                "--ttl",
-                "3s",
-                "--timeout",
-                "7s",
-            ],
+        let mut child = world.starting(
+            "deployment/shop",
+            "mirrord-test/shop:slow",
+            &["-k", "pr-1", "--ttl", "3s", "--timeout", "7s"],
         );
         let jobs: Api<Job> = world.api();
         until("the root", || async { jobs.list(&ListParams::default()).await.unwrap().items.pop() }).await;
@@ -287,22 +245,8 @@ async fn any_printable_key_names_an_environment() {
         let long = "x".repeat(100);
         for key in ["feat/login", &long, "выпуск 1 🦀", "-dash", "quo'te\"s"] {
             let key_flag = format!("--key={key}");
-            let started = world
-                .mirrord(&[
-                    "preview",
-                    "start",
-                    "-n",
-                    &world.namespace,
-                    "-t",
-                    "deployment/shop",
-                    "-i",
-                    "mirrord-test/shop:preview",
-                    &key_flag,
-                    "--ttl",
-                    "5",
-                ])
-                .await
-                .success();
+            let started =
+                world.start_image("mirrord-test/shop:preview", &[&key_flag, "--ttl", "5"]).await.success();
             assert_eq!(started.info("key"), key);
             let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
             assert_eq!(pod.annotations()["preview.mirrord.io/key"], key);

@@ -235,20 +235,21 @@ impl World {
 
     /// `mirrord preview start` on a target with the preview's image.
     pub(crate) async fn start(&self, target: &str, key: &str, more: &[&str]) -> Screen {
-        let mut arguments = vec![
-            "preview",
-            "start",
-            "-n",
-            &self.namespace,
-            "-t",
-            target,
-            "-i",
-            "mirrord-test/shop:preview",
-            "-k",
-            key,
-        ];
+        let mut arguments = vec!["-k", key];
         arguments.extend(more);
-        self.mirrord(&arguments).await
+        screen(self.starting(target, "mirrord-test/shop:preview", &arguments)).await
+    }
+
+    /// `mirrord preview start` on the shop with another image.
+    pub(crate) async fn start_image(&self, image: &str, more: &[&str]) -> Screen {
+        screen(self.starting("deployment/shop", image, more)).await
+    }
+
+    /// `mirrord preview start`, under way.
+    pub(crate) fn starting(&self, target: &str, image: &str, more: &[&str]) -> Child {
+        let mut arguments = vec!["preview", "start", "-n", &self.namespace, "-t", target, "-i", image];
+        arguments.extend(more);
+        self.spawn(&[], &arguments)
     }
 
     /// Every object of the namespace that a session could leave, as `kind/name`.

@@ -60,6 +60,8 @@ pub(super) async fn until_ready(
                 Some(Change::Forbidden(error)) => {
                     return Err(explain::api(&error, "could not watch the preview become ready").into());
                 }
+                // Said before the list is asked for: no sign of an answer.
+                Some(change @ (Change::RootAnew | Change::PodsAnew)) => observed.apply(change),
                 Some(change) => {
                     lost = None;
                     observed.apply(change);
