@@ -130,9 +130,27 @@ fn a_response_says_whether_its_sender_stays() {
 
 /// Lines that servers quarrel about, to be strung together at random.
 const PIECES: &[&str] = &[
-    "GET / HTTP/1.1\r\n", "POST /a HTTP/1.0\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 101 S\r\n", "\r\n", "\n", "\r", " ", "\t", ":",
-    "Content-Length: 5\r\n", "content-length: 05\r\n", "Content-Length: -1\r\n", "Transfer-Encoding: chunked\r\n",
-    "Transfer-Encoding: chunked, gzip\r\n", "Host: shop\r\n", "X: \u{e9}\r\n", "Connection: close\r\n", "Upgrade: x\r\n", "\0", "x",
+    "GET / HTTP/1.1\r\n",
+    "POST /a HTTP/1.0\r\n",
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 101 S\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+    " ",
+    "\t",
+    ":",
+    "Content-Length: 5\r\n",
+    "content-length: 05\r\n",
+    "Content-Length: -1\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: chunked, gzip\r\n",
+    "Host: shop\r\n",
+    "X: \u{e9}\r\n",
+    "Connection: close\r\n",
+    "Upgrade: x\r\n",
+    "\0",
+    "x",
 ];
 
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
