@@ -17,5 +17,7 @@ mod capture;
 mod control;
 mod http1;
 mod http2;
+mod mirror;
 mod support;
 mod tunnel;
+mod verbatim;
