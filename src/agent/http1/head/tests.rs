@@ -162,22 +162,20 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    // More of them on demand: PROPTEST_CASES is read by the default.
+    // More of them on demand: the default reads PROPTEST_CASES.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_request_head_reads_the_same_at_once_and_byte_by_byte(bytes in pieces()) {
+    fn any_request_head_reads_the_same_at_once_and_byte_by_byte(mut bytes in pieces()) {
+        // A bad line is in doubt at its end at the latest.
+        bytes.extend_from_slice(b"\r\n");
         let at_once = request(&bytes, &mut 0, |_, _| ()).map(|found| found.map(|(request, ())| request));
         let mut scanned = 0;
         let in_pieces = (1..=bytes.len())
             .map(|end| request(&bytes[..end], &mut scanned, |_, _| ()).map(|found| found.map(|(request, ())| request)))
             .find(|read| !matches!(read, Ok(None)))
             .unwrap_or(Ok(None));
-        match (at_once, in_pieces) {
-            // What is whole is whole either way; a doubt may show before or after the head would have ended.
-            (Ok(Some(one)), other) => prop_assert_eq!(Ok(Some(one)), other),
-            (Ok(None), other) => prop_assert_eq!(Ok(None), other),
-            (Err(Doubt), other) => prop_assert_eq!(Err(Doubt), other),
-        }
+        prop_assert_eq!(at_once, in_pieces);
     }
 
     #[test]
@@ -187,7 +185,8 @@ proptest! {
             prop_assert!(head.ends_with(b"\r\n\r\n"));
             prop_assert!((0..head.len()).all(|at| head[at] != b'\n' || head[at - 1] == b'\r'));
             let text = String::from_utf8_lossy(head).to_lowercase();
-            prop_assert!(text.matches("content-length:").count() + text.matches("transfer-encoding:").count() <= 1);
+            let lengths = ["content-length:", "transfer-encoding:"];
+            prop_assert!(text.lines().filter(|line| lengths.iter().any(|name| line.starts_with(name))).count() <= 1);
         }
         let _ = response(&bytes, &mut 0, Kind::Plain);
     }
