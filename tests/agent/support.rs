@@ -5,12 +5,12 @@ pub(crate) mod load;
 pub(crate) mod server;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -86,7 +86,19 @@ impl World {
 
     pub(crate) fn listen(&self, place: Place, address: &str, port: u16) -> TcpListener {
         let address = SocketAddr::from((address.parse::<IpAddr>().unwrap(), port));
-        self.within(place, || TcpListener::bind(address).unwrap())
+        // A child that another test has forked holds a copy of the last
+        // listener on this port until it runs its program.
+        let deadline = Instant::now() + PATIENCE;
+        self.within(place, || {
+            loop {
+                match TcpListener::bind(address) {
+                    Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    bound => return bound.unwrap(),
+                }
+            }
+        })
     }
 
     pub(crate) fn try_connect(&self, from: Place, address: &str, port: u16) -> std::io::Result<TcpStream> {
