@@ -14,6 +14,7 @@ mod connection;
 pub mod control;
 mod detect;
 mod http1;
+mod http2;
 mod lane;
 mod leave;
 mod log;

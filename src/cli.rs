@@ -26,8 +26,6 @@ pub struct Cli {
 pub enum Command {
     /// Start, look at and stop preview environments
     Preview(Box<Preview>),
-    #[command(hide = true)]
-    Agent(crate::agent::arguments::Agent),
     /// Print the completion script for a shell
     Completions {
         /// The shell

@@ -54,9 +54,24 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => return ended(Mode::Plain, Err(error)),
     };
     report_bugs(mode);
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1).is_some_and(|word| word == "agent") {
+        return within_pod(&arguments[1..]);
+    }
     match Cli::try_parse_from(arguments) {
         Ok(cli) => dispatch(cli, &environment, mode),
         Err(error) => refused(&error, mode),
+    }
+}
+
+/// `mirrord agent`: the half that runs in the cluster, which is no part of the
+/// help, the completions or the story that the command line tells.
+fn within_pod(arguments: &[OsString]) -> ExitCode {
+    // A panic ends one connection, not the agent.
+    let _ = std::panic::take_hook();
+    match agent::arguments::Agent::try_parse_from(arguments) {
+        Ok(arguments) => ended(Mode::Plain, agent::run(arguments)),
+        Err(error) => refused(&error, Mode::Plain),
     }
 }
 
@@ -96,7 +111,6 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
             ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
         }
-        Command::Agent(arguments) => ended(Mode::Plain, agent::run(arguments)),
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {

@@ -4,15 +4,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Where the agent is controlled: on its own container's file system, which
 /// the application cannot reach.
 pub const SOCKET: &str = "/run/mirrord-agent.sock";
 
 /// Give the requests that a session wants to its preview, from inside the target's pod
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[derive(Debug, Parser)]
+#[command(name = "agent", bin_name = "mirrord agent", args_conflicts_with_subcommands = true)]
 pub struct Agent {
     #[command(flatten)]
     pub run: Run,

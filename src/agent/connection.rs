@@ -13,8 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::capture;
-use super::detect::{Detected, detect};
+use super::detect::{Detected, SETTINGS_BYTES, detect, may_be_settings};
 use super::http1::Http1;
+use super::http2::Http2;
 use super::lane::Lane;
 use super::state::State;
 use super::tunnel;
@@ -71,6 +72,10 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         let _ = Box::pin(Http1 { state, original, client, server, up }.serve()).await;
         return Begun::Served;
     }
+    if engine == Detected::Http2 {
+        let _ = Box::pin(Http2 { state, original, client, server, up }.serve()).await;
+        return Begun::Served;
+    }
     let mut down = Lane::default();
     if tunnel::carry(&mut client, &mut server, &mut up, &mut down).await.is_err() {
         tunnel::reset(&client);
@@ -102,7 +107,11 @@ async fn next(
     deadline: Option<Instant>,
 ) -> io::Result<First> {
     let speaks = std::future::poll_fn(|context| {
-        if let Poll::Ready(peeked) = server.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+        let mut bytes = [0; SETTINGS_BYTES];
+        let mut seen = ReadBuf::new(&mut bytes);
+        if let Poll::Ready(peeked) = server.poll_peek(context, &mut seen)
+            && !(peeked.is_ok() && may_be_settings(seen.filled()))
+        {
             return Poll::Ready(peeked.map(|_| First::Server));
         }
         up.poll_fill(context, client).map_ok(|_| First::Client)

@@ -41,9 +41,37 @@ pub(super) fn detect(bytes: &[u8]) -> Detected {
     }
 }
 
+/// The header of an HTTP/2 frame.
+pub(super) const SETTINGS_BYTES: usize = 9;
+
+/// Whether a server's first bytes may be HTTP/2's settings: many servers send
+/// them without waiting for the preface, and still it is the client that decides.
+pub(super) fn may_be_settings(bytes: &[u8]) -> bool {
+    // Less than 16 KiB of entries, type 4, no flags, stream 0.
+    let expected = |(at, byte): (usize, &u8)| match at {
+        1 => *byte < 0x40,
+        2 => true,
+        3 => *byte == 4,
+        // The length's first byte, the flags, the stream.
+        _ => *byte == 0,
+    };
+    !bytes.is_empty() && bytes.iter().take(SETTINGS_BYTES).enumerate().all(expected)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_told_from_the_greetings_of_other_servers() {
+        assert!(may_be_settings(&[0, 0, 18, 4, 0, 0, 0, 0, 0]));
+        assert!(may_be_settings(&[0, 0]));
+        for greeting in
+            [&b""[..], b"220 ready\r\n", b"\x4a\0\0\0\x0a8.0.36", b"SSH-2.0-x", b"\0\0\x12\x03\0\0\0\0\0"]
+        {
+            assert!(!may_be_settings(greeting), "{greeting:?}");
+        }
+    }
 
     #[test]
     fn http_is_told_from_what_merely_begins_with_letters() {

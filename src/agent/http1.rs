@@ -22,7 +22,7 @@ use super::lane::Lane;
 use super::mirror::Mirrors;
 use super::state::State;
 use super::tunnel;
-pub(super) use answer::forget;
+pub(super) use answer::{forget, header_safe, sentence};
 use preview::{Preview, Then};
 use relay::{Outcome, Relay};
 

@@ -10,14 +10,14 @@ use super::clock;
 #[derive(Serialize)]
 struct Line<'a, T> {
     milliseconds: u64,
-    event: &'a str,
+    what: &'a str,
     #[serde(flatten)]
     detail: T,
 }
 
 /// One event with what belongs to it, which serialises to an object.
 pub(super) fn event(name: &str, detail: impl Serialize) {
-    let line = Line { milliseconds: clock::unix_milliseconds(), event: name, detail };
+    let line = Line { milliseconds: clock::unix_milliseconds(), what: name, detail };
     if let Ok(mut text) = serde_json::to_vec(&line) {
         text.push(b'\n');
         // Nobody is left to be told that the log is gone.

@@ -108,6 +108,8 @@ impl Sessions {
             log::event("rules", serde_json::json!({ "session": session, "generation": generation }));
         }
         self.leases.borrow_mut().insert(session.clone(), Instant::now() + lease);
+        // Accepted rules hold from the very next connection, not from the next beat.
+        self.beat();
         self.follow();
         let capture = self.capture.borrow();
         let is_captured = |port: &u16| capture.captured().iter().any(|place| place.port == *port);

@@ -133,3 +133,18 @@ fn the_bridge_carries_the_conversation_and_the_log_keeps_secrets() {
     assert!(log.contains("\"rules\"") && log.contains("captured"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn over_its_memory_budget_the_agent_carries_connections_unread_and_dies_before_the_application() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let mut agent = Agent::start(&world, &["--memory-mebibytes", "1"]);
+    assert_eq!(agent.ask(&rules("s1", 60, &json!({"baggage": "pr-1"})))["type"], "accepted");
+    wait_until("the budget was looked at", || agent.log().contains("\"frugal\":true"));
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
+    read_until(&mut client, b"app / 0\n");
+    assert_eq!(agent.oom_score_adjustment(), "1000");
+}

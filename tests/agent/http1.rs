@@ -1,7 +1,7 @@
 //! HTTP/1 through the agent: judged request by request, verbatim otherwise.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{POD4, PREVIEW4, Place, World, read_until, wait_until};
+use crate::support::{POD4, PREVIEW4, Place, World, read_until};
 
 /// A pod with an application and a preview, both plain HTTP servers.
 struct Shop {
@@ -126,195 +126,6 @@ fn a_preview_that_resets_before_answering_is_a_503_and_nothing_is_sent_twice() {
     let answer = String::from_utf8(read_until(&mut client, b"\n")).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert_eq!(preview.accepted(), 1);
-}
-
-/// What one side of an exchange came to.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    by_app: Vec<u8>,
-    by_client: Vec<u8>,
-    client_saw_end: bool,
-}
-
-/// How the client sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    AtOnce,
-    InPieces,
-    ThenEnds,
-}
-
-/// Has the client send `request`, the application read all of it and then
-/// send `response` and, if `closes`, end; on a port with or without the agent.
-fn exchange(world: &World, port: u16, request: &[u8], response: &[u8], closes: bool, manner: Manner) -> Seen {
-    let listener = world.listen(Place::Pod, "0.0.0.0", port);
-    if port == 8080 {
-        thread::sleep(Duration::from_millis(1));
-    }
-    let (length, answer) = (request.len(), response.to_vec());
-    let app = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut seen = vec![0; length];
-        let mut at = 0;
-        while at < length {
-            match stream.read(&mut seen[at..]) {
-                Ok(0) | Err(_) => break,
-                Ok(read) => at += read,
-            }
-        }
-        seen.truncate(at);
-        stream.write_all(&answer).unwrap();
-        if closes {
-            stream.shutdown(Shutdown::Write).unwrap();
-        }
-        let _ = stream.read_to_end(&mut seen);
-        seen
-    });
-    let mut client = world.connect(port);
-    client.set_nodelay(true).unwrap();
-    match manner {
-        Manner::InPieces => {
-            for piece in request.chunks(request.len().div_ceil(7).max(1)) {
-                client.write_all(piece).unwrap();
-                thread::sleep(Duration::from_micros(300));
-            }
-        }
-        Manner::AtOnce | Manner::ThenEnds => client.write_all(request).unwrap(),
-    }
-    if manner == Manner::ThenEnds {
-        client.shutdown(Shutdown::Write).unwrap();
-    }
-    let mut by_client = vec![0; response.len()];
-    client.read_exact(&mut by_client).unwrap();
-    let client_saw_end = closes && client.read(&mut [0]).unwrap() == 0;
-    drop(client);
-    Seen { by_app: app.join().unwrap(), by_client, client_saw_end }
-}
-
-/// A response, and whether the application ends the connection behind it.
-type Response = (Vec<u8>, bool);
-
-fn corpus() -> (Vec<Vec<u8>>, Vec<Response>) {
-    let long = format!("GET / HTTP/1.1\r\nX-Long: {}\r\n\r\n", "y".repeat(64 * 1024));
-    let many = "X-Many: 1\r\nx-many: 2\r\n".repeat(75);
-    let requests = [
-        "GET / HTTP/1.1\r\nHost: shop\r\n\r\n",
-        "get / HTTP/1.1\r\nhOsT:shop\r\nACCEPT:   */*  \r\nX-Dup: 1\r\nx-dup: 2\r\n\r\n",
-        "GET http://shop/a?b=c HTTP/1.1\r\nHost: shop\r\n\r\n",
-        "OPTIONS * HTTP/1.1\r\nHost: shop\r\n\r\n",
-        "HEAD / HTTP/1.1\r\nHost: shop\r\n\r\n",
-        "GET / HTTP/1.0\r\n\r\n",
-        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-        "GET /\r\n",
-        "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n0\r\nTrailer: v\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
-        "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /next HTTP/1.1\r\n\r\n",
-        "\r\nGET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\nHost: shop\n\n",
-        "GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
-        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnot a chunk\r\n",
-        "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        "GET / HTTP/1.1\r\nX-Bytes: \u{e9}\u{ff}\r\n\r\n",
-        "GET /a HTTP/1.1\r\nHost: shop",
-        "CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\n\r\n",
-        "BREW /pot HTTP/1.1\r\nAccept-Additions: milk\r\n\r\n",
-    ];
-    let responses = [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false),
-        ("http/1.1 200 OK\r\n\r\nwhatever", true),
-        ("HTTP/1.1 200\r\nCONTENT-length:2\r\nX-Dup: b\r\nX-Dup: a\r\n\r\nok", false),
-        ("HTTP/1.1 200 OK\r\n\r\nuntil the end", true),
-        ("HTTP/1.0 200 OK\r\n\r\nuntil the end", true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;e\r\nabc\r\n0\r\nT: v\r\n\r\n", false),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nbroken", true),
-        (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
-            false,
-        ),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", false),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\u{1}\u{2}frames", true),
-        ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", true),
-        ("HTTP/1.1 200 OK\nContent-Length: 2\n\nok", false),
-        ("not http at all\r\n", true),
-        ("", true),
-    ];
-    let mut requests: Vec<Vec<u8>> =
-        requests.iter().map(|text| text.chars().map(|c| c as u8).collect()).collect();
-    requests.extend([long.into_bytes(), format!("GET / HTTP/1.1\r\n{many}\r\n").into_bytes()]);
-    let responses = responses.iter().map(|(text, closes)| (text.as_bytes().to_vec(), *closes)).collect();
-    (requests, responses)
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
-fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
-    let world = World::new();
-    let mut agent = Agent::stealing(&world, &[8080]);
-    let (requests, responses) = corpus();
-    let (mut compared, mut index) = (0, 0);
-    for request in &requests {
-        for (response, closes) in &responses {
-            index += 1;
-            let manner = [Manner::AtOnce, Manner::InPieces, Manner::ThenEnds][index % 3];
-            let seen = |port| exchange(&world, port, request, response, *closes, manner);
-            let (without, with) = (seen(8081), seen(8080));
-            assert_eq!(
-                with,
-                without,
-                "{manner:?} {:?} {:?}",
-                String::from_utf8_lossy(request),
-                String::from_utf8_lossy(response)
-            );
-            compared += 1;
-        }
-    }
-    report!("{compared} exchanges compared; {}", agent.status());
-    assert!(compared > 300);
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
-fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview() {
-    let world = World::new();
-    let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
-    let _agent = Agent::stealing(&world, &[8080]);
-    let key = "baggage: mirrord-session=pr-1\r\n";
-    let hidden = format!("GET /hidden HTTP/1.1\r\n{key}\r\n");
-    for head in [
-        format!(
-            "POST / HTTP/1.1\r\n{key}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
-        ),
-        format!(
-            "POST / HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n0\r\n\r\n{hidden}"
-        ),
-        format!("POST / HTTP/1.1\r\n{key}Content-Length: 0\r\nContent-Length: 50\r\n\r\n{hidden}"),
-        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\n\r\n0\n\r\n\r\n{hidden}"),
-        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\n\r\n1 \r\nx\r\n0\r\n\r\n{hidden}"),
-        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}"),
-        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{hidden}"),
-        format!("POST / HTTP/1.1\r\n{key}X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
-        format!("POST / HTTP/1.1\nContent-Length: 0\n{hidden}"),
-        format!("POST / HTTP/1.1\r\n{key}X: \nContent-Length: 9\r\n\r\n{hidden}"),
-        format!("GET / HTTP/1.1\r\n\u{1}X: y\r\n{key}\r\n{hidden}"),
-        // The first is honest, the second is not: the connection is the application's from there on.
-        format!(
-            "GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{hidden}"
-        ),
-    ] {
-        let response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-        let seen = exchange(&world, 8080, head.as_bytes(), response, true, Manner::AtOnce);
-        assert_eq!(String::from_utf8_lossy(&seen.by_app), head);
-        assert_eq!(seen.by_client, response);
-        assert_eq!(preview.accepted(), 0, "{head:?}");
-    }
 }
 
 #[test]
@@ -448,49 +259,6 @@ fn a_body_filter_sees_the_body_and_changes_nothing_of_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_stuck_mirror_slows_nothing_down_and_its_copies_are_counted() {
-    let world = World::new();
-    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
-    let _stuck = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |stream| {
-        thread::sleep(Duration::from_secs(20));
-        drop(stream);
-    });
-    let mut agent = Agent::start(&world, &[]);
-    agent.rules("s1", "pr-1", "mirror", &[8080], &json!({"path": "/"}));
-    let mut client = world.connect(8080);
-    let body = vec![b'x'; 64 * 1024];
-    let start = Instant::now();
-    for _ in 0..400 {
-        write!(client, "POST /m HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
-        client.write_all(&body).unwrap();
-        read_until(&mut client, b"app /m 65536\n");
-    }
-    let elapsed = start.elapsed();
-    let counts = agent.counts("s1");
-    report!("400 requests of 64 KiB beside a stuck mirror: {elapsed:?}, {counts}");
-    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
-    assert!(counts["dropped"].as_u64().unwrap() > 300, "{counts}");
-    assert!(agent.memory_kibibytes("VmRSS:") < 64 * 1024);
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
-fn a_mirror_gets_a_copy_of_what_the_application_answers() {
-    let shop = Shop::open();
-    let mut agent = Agent::start(&shop.world, &[]);
-    agent.rules("s1", "pr-1", "mirror", &[8080], &json!({"path": "^/m"}));
-    let mut client = shop.world.connect(8080);
-    for path in ["/m1", "/other", "/m2", "/m3"] {
-        client.write_all(request(path, None).as_bytes()).unwrap();
-        read_until(&mut client, format!("app {path} 0\n").as_bytes());
-    }
-    wait_until("three copies have gone", || agent.counts("s1")["mirrored"] == 3);
-    assert_eq!(agent.counts("s1")["passed"], 1);
-    assert_eq!(shop.preview.accepted(), 1, "one connection for all copies of one client connection");
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
 fn a_client_that_leaves_is_missed_by_whoever_serves_it() {
     for key in [None, Some("pr-1")] {
         let world = World::new();
@@ -511,5 +279,106 @@ fn a_client_that_leaves_is_missed_by_whoever_serves_it() {
         drop(client);
         let left = receiver.recv_timeout(Duration::from_secs(3)).unwrap();
         assert!(matches!(left, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)), "{left:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn two_environments_on_one_target_get_each_its_own_requests_on_its_own_port() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let _one = Server::http(world.listen(Place::Preview, PREVIEW4, 9001), "one");
+    let _twelve = Server::http(world.listen(Place::Preview, PREVIEW4, 9012), "twelve");
+    let mut agent = Agent::start(&world, &[]);
+    for (session, key, port) in [("s1", "pr-1", 9001), ("s12", "pr-12", 9012)] {
+        let reply = agent.ask(&json!({"type": "rules", "rules": {
+            "version": 1, "session": session, "generation": 1, "key": key, "since_milliseconds": 1,
+            "lease_seconds": 60, "mode": "steal", "ports": [{"port": 8080, "preview_port": port}],
+            "filter": {"baggage": key}, "preview": [PREVIEW4],
+        }}));
+        assert_eq!(reply["type"], "accepted", "{reply}");
+    }
+    let mut client = world.connect(8080);
+    for (name, key) in
+        [("one", Some("pr-1")), ("twelve", Some("pr-12")), ("app", Some("pr-123")), ("app", None)]
+    {
+        client.write_all(request("/", key).as_bytes()).unwrap();
+        read_until(&mut client, format!("{name} / 0\n").as_bytes());
+    }
+    for session in ["s1", "s12"] {
+        let counts = agent.counts(session);
+        assert_eq!((&counts["matched"], &counts["passed"]), (&1.into(), &3.into()), "{session} {counts}");
+    }
+    // One ends: its requests are the application's, the other's are not touched.
+    agent.withdraw("s1");
+    for (name, key) in [("app", "pr-1"), ("twelve", "pr-12")] {
+        client.write_all(request("/after", Some(key)).as_bytes()).unwrap();
+        read_until(&mut client, format!("{name} /after 0\n").as_bytes());
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn half_a_response_of_the_preview_is_never_passed_off_as_a_whole_one() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+    });
+    let _agent = Agent::stealing(&world, &[8080]);
+    let mut client = world.connect(8080);
+    client.write_all(request("/", Some("pr-1")).as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let error = client.read_to_end(&mut answer).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_preview_that_closes_after_each_response_is_dialled_again_and_a_close_is_passed_on() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
+        let head = read_until(&mut stream, b"\r\n\r\n");
+        let says = if head.starts_with(b"GET /close") { "Connection: close\r\n" } else { "" };
+        write!(stream, "HTTP/1.1 200 OK\r\n{says}Content-Length: 3\r\n\r\nok\n").unwrap();
+    });
+    let _agent = Agent::stealing(&world, &[8080]);
+    let mut client = world.connect(8080);
+    for _ in 0..3 {
+        client.write_all(request("/", Some("pr-1")).as_bytes()).unwrap();
+        read_until(&mut client, b"ok\n");
+        // Until the preview's end has arrived.
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(preview.accepted(), 3);
+    client.write_all(request("/close", Some("pr-1")).as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("ok\n"), "{answer}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_expectation_is_answered_by_whoever_gets_the_request() {
+    let world = World::new();
+    let expects = |mut stream: TcpStream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        let mut body = [0; 4];
+        stream.read_exact(&mut body).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").unwrap();
+        stream.write_all(&body).unwrap();
+    };
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), expects);
+    let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), expects);
+    let _agent = Agent::stealing(&world, &[8080]);
+    for key in ["", "baggage: mirrord-session=pr-1\r\n"] {
+        let mut client = world.connect(8080);
+        write!(client, "PUT / HTTP/1.1\r\n{key}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n").unwrap();
+        read_until(&mut client, b"100 Continue\r\n\r\n");
+        client.write_all(b"body").unwrap();
+        read_until(&mut client, b"\r\n\r\nbody");
     }
 }

@@ -16,5 +16,8 @@ macro_rules! report {
 mod capture;
 mod control;
 mod http1;
+mod http2;
+mod mirror;
 mod support;
 mod tunnel;
+mod verbatim;

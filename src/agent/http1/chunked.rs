@@ -161,6 +161,9 @@ mod tests {
     }
 
     proptest! {
+        // More of them on demand: the default reads PROPTEST_CASES.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_bytes_are_read_alike_however_they_are_cut(
             bytes in prop::collection::vec(prop::sample::select(b"05aF;\r\n x:".to_vec()), 0..40),

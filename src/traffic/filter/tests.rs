@@ -132,7 +132,7 @@ fn ours(filter: &Value, request: &Request, body: Body<'_>) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
     fn every_filter_agrees_with_a_plain_second_implementation(filter in filters(), request in requests()) {

@@ -141,6 +141,11 @@ impl Agent {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Who the kernel ends first when memory runs out.
+    pub(crate) fn oom_score_adjustment(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/oom_score_adj", self.child.id())).unwrap().trim().to_owned()
+    }
+
     /// A line of `/proc/<pid>/status`, such as `VmRSS:`, in kibibytes.
     pub(crate) fn memory_kibibytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -1,5 +1,7 @@
 //! Heads that end where everybody agrees, and heads that nobody should read.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn read(text: &str) -> Result<Option<Request>, Doubt> {
@@ -124,4 +126,68 @@ fn a_response_says_whether_its_sender_stays() {
         Persistence::Stays
     );
     assert_eq!(persistence("HTTP/1.1 200 OK\r\n\r\n"), Persistence::Closes);
+}
+
+/// Lines that servers quarrel about, to be strung together at random.
+const PIECES: &[&str] = &[
+    "GET / HTTP/1.1\r\n",
+    "POST /a HTTP/1.0\r\n",
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 101 S\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+    " ",
+    "\t",
+    ":",
+    "Content-Length: 5\r\n",
+    "content-length: 05\r\n",
+    "Content-Length: -1\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: chunked, gzip\r\n",
+    "Host: shop\r\n",
+    "X: \u{e9}\r\n",
+    "Connection: close\r\n",
+    "Upgrade: x\r\n",
+    "\0",
+    "x",
+];
+
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        20 => prop::sample::select(PIECES).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 1..4),
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    // More of them on demand: the default reads PROPTEST_CASES.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_request_head_reads_the_same_at_once_and_byte_by_byte(mut bytes in pieces()) {
+        // A bad line is in doubt at its end at the latest.
+        bytes.extend_from_slice(b"\r\n");
+        let at_once = request(&bytes, &mut 0, |_, _| ()).map(|found| found.map(|(request, ())| request));
+        let mut scanned = 0;
+        let in_pieces = (1..=bytes.len())
+            .map(|end| request(&bytes[..end], &mut scanned, |_, _| ()).map(|found| found.map(|(request, ())| request)))
+            .find(|read| !matches!(read, Ok(None)))
+            .unwrap_or(Ok(None));
+        prop_assert_eq!(at_once, in_pieces);
+    }
+
+    #[test]
+    fn a_head_that_is_understood_has_only_ordinary_line_ends_and_one_length(bytes in pieces()) {
+        if let Ok(Some((head, ()))) = request(&bytes, &mut 0, |_, _| ()) {
+            let head = &bytes[..head.length];
+            prop_assert!(head.ends_with(b"\r\n\r\n"));
+            prop_assert!((0..head.len()).all(|at| head[at] != b'\n' || head[at - 1] == b'\r'));
+            let text = String::from_utf8_lossy(head).to_lowercase();
+            let lengths = ["content-length:", "transfer-encoding:"];
+            prop_assert!(text.lines().filter(|line| lengths.iter().any(|name| line.starts_with(name))).count() <= 1);
+        }
+        let _ = response(&bytes, &mut 0, Kind::Plain);
+    }
 }

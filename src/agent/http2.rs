@@ -1,0 +1,136 @@
+//! HTTP/2, gRPC included: terminated, because header compression leaves no
+//! other way, with each stream judged alone. One connection to the
+//! application for one of the client; what the application accepts is not
+//! refused here, and how it ends streams is how they end.
+
+mod previews;
+mod pump;
+mod rewound;
+mod stream;
+
+use std::future::Future as _;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Ping, client, server};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use super::lane::Lane;
+use super::state::State;
+use previews::Previews;
+use rewound::Rewound;
+use stream::Stream;
+
+/// What one stream may have on its way: enough for its round trip within a cluster.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// What one connection may have on its way; with the window above, all the
+/// memory that a slow reader can make us hold.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Header lists that are let through: more than any server's default, so that
+/// the application's limit is the one that counts.
+const MAX_HEADER_BYTES: u32 = 1024 * 1024;
+
+/// Streams that clients have reset and whose frames may still arrive. The
+/// libraries' defaults are tens; clients with short deadlines cancel hundreds.
+const MAX_RESET_STREAMS: usize = 1_024;
+
+/// How long the application may take to say how many streams it offers.
+const SETTINGS_WAIT: Duration = Duration::from_secs(1);
+
+/// One client's connection and its application's.
+pub(super) struct Http2 {
+    pub(super) state: Arc<State>,
+    /// Where the client had dialled.
+    pub(super) original: SocketAddr,
+    pub(super) client: TcpStream,
+    pub(super) server: TcpStream,
+    /// What the client has sent already: the preface, at least.
+    pub(super) up: Lane,
+}
+
+// === impl Http2 ===
+
+impl Http2 {
+    /// Serves the connection to its end.
+    pub(super) async fn serve(self) -> Result<(), h2::Error> {
+        let Self { state, original, client, server, up } = self;
+        let closed = Rc::new(Notify::new());
+        let (app, streams) = connect(server, &closed).await?;
+        let mut builder = server::Builder::new();
+        builder
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(MAX_HEADER_BYTES)
+            .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
+            .max_concurrent_reset_streams(MAX_RESET_STREAMS)
+            .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+            .max_local_error_reset_streams(None);
+        if app.is_extended_connect_protocol_enabled() {
+            builder.enable_connect_protocol();
+        }
+        let client = Rewound::new(Bytes::copy_from_slice(up.held()), client);
+        drop(up);
+        let mut connection = builder.handshake::<_, Bytes>(client).await?;
+        let previews = Rc::new(Previews::default());
+        let mut is_leaving = false;
+        loop {
+            tokio::select! {
+                accepted = connection.accept() => {
+                    let Some(accepted) = accepted else { return Ok(()) };
+                    let (request, respond) = accepted?;
+                    let (state, previews) = (Arc::clone(&state), Rc::clone(&previews));
+                    let stream = Stream { state, port: original.port(), app: app.clone(), previews };
+                    spawn_local(stream.serve(request, respond));
+                }
+                // The application takes no more: neither do we, and what is under way ends as it ends there.
+                () = closed.notified(), if !is_leaving => {
+                    is_leaving = true;
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// Makes an HTTP/2 client of a connection, and learns how many streams the
+/// other side offers. `closed` is told when it takes no more.
+async fn connect(stream: TcpStream, closed: &Rc<Notify>) -> Result<(SendRequest<Bytes>, usize), h2::Error> {
+    let (sender, mut connection) = client::Builder::new()
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_concurrent_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(None)
+        .enable_push(false)
+        .handshake::<_, Bytes>(stream)
+        .await?;
+    // Settings come before anything else: with the answer to a ping they are there.
+    if let Some(mut ping) = connection.ping_pong() {
+        ping.send_ping(Ping::opaque())?;
+        let answered = std::future::poll_fn(|context| {
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(ended);
+            }
+            ping.poll_pong(context).map_ok(|_| ())
+        });
+        // A server that answers no ping is odd, but not for us to refuse.
+        tokio::time::timeout(SETTINGS_WAIT, answered).await.unwrap_or(Ok(()))?;
+    }
+    let streams = connection.max_concurrent_send_streams();
+    let closed = Rc::clone(closed);
+    spawn_local(async move {
+        let _ = connection.await;
+        closed.notify_one();
+    });
+    Ok((sender, streams))
+}

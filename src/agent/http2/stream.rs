@@ -1,0 +1,202 @@
+//! One stream: judged by its head, or its body where a filter asks for that,
+//! and carried to the application or to the preview.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use httparse::Header;
+use tokio::time::timeout;
+
+use super::previews::Previews;
+use super::pump::{Stopped, pump, send};
+use crate::agent::http1::{header_safe, sentence};
+use crate::agent::state::{State, Stealer};
+use crate::traffic::Head;
+use crate::traffic::filter::Body;
+use crate::traffic::filter::body::MAX_BODY_BYTES;
+
+/// How long a body may take that a filter wants to see.
+const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
+
+/// What one stream needs to know.
+pub(super) struct Stream {
+    pub(super) state: Arc<State>,
+    /// The application's port.
+    pub(super) port: u16,
+    pub(super) app: SendRequest<Bytes>,
+    pub(super) previews: Rc<Previews>,
+}
+
+/// A request body, of which some may have been read ahead for a filter.
+struct Upload {
+    ahead: Vec<Bytes>,
+    rest: RecvStream,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Carries the stream to its end.
+    pub(super) async fn serve(self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let (parts, rest) = request.into_parts();
+        let mut request = Request::from_parts(parts, ());
+        let mut upload = Upload { ahead: Vec::new(), rest };
+        let stealer = self.judge(&request, &mut upload).await;
+        let sender = match &stealer {
+            None => self.app.ready().await.map_err(io::Error::other),
+            Some(session) => self.previews.get(session, self.port).await,
+        };
+        let sent = sender.and_then(|mut sender| {
+            if request.uri().authority().is_none() {
+                // Without an authority there is no scheme either, which h2 insists on in its own version.
+                *request.version_mut() = Version::HTTP_11;
+            }
+            let is_end = upload.ahead.is_empty() && upload.rest.is_end_stream();
+            sender
+                .send_request(request_of(&request), is_end)
+                .map(|sent| (sent, is_end))
+                .map_err(io::Error::other)
+        });
+        match (sent, stealer) {
+            (Ok(((response, up), is_end)), _) => carry(upload, is_end, up, response, respond).await,
+            (Err(why), Some(session)) => unavailable(&session, &request, &why, respond),
+            // It was not sent: the client may try elsewhere.
+            (Err(_), None) => respond.send_reset(Reason::REFUSED_STREAM),
+        }
+    }
+
+    async fn judge(&self, request: &Request<()>, upload: &mut Upload) -> Option<Stealer> {
+        let headers: Vec<Header<'_>> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() })
+            .collect();
+        let head = Head {
+            method: request.method().as_str(),
+            target: request.uri().path_and_query().map_or("", |target| target.as_str()),
+            authority: request.uri().authority().map(http::uri::Authority::as_str),
+            headers: &headers,
+        };
+        let mut judgement = self.state.judge(self.port, &head, Body::Unread);
+        if judgement.needs_body {
+            let whole = timeout(MAX_BODY_WAIT, upload.read_ahead()).await.ok().flatten();
+            let body = whole.as_deref().map_or(Body::Unknown, Body::Whole);
+            judgement = self.state.judge(self.port, &head, body);
+        }
+        // Copies of HTTP/2 are not made: they count as dropped, so that it shows.
+        judgement.mirrors.iter().for_each(|session| session.kept.dropped());
+        judgement.stealer
+    }
+}
+
+/// The head to send on: `h2` takes it by value, and the 503 needs it too.
+fn request_of(request: &Request<()>) -> Request<()> {
+    request.clone()
+}
+
+// === impl Upload ===
+
+impl Upload {
+    /// The whole body, if it is short. What was read is sent later all the same.
+    async fn read_ahead(&mut self) -> Option<Vec<u8>> {
+        let mut whole = Vec::new();
+        while let Some(bytes) = self.rest.data().await {
+            let bytes = bytes.ok()?;
+            whole.extend_from_slice(&bytes);
+            self.ahead.push(bytes);
+            if whole.len() > MAX_BODY_BYTES {
+                return None;
+            }
+        }
+        Some(whole)
+    }
+
+    async fn send(&mut self, to: &mut SendStream<Bytes>) -> Result<(), Stopped> {
+        for bytes in std::mem::take(&mut self.ahead) {
+            let length = bytes.len();
+            send(bytes, false, to).await?;
+            let _ = self.rest.flow_control().release_capacity(length);
+        }
+        pump(&mut self.rest, to).await
+    }
+}
+
+/// Both directions, until the response is over or either side breaks off.
+async fn carry(
+    mut upload: Upload,
+    is_uploaded: bool,
+    mut up: SendStream<Bytes>,
+    response: ResponseFuture,
+    respond: SendResponse<Bytes>,
+) {
+    let uploading = async {
+        if !is_uploaded && upload.send(&mut up).await == Err(Stopped::BySender) {
+            return;
+        }
+        // Only the response ends a stream whose request is whole, or unwanted.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = uploading => {}
+        () = download(response, respond) => {}
+    }
+}
+
+async fn download(mut response: ResponseFuture, mut respond: SendResponse<Bytes>) {
+    let answered = std::future::poll_fn(|context| {
+        if respond.poll_reset(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        while let Poll::Ready(Some(Ok(early))) = response.poll_informational(context) {
+            let _ = respond.send_informational(early);
+        }
+        std::pin::Pin::new(&mut response).poll(context).map(Some)
+    })
+    .await;
+    match answered {
+        None => {}
+        Some(Err(error)) => respond.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR)),
+        Some(Ok(response)) => {
+            let (parts, mut body) = response.into_parts();
+            let is_end = body.is_end_stream();
+            if let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), is_end)
+                && !is_end
+            {
+                // How it stopped has been passed on.
+                let _ = pump(&mut body, &mut down).await;
+            }
+        }
+    }
+}
+
+/// Tells a client that the preview cannot be had: gRPC in its own way.
+fn unavailable(session: &Stealer, request: &Request<()>, why: &io::Error, mut respond: SendResponse<Bytes>) {
+    session.kept.unavailable();
+    let words = sentence(&session.rules.key, why);
+    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    let key = header_safe(&session.rules.key);
+    let builder = Response::builder().header("x-mirrord-preview", key);
+    if request.headers().get("content-type").is_some_and(is_grpc) {
+        // 14 is UNAVAILABLE; the message is percent-encoded, like the key.
+        let builder = builder.header("content-type", "application/grpc").header("grpc-status", "14");
+        if let Ok(response) = builder.header("grpc-message", header_safe(words.trim_end())).body(()) {
+            let _ = respond.send_response(response, true);
+        }
+        return;
+    }
+    let builder =
+        builder.status(StatusCode::SERVICE_UNAVAILABLE).header("content-type", "text/plain; charset=utf-8");
+    if let Ok(response) = builder.header("cache-control", "no-store").body(())
+        && let Ok(mut body) = respond.send_response(response, false)
+    {
+        let _ = body.send_data(Bytes::from(words), true);
+    }
+}

@@ -1,0 +1,175 @@
+//! HTTP/2 through the agent: each stream to its own, and ended as it was ended.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+use crate::support::agent::Agent;
+use crate::support::{PREVIEW4, Place, World};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Serves HTTP/2: what it does depends on the path.
+fn serve(runtime: &Runtime, listener: TcpListener, name: &'static str) {
+    listener.set_nonblocking(true).unwrap();
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                builder.max_concurrent_streams(200);
+                let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(answer(request, respond, name));
+                }
+            });
+        }
+    });
+}
+
+async fn answer(request: Request<RecvStream>, mut respond: h2::server::SendResponse<Bytes>, name: &str) {
+    let path = request.uri().path().to_owned();
+    let mut body = request.into_body();
+    match path.as_str() {
+        "/reset" => respond.send_reset(Reason::ENHANCE_YOUR_CALM),
+        "/trailers-only" => {
+            let response = Response::builder().header("grpc-status", "5").body(()).unwrap();
+            respond.send_response(response, true).unwrap();
+        }
+        _ => {
+            let length = drain(&mut body).await.0.len();
+            let response = Response::builder().header("x-served-by", name).body(()).unwrap();
+            let mut send = respond.send_response(response, false).unwrap();
+            send.send_data(Bytes::from(format!("{name} {path} {length}")), false).unwrap();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            send.send_trailers(trailers).unwrap();
+        }
+    }
+}
+
+async fn drain(body: &mut RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece.unwrap();
+        bytes.extend_from_slice(&piece);
+        body.flow_control().release_capacity(piece.len()).unwrap();
+    }
+    (bytes, body.trailers().await.unwrap())
+}
+
+async fn connect(stream: std::net::TcpStream) -> SendRequest<Bytes> {
+    stream.set_nonblocking(true).unwrap();
+    let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    sender.ready().await.unwrap()
+}
+
+fn request(path: &str, key: Option<&str>) -> Request<()> {
+    let builder = Request::post(format!("http://shop{path}")).header("x-big", "y".repeat(20_000));
+    match key {
+        Some(key) => builder.header("baggage", format!("mirrord-session={key}")).body(()).unwrap(),
+        None => builder.body(()).unwrap(),
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_hundred_streams_at_once_go_each_to_their_own() {
+    let (world, runtime) = (World::new(), runtime());
+    serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    serve(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let mut agent = Agent::stealing(&world, &[8080]);
+    let client = world.connect(8080);
+    runtime.block_on(async {
+        let sender = connect(client).await;
+        let mut streams = JoinSet::new();
+        for number in 0..100_usize {
+            let sender = sender.clone();
+            streams.spawn(async move {
+                let key = [Some("pr-1"), Some("pr-12"), None, Some("pr-1")][number % 4];
+                let name = if key == Some("pr-1") { "preview" } else { "app" };
+                let mut sender = sender.ready().await.unwrap();
+                let (response, mut body) =
+                    sender.send_request(request(&format!("/{number}"), key), false).unwrap();
+                // Bigger than a window together, so that streams wait for room in turn.
+                let bytes = Bytes::from(vec![b'x'; 100_000 + number]);
+                body.send_data(bytes, true).unwrap();
+                let response = response.await.unwrap();
+                assert_eq!(response.headers()["x-served-by"], name);
+                let (text, trailers) = drain(&mut response.into_body()).await;
+                assert_eq!(text, format!("{name} /{number} {}", 100_000 + number).into_bytes());
+                assert_eq!(trailers.unwrap()["grpc-status"], "0");
+            });
+        }
+        let all = async {
+            while let Some(done) = streams.join_next().await {
+                done.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+    });
+    let counts = agent.counts("s1");
+    assert_eq!((&counts["matched"], &counts["passed"]), (&50.into(), &50.into()), "{counts}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_server_whose_settings_come_first_is_understood_and_trailers_only_answers_and_resets_cross_exactly() {
+    let (world, runtime) = (World::new(), runtime());
+    serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    serve(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let _agent = Agent::stealing(&world, &[8080]);
+    let client = world.connect(8080);
+    // This server sends its settings at once, like grpc-go's: it speaks first, and is no tunnel for that.
+    std::thread::sleep(Duration::from_millis(100));
+    runtime.block_on(async {
+        let mut sender = connect(client).await;
+        for key in [None, Some("pr-1")] {
+            let (response, _) = sender.send_request(request("/trailers-only", key), true).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.headers()["grpc-status"], "5");
+            assert!(response.body().is_end_stream(), "the head itself ends the stream");
+            let (response, _) = sender.send_request(request("/reset", key), true).unwrap();
+            assert_eq!(response.await.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_preview_that_cannot_be_reached_is_told_to_each_in_its_own_way() {
+    let (world, runtime) = (World::new(), runtime());
+    serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::stealing(&world, &[8080]);
+    let client = world.connect(8080);
+    runtime.block_on(async {
+        let mut sender = connect(client).await;
+        let (response, _) = sender.send_request(request("/", Some("pr-1")), true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-mirrord-preview"]),
+            (503, &"pr-1".parse().unwrap())
+        );
+        let mut grpc = request("/", Some("pr-1"));
+        grpc.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
+        let (response, _) = sender.send_request(grpc, true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["grpc-status"]),
+            (200, &"14".parse().unwrap())
+        );
+        let (response, _) = sender.send_request(request("/next", None), true).unwrap();
+        assert_eq!(response.await.unwrap().headers()["x-served-by"], "app");
+    });
+    assert_eq!(agent.counts("s1")["unavailable"], 2);
+}

@@ -1,0 +1,201 @@
+//! The strongest check: the same exchanges with and without the agent, byte
+//! for byte; and what could be smuggled, which must reach nobody but the
+//! application.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::agent::Agent;
+use crate::support::server::Server;
+use crate::support::{PREVIEW4, Place, World};
+
+/// What one side of an exchange came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    by_app: Vec<u8>,
+    by_client: Vec<u8>,
+    client_saw_end: bool,
+}
+
+/// How the client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    AtOnce,
+    InPieces,
+    ThenEnds,
+}
+
+/// Has the client send `request`, the application read all of it and then
+/// send `response` and, if `closes`, end; on a port with or without the agent.
+fn exchange(world: &World, port: u16, request: &[u8], response: &[u8], closes: bool, manner: Manner) -> Seen {
+    let listener = world.listen(Place::Pod, "0.0.0.0", port);
+    if port == 8080 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (length, answer) = (request.len(), response.to_vec());
+    let app = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut seen = vec![0; length];
+        let mut at = 0;
+        while at < length {
+            match stream.read(&mut seen[at..]) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => at += read,
+            }
+        }
+        seen.truncate(at);
+        stream.write_all(&answer).unwrap();
+        if closes {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        let _ = stream.read_to_end(&mut seen);
+        seen
+    });
+    let mut client = world.connect(port);
+    client.set_nodelay(true).unwrap();
+    match manner {
+        Manner::InPieces => {
+            for piece in request.chunks(request.len().div_ceil(7).max(1)) {
+                client.write_all(piece).unwrap();
+                thread::sleep(Duration::from_micros(300));
+            }
+        }
+        Manner::AtOnce | Manner::ThenEnds => client.write_all(request).unwrap(),
+    }
+    if manner == Manner::ThenEnds {
+        client.shutdown(Shutdown::Write).unwrap();
+    }
+    let mut by_client = vec![0; response.len()];
+    client.read_exact(&mut by_client).unwrap();
+    let client_saw_end = closes && client.read(&mut [0]).unwrap() == 0;
+    drop(client);
+    Seen { by_app: app.join().unwrap(), by_client, client_saw_end }
+}
+
+/// A response, and whether the application ends the connection behind it.
+type Response = (Vec<u8>, bool);
+
+fn corpus() -> (Vec<Vec<u8>>, Vec<Response>) {
+    let long = format!("GET / HTTP/1.1\r\nX-Long: {}\r\n\r\n", "y".repeat(64 * 1024));
+    let many = "X-Many: 1\r\nx-many: 2\r\n".repeat(75);
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: shop\r\n\r\n",
+        "get / HTTP/1.1\r\nhOsT:shop\r\nACCEPT:   */*  \r\nX-Dup: 1\r\nx-dup: 2\r\n\r\n",
+        "GET http://shop/a?b=c HTTP/1.1\r\nHost: shop\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: shop\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: shop\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "GET /\r\n",
+        "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n0\r\nTrailer: v\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
+        "GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /next HTTP/1.1\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\nHost: shop\n\n",
+        "GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnot a chunk\r\n",
+        "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "GET / HTTP/1.1\r\nX-Bytes: \u{e9}\u{ff}\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: shop",
+        "CONNECT shop:80 HTTP/1.1\r\nHost: shop:80\r\n\r\n",
+        "BREW /pot HTTP/1.1\r\nAccept-Additions: milk\r\n\r\n",
+    ];
+    let responses = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false),
+        ("http/1.1 200 OK\r\n\r\nwhatever", true),
+        ("HTTP/1.1 200\r\nCONTENT-length:2\r\nX-Dup: b\r\nX-Dup: a\r\n\r\nok", false),
+        ("HTTP/1.1 200 OK\r\n\r\nuntil the end", true),
+        ("HTTP/1.0 200 OK\r\n\r\nuntil the end", true),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;e\r\nabc\r\n0\r\nT: v\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nbroken", true),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+            false,
+        ),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", false),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\u{1}\u{2}frames", true),
+        ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\nContent-Length: 2\n\nok", false),
+        ("not http at all\r\n", true),
+        ("", true),
+    ];
+    let mut requests: Vec<Vec<u8>> =
+        requests.iter().map(|text| text.chars().map(|c| c as u8).collect()).collect();
+    requests.extend([long.into_bytes(), format!("GET / HTTP/1.1\r\n{many}\r\n").into_bytes()]);
+    let responses = responses.iter().map(|(text, closes)| (text.as_bytes().to_vec(), *closes)).collect();
+    (requests, responses)
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
+    let world = World::new();
+    let mut agent = Agent::stealing(&world, &[8080]);
+    let (requests, responses) = corpus();
+    let (mut compared, mut index) = (0, 0);
+    for request in &requests {
+        for (response, closes) in &responses {
+            index += 1;
+            let manner = [Manner::AtOnce, Manner::InPieces, Manner::ThenEnds][index % 3];
+            let seen = |port| exchange(&world, port, request, response, *closes, manner);
+            let (without, with) = (seen(8081), seen(8080));
+            assert_eq!(
+                with,
+                without,
+                "{manner:?} {:?} {:?}",
+                String::from_utf8_lossy(request),
+                String::from_utf8_lossy(response)
+            );
+            compared += 1;
+        }
+    }
+    report!("{compared} exchanges compared; {}", agent.status());
+    assert!(compared > 300);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview() {
+    let world = World::new();
+    let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let _agent = Agent::stealing(&world, &[8080]);
+    let key = "baggage: mirrord-session=pr-1\r\n";
+    let hidden = format!("GET /hidden HTTP/1.1\r\n{key}\r\n");
+    for head in [
+        format!(
+            "POST / HTTP/1.1\r\n{key}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+        ),
+        format!(
+            "POST / HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n0\r\n\r\n{hidden}"
+        ),
+        format!("POST / HTTP/1.1\r\n{key}Content-Length: 0\r\nContent-Length: 50\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\n\r\n0\n\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\n\r\n1 \r\nx\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{key}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{key}X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("POST / HTTP/1.1\nContent-Length: 0\n{hidden}"),
+        format!("POST / HTTP/1.1\r\n{key}X: \nContent-Length: 9\r\n\r\n{hidden}"),
+        format!("GET / HTTP/1.1\r\n\u{1}X: y\r\n{key}\r\n{hidden}"),
+        // The first is honest, the second is not: the connection is the application's from there on.
+        format!(
+            "GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{hidden}"
+        ),
+    ] {
+        let response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        let seen = exchange(&world, 8080, head.as_bytes(), response, true, Manner::AtOnce);
+        assert_eq!(String::from_utf8_lossy(&seen.by_app), head);
+        assert_eq!(seen.by_client, response);
+        assert_eq!(preview.accepted(), 0, "{head:?}");
+    }
+}
