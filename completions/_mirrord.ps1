@@ -26,7 +26,6 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('preview', 'preview', [CompletionResultType]::ParameterValue, 'Start, look at and stop preview environments')
-            [CompletionResult]::new('agent', 'agent', [CompletionResultType]::ParameterValue, 'Give the requests that a session wants to its preview, from inside the target''s pod')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script for a shell')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -159,35 +158,6 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
         'mirrord;preview;help;help' {
             break
         }
-        'mirrord;agent' {
-            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Where to be controlled')
-            [CompletionResult]::new('--idle-seconds', '--idle-seconds', [CompletionResultType]::ParameterName, 'Leave after so many seconds without rules')
-            [CompletionResult]::new('--drain-seconds', '--drain-seconds', [CompletionResultType]::ParameterName, 'Carry open connections on for so many seconds when told to leave')
-            [CompletionResult]::new('--memory-mebibytes', '--memory-mebibytes', [CompletionResultType]::ParameterName, 'Carry new connections unread while more memory than this is in use')
-            [CompletionResult]::new('--termination-log', '--termination-log', [CompletionResultType]::ParameterName, 'Where the reason for leaving is written')
-            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
-            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
-            [CompletionResult]::new('control', 'control', [CompletionResultType]::ParameterValue, 'Bridge standard input and output to the agent in this container, as JSON lines')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
-            break
-        }
-        'mirrord;agent;control' {
-            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Where the agent is controlled')
-            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
-            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
-            break
-        }
-        'mirrord;agent;help' {
-            [CompletionResult]::new('control', 'control', [CompletionResultType]::ParameterValue, 'Bridge standard input and output to the agent in this container, as JSON lines')
-            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
-            break
-        }
-        'mirrord;agent;help;control' {
-            break
-        }
-        'mirrord;agent;help;help' {
-            break
-        }
         'mirrord;completions' {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
@@ -195,7 +165,6 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
         }
         'mirrord;help' {
             [CompletionResult]::new('preview', 'preview', [CompletionResultType]::ParameterValue, 'Start, look at and stop preview environments')
-            [CompletionResult]::new('agent', 'agent', [CompletionResultType]::ParameterValue, 'Give the requests that a session wants to its preview, from inside the target''s pod')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script for a shell')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -217,13 +186,6 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;help;preview;extend' {
-            break
-        }
-        'mirrord;help;agent' {
-            [CompletionResult]::new('control', 'control', [CompletionResultType]::ParameterValue, 'Bridge standard input and output to the agent in this container, as JSON lines')
-            break
-        }
-        'mirrord;help;agent;control' {
             break
         }
         'mirrord;help;completions' {

@@ -16,9 +16,6 @@ _mirrord() {
             ",$1")
                 cmd="mirrord"
                 ;;
-            mirrord,agent)
-                cmd="mirrord__subcmd__agent"
-                ;;
             mirrord,completions)
                 cmd="mirrord__subcmd__completions"
                 ;;
@@ -28,21 +25,6 @@ _mirrord() {
             mirrord,preview)
                 cmd="mirrord__subcmd__preview"
                 ;;
-            mirrord__subcmd__agent,control)
-                cmd="mirrord__subcmd__agent__subcmd__control"
-                ;;
-            mirrord__subcmd__agent,help)
-                cmd="mirrord__subcmd__agent__subcmd__help"
-                ;;
-            mirrord__subcmd__agent__subcmd__help,control)
-                cmd="mirrord__subcmd__agent__subcmd__help__subcmd__control"
-                ;;
-            mirrord__subcmd__agent__subcmd__help,help)
-                cmd="mirrord__subcmd__agent__subcmd__help__subcmd__help"
-                ;;
-            mirrord__subcmd__help,agent)
-                cmd="mirrord__subcmd__help__subcmd__agent"
-                ;;
             mirrord__subcmd__help,completions)
                 cmd="mirrord__subcmd__help__subcmd__completions"
                 ;;
@@ -51,9 +33,6 @@ _mirrord() {
                 ;;
             mirrord__subcmd__help,preview)
                 cmd="mirrord__subcmd__help__subcmd__preview"
-                ;;
-            mirrord__subcmd__help__subcmd__agent,control)
-                cmd="mirrord__subcmd__help__subcmd__agent__subcmd__control"
                 ;;
             mirrord__subcmd__help__subcmd__preview,extend)
                 cmd="mirrord__subcmd__help__subcmd__preview__subcmd__extend"
@@ -104,102 +83,8 @@ _mirrord() {
 
     case "${cmd}" in
         mirrord)
-            opts="-h -V --help --version preview agent completions help"
+            opts="-h -V --help --version preview completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__agent)
-            opts="-h --socket --idle-seconds --drain-seconds --memory-mebibytes --termination-log --help control help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --socket)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --idle-seconds)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --drain-seconds)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --memory-mebibytes)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --termination-log)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__agent__subcmd__control)
-            opts="-h --socket --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --socket)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__agent__subcmd__help)
-            opts="control help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__agent__subcmd__help__subcmd__control)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__agent__subcmd__help__subcmd__help)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -226,36 +111,8 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__help)
-            opts="preview agent completions help"
+            opts="preview completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__help__subcmd__agent)
-            opts="control"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        mirrord__subcmd__help__subcmd__agent__subcmd__control)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -23,7 +23,6 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand preview 'Start, look at and stop preview environments'
-            cand agent 'Give the requests that a session wants to its preview, from inside the target''s pod'
             cand completions 'Print the completion script for a shell'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -144,37 +143,12 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         }
         &'mirrord;preview;help;help'= {
         }
-        &'mirrord;agent'= {
-            cand --socket 'Where to be controlled'
-            cand --idle-seconds 'Leave after so many seconds without rules'
-            cand --drain-seconds 'Carry open connections on for so many seconds when told to leave'
-            cand --memory-mebibytes 'Carry new connections unread while more memory than this is in use'
-            cand --termination-log 'Where the reason for leaving is written'
-            cand -h 'Print help'
-            cand --help 'Print help'
-            cand control 'Bridge standard input and output to the agent in this container, as JSON lines'
-            cand help 'Print this message or the help of the given subcommand(s)'
-        }
-        &'mirrord;agent;control'= {
-            cand --socket 'Where the agent is controlled'
-            cand -h 'Print help'
-            cand --help 'Print help'
-        }
-        &'mirrord;agent;help'= {
-            cand control 'Bridge standard input and output to the agent in this container, as JSON lines'
-            cand help 'Print this message or the help of the given subcommand(s)'
-        }
-        &'mirrord;agent;help;control'= {
-        }
-        &'mirrord;agent;help;help'= {
-        }
         &'mirrord;completions'= {
             cand -h 'Print help'
             cand --help 'Print help'
         }
         &'mirrord;help'= {
             cand preview 'Start, look at and stop preview environments'
-            cand agent 'Give the requests that a session wants to its preview, from inside the target''s pod'
             cand completions 'Print the completion script for a shell'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -191,11 +165,6 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         &'mirrord;help;preview;stop'= {
         }
         &'mirrord;help;preview;extend'= {
-        }
-        &'mirrord;help;agent'= {
-            cand control 'Bridge standard input and output to the agent in this container, as JSON lines'
-        }
-        &'mirrord;help;agent;control'= {
         }
         &'mirrord;help;completions'= {
         }

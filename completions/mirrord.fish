@@ -27,7 +27,6 @@ end
 complete -c mirrord -n "__fish_mirrord_needs_command" -s h -l help -d 'Print help'
 complete -c mirrord -n "__fish_mirrord_needs_command" -s V -l version -d 'Print version'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "preview" -d 'Start, look at and stop preview environments'
-complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "agent" -d 'Give the requests that a session wants to its preview, from inside the target\'s pod'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s k -l key -d 'The environment\'s key' -r
@@ -97,25 +96,11 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop environments and wait until they are gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -l socket -d 'Where to be controlled' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -l idle-seconds -d 'Leave after so many seconds without rules' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -l drain-seconds -d 'Carry open connections on for so many seconds when told to leave' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -l memory-mebibytes -d 'Carry new connections unread while more memory than this is in use' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -l termination-log -d 'Where the reason for leaving is written' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -s h -l help -d 'Print help'
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -f -a "control" -d 'Bridge standard input and output to the agent in this container, as JSON lines'
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and not __fish_seen_subcommand_from control help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and __fish_seen_subcommand_from control" -l socket -d 'Where the agent is controlled' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and __fish_seen_subcommand_from control" -s h -l help -d 'Print help'
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and __fish_seen_subcommand_from help" -f -a "control" -d 'Bridge standard input and output to the agent in this container, as JSON lines'
-complete -c mirrord -n "__fish_mirrord_using_subcommand agent; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview agent completions help" -f -a "preview" -d 'Start, look at and stop preview environments'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview agent completions help" -f -a "agent" -d 'Give the requests that a session wants to its preview, from inside the target\'s pod'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview agent completions help" -f -a "completions" -d 'Print the completion script for a shell'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview agent completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "preview" -d 'Start, look at and stop preview environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "stop" -d 'Stop environments and wait until they are gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "control" -d 'Bridge standard input and output to the agent in this container, as JSON lines'

@@ -147,7 +147,17 @@ async fn what_takes_the_preview_for_a_pod_of_the_target_is_named_at_start() {
                 "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "shop"}}},
             }))
             .await;
+        world
+            .create(json!({
+                "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "elastic"},
+                "spec": {
+                    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"},
+                    "minReplicas": 2, "maxReplicas": 2,
+                },
+            }))
+            .await;
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(screen.stderr.contains("HorizontalPodAutoscaler `elastic` counts the preview"), "{screen:#?}");
         assert!(screen.stderr.contains("PodDisruptionBudget `careful` counts the preview"), "{screen:#?}");
         assert!(screen.stderr.contains("Service `eager` routes to pods that are not ready"), "{screen:#?}");
         assert!(!screen.stderr.contains("`patient`"), "{screen:#?}");

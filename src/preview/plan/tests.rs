@@ -160,6 +160,7 @@ fn a_pod_that_has_lived_leaves_behind_what_belongs_to_it_alone() {
     let mut request = request(&json!({
         "metadata": {"labels": {"app": "shop"}, "uid": "1", "resourceVersion": "2", "name": "shop-1"},
         "spec": {
+            "activeDeadlineSeconds": 5, "restartPolicy": "Never",
             "nodeName": "n", "hostname": "h", "subdomain": "s", "priority": 0, "preemptionPolicy": "PreemptLowerPriority",
             "ephemeralContainers": [{"name": "debug"}], "serviceAccountName": "shop", "serviceAccount": "shop",
             "containers": [{"name": "web", "image": "shop:1", "volumeMounts": [
