@@ -354,15 +354,13 @@ async fn status_shows_each_change_while_it_watches() {
         let arguments = ["preview", "status", "-w", "-k", "pr-1", "-n", &world.namespace];
         let mut watching = world.spawn(&[], &arguments);
         let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+        // Said before there is anything, and again when it is gone.
+        let mut notes = BufReader::new(watching.stderr.take().unwrap()).lines();
+        nothing(&mut notes).await;
         world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         row_with(&mut lines, " ready ").await;
         world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
-        // Said at first, and again now.
-        let mut notes = BufReader::new(watching.stderr.take().unwrap()).lines();
-        for _ in 0..2 {
-            let note = notes.next_line().await.unwrap().unwrap();
-            assert!(note.starts_with("there is no environment with key `pr-1`"), "{note}");
-        }
+        nothing(&mut notes).await;
         watching.kill().await.unwrap();
     })
     .await;
@@ -378,4 +376,9 @@ async fn row_with(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildSt
         before.push(line);
     }
     panic!("no {word:?} in {before:#?}");
+}
+
+async fn nothing(notes: &mut tokio::io::Lines<BufReader<tokio::process::ChildStderr>>) {
+    let note = tokio::time::timeout(crate::support::SOON, notes.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(note.starts_with("there is no environment with key `pr-1`"), "{note}");
 }
