@@ -168,9 +168,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         }
         Verb::Status(cli::Status { selected, output, watch }) => {
             let (selection, selector, scope) = select(flags, environment, selected)?;
-            for warning in &selection.warnings {
-                reporter.warning(warning);
-            }
+            reporter.warnings(&selection.warnings);
             let watch = if watch { Watch::Changes } else { Watch::Once };
             let show = Show { format: output, watch };
             preview::status::status(&selection, &selector, scope, show, reporter).await
@@ -178,6 +176,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         Verb::Stop(cli::Stop { selected, ignore_not_found, no_wait }) => {
             let (selection, selector, scope) = select(flags, environment, selected)?;
             selector.names_something()?;
+            reporter.warnings(&selection.warnings);
             let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };
             let patience = if no_wait { Patience::UntilTold } else { Patience::UntilGone };
             stop::stop(&selection, &selector, scope, not_found, patience, reporter).await
@@ -185,6 +184,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         Verb::Extend(cli::Extend { selected, ttl }) => {
             let (selection, selector, scope) = select(flags, environment, selected)?;
             selector.names_something()?;
+            reporter.warnings(&selection.warnings);
             preview::extend::extend(&selection, &selector, scope, ttl, reporter).await
         }
     }

@@ -145,6 +145,13 @@ impl Reporter {
         self.with(|writer| writer.warning(message));
     }
 
+    /// Says several such things.
+    pub fn warnings(&self, messages: &[String]) {
+        for message in messages {
+            self.warning(message);
+        }
+    }
+
     /// Ends the story well, with what was found out as `name: value` lines.
     pub fn success(&self, lines: &[String]) {
         self.with(|writer| {

@@ -12,7 +12,9 @@ pub mod stop;
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cluster::Cluster;
 use crate::config::Selection;
+use crate::output::Reporter;
 use crate::session::{KEY, Key, Session};
 use crate::target::Target;
 
@@ -61,6 +63,14 @@ impl Selector {
             && self.glob.as_ref().is_none_or(|pattern| pattern.matches(key.as_str()))
             && self.target.as_ref().is_none_or(|target| session.is_on(target))
     }
+}
+
+/// The step of connecting, which every verb with a story begins with.
+async fn connected(selection: &Selection, reporter: &Reporter) -> Result<Cluster> {
+    let step = reporter.step("connecting to operator");
+    let cluster = Cluster::connect(&selection.connection).await?;
+    step.done("connected to operator");
+    Ok(cluster)
 }
 
 /// The wish that the command end: Ctrl-C, a CI job's end, a closed terminal.

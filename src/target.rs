@@ -22,6 +22,8 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use crate::session::key::label_value;
+
 /// A kind of workload that can be copied: one file and one line in [`KINDS`] each.
 pub struct Kind {
     /// The name in `kind/name`.
@@ -147,12 +149,7 @@ impl Target {
     /// The value of the label, for `kubectl get -l`: kind and name, or a hash
     /// where they are too long.
     pub fn label_value(&self) -> String {
-        let value = format!("{}-{}", self.kind.name, self.name);
-        if crate::session::key::is_label_value(&value) {
-            value
-        } else {
-            format!("sha256-{}", crate::session::key::hash(&value, 40))
-        }
+        label_value(&format!("{}-{}", self.kind.name, self.name))
     }
 
     /// Finds the template in the live object.

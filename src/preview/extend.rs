@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::plan::deadline;
-use super::{Selector, status};
+use super::{Selector, connected, status};
 use crate::cluster::{Cluster, Scope, explain};
 use crate::config::Selection;
 use crate::output::Reporter;
@@ -20,13 +20,8 @@ pub async fn extend(
     ttl: Ttl,
     reporter: &Reporter,
 ) -> Result<()> {
-    for warning in &selection.warnings {
-        reporter.warning(warning);
-    }
     let work = async {
-        let step = reporter.step("connecting to operator");
-        let cluster = Cluster::connect(&selection.connection).await?;
-        step.done("connected to operator");
+        let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
         let sessions = status::found(&cluster, selector, &scope, reporter).await?;
         step.done(&format!("found {}", status::counted(sessions.len())));

@@ -15,7 +15,7 @@ use super::Interrupts;
 use super::plan::template::claim_names;
 use super::plan::{Clock, Plan, Request, deadline};
 use super::stop::Ending;
-use super::{render, stop};
+use super::{connected, render, stop};
 use crate::cli::ObjectFormat;
 use crate::cluster::{Cluster, Scope, explain};
 use crate::config::file::Mode;
@@ -66,9 +66,7 @@ pub async fn start(
     // Until the root is created an interrupt needs no more than to leave.
     let mut interrupts = Interrupts::listen()?;
     let prepared = async {
-        let step = reporter.step("connecting to operator");
-        let cluster = Cluster::connect(&config.selection.connection).await?;
-        step.done("connected to operator");
+        let cluster = connected(&config.selection, reporter).await?;
         let namespace =
             config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
         let step = reporter.step("creating preview session resource");
@@ -158,9 +156,7 @@ fn not_started(error: Error) -> Error {
 
 /// What can be checked without a cluster.
 fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
-    for warning in &config.selection.warnings {
-        reporter.warning(warning);
-    }
+    reporter.warnings(&config.selection.warnings);
     let missing = |what: &str, hint: &str| Error::from(wrong(format!("no {what} is named")).hint(hint));
     let target = config.selection.target.clone().ok_or_else(|| {
         missing("target", "pass `-t deployment/<name>`, or set `target` in the configuration file")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{Interrupts, Selector, status};
+use super::{Interrupts, Selector, connected, status};
 use crate::cluster::{Cluster, END, Scope};
 use crate::config::Selection;
 use crate::output::Reporter;
@@ -61,14 +61,9 @@ pub async fn stop(
     patience: Patience,
     reporter: &Reporter,
 ) -> Result<()> {
-    for warning in &selection.warnings {
-        reporter.warning(warning);
-    }
     let mut interrupts = Interrupts::listen()?;
     let work = async {
-        let step = reporter.step("connecting to operator");
-        let cluster = Cluster::connect(&selection.connection).await?;
-        step.done("connected to operator");
+        let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
         let sessions = match status::found(&cluster, selector, &scope, reporter).await {
             Ok(sessions) => sessions,

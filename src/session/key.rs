@@ -44,10 +44,7 @@ impl Key {
     /// hash, so that `kubectl get pods -l preview.mirrord.io/key=pr-12` works
     /// for the keys people type there.
     pub fn label_value(&self) -> String {
-        if is_label_value(&self.0) {
-            return self.0.clone();
-        }
-        format!("sha256-{}", hash(&self.0, 40))
+        label_value(&self.0)
     }
 }
 
@@ -87,8 +84,13 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
+/// `text` as the value of a label: itself where that is legal, else its hash.
+pub(crate) fn label_value(text: &str) -> String {
+    if is_label_value(text) { text.to_owned() } else { format!("sha256-{}", hash(text, 40)) }
+}
+
 /// Whether Kubernetes takes `text` as the value of a label.
-pub(crate) fn is_label_value(text: &str) -> bool {
+fn is_label_value(text: &str) -> bool {
     let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().last()) else {
         return false;
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{until, with_shop};
+use crate::support::{World, until, with_shop};
 
 /// What starting, looking at and stopping an environment needs.
 fn enough() -> Value {
@@ -21,44 +21,22 @@ async fn rights_in_one_namespace_suffice_and_a_key_is_shared_by_its_users() {
         let ann = world.user("ann", enough()).await;
         let bob = world.user("bob", enough()).await;
         let (ann, bob) = (ann.to_str().unwrap(), bob.to_str().unwrap());
-        world
-            .mirrord(&[
-                "preview",
-                "start",
-                "--kubeconfig",
-                ann,
-                "-t",
-                "deployment/shop",
-                "-i",
-                "mirrord-test/shop:preview",
-                "-k",
-                "shared",
-            ])
-            .await
-            .success();
+        start(&world, ann).await;
         let status = world.mirrord(&["preview", "status", "--kubeconfig", bob]).await.success();
         assert!(status.stdout.contains("shared"), "{status:#?}");
         assert!(status.stderr.contains("you may not list every namespace"), "{status:#?}");
-        world
-            .mirrord(&[
-                "preview",
-                "start",
-                "--kubeconfig",
-                bob,
-                "-t",
-                "deployment/shop",
-                "-i",
-                "mirrord-test/shop:preview",
-                "-k",
-                "shared",
-            ])
-            .await
-            .success();
+        start(&world, bob).await;
         assert_eq!(world.preview_pods("").await.len(), 1, "bob's start replaced ann's");
         world.mirrord(&["preview", "stop", "--kubeconfig", ann, "--key", "shared"]).await.success();
         assert!(world.preview_pods("").await.is_empty());
     })
     .await;
+}
+
+/// Starts the shared environment as a user.
+async fn start(world: &World, kubeconfig: &str) {
+    let target = ["-t", "deployment/shop", "-i", "mirrord-test/shop:preview", "-k", "shared"];
+    world.mirrord(&[&["preview", "start", "--kubeconfig", kubeconfig], &target[..]].concat()).await.success();
 }
 
 #[tokio::test]

@@ -98,7 +98,8 @@ pub(super) fn mount(
     }
 }
 
-fn push(object: &mut Map<String, Value>, list: &str, value: Value) {
+/// Adds to a list that may not be there yet.
+pub(super) fn push(object: &mut Map<String, Value>, list: &str, value: Value) {
     let list = object.entry(list).or_insert_with(|| json!([]));
     match list.as_array_mut() {
         Some(list) => list.push(value),

@@ -134,11 +134,7 @@ fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<S
 /// Volumes that each pod of a StatefulSet has a disk of its own for.
 fn own_disks(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
     for name in &request.source.own_disks {
-        let volume = json!({"name": name, "emptyDir": {}});
-        match spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut() {
-            Some(volumes) => volumes.push(volume),
-            None => continue,
-        }
+        mounts::push(spec, "volumes", json!({"name": name, "emptyDir": {}}));
         warnings.push(format!(
             "volume `{name}` is empty in the preview: each pod of the target has a disk of its own"
         ));
