@@ -13,7 +13,8 @@ mod decide;
 mod hands;
 mod link;
 mod pods;
-pub(crate) mod sample;
+mod sample;
+mod scribe;
 
 use std::time::Duration;
 

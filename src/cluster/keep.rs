@@ -1,7 +1,6 @@
 //! What a keeper does in its cluster: attaches agents, speaks with them, and
 //! says how things stand.
 
-use anyhow::Result;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchParams};
@@ -73,11 +72,11 @@ impl Cluster {
         pod: &str,
         container: &str,
         command: &[&str],
-    ) -> Result<AttachedProcess> {
+    ) -> kube::Result<AttachedProcess> {
         // It may be silent for longer than an answer may take.
         let api: Api<Pod> = Api::namespaced(Client::try_from(self.patient.clone())?, namespace);
         let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
-        Ok(api.exec(pod, command.iter().copied(), &parameters).await?)
+        api.exec(pod, command.iter().copied(), &parameters).await
     }
 
     /// Writes annotations on a root.
