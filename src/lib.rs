@@ -43,6 +43,7 @@ use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
 use output::{Mode, Reporter, Terminal};
 use preview::Selector;
+use preview::rbac::Subject;
 use preview::start::{self, Extent};
 use preview::status::{Show, Watch};
 use preview::stop::{self, NotFound, Patience};
@@ -151,10 +152,12 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Verb::Status(_) => "mirrord preview status",
         Verb::Stop(_) => "mirrord preview stop",
         Verb::Extend(_) => "mirrord preview extend",
+        Verb::Doctor(_) => "mirrord preview doctor",
+        Verb::Rbac(_) => "mirrord preview rbac",
     };
     // A list is data: it has no tree around it.
     let reporter = match verb {
-        Verb::Status(_) => Reporter::quiet(mode),
+        Verb::Status(_) | Verb::Rbac(_) => Reporter::quiet(mode),
         _ => Reporter::new(mode, name),
     };
     match Box::pin(tell(common, verb, environment, &reporter)).await {
@@ -204,6 +207,24 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             selector.names_something()?;
             reporter.warnings(&selection.warnings);
             preview::extend::extend(&selection, &selector, scope, ttl, reporter).await
+        }
+        Verb::Doctor(cli::Doctor { target, namespace }) => {
+            let flags = Overrides { target, namespace, ..flags };
+            Box::pin(preview::doctor::doctor(&flags, environment, reporter)).await
+        }
+        Verb::Rbac(cli::Rbac { namespace, user, group, service_account }) => {
+            let flags = Overrides { namespace, ..flags };
+            let selection = Selection::resolve(&flags, environment, Named::Otherwise, Uuid::new_v4())?;
+            let namespace = match selection.namespace {
+                Some(namespace) => namespace,
+                None => cluster::Cluster::namespace(&selection.connection).await?,
+            };
+            let account = service_account.map(|name| match name.split_once('/') {
+                Some((other, name)) => Subject::ServiceAccount(name.to_owned(), Some(other.to_owned())),
+                None => Subject::ServiceAccount(name, None),
+            });
+            let subject = account.or(user.map(Subject::User)).or(group.map(Subject::Group));
+            preview::rbac::rbac(&namespace, subject.as_ref())
         }
     }
 }

@@ -2,7 +2,6 @@
 //! says how things stand.
 
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use kube::Client;
 use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -74,7 +73,7 @@ impl Cluster {
         command: &[&str],
     ) -> kube::Result<AttachedProcess> {
         // It may be silent for longer than an answer may take.
-        let api: Api<Pod> = Api::namespaced(Client::try_from(self.patient.clone())?, namespace);
+        let api: Api<Pod> = Api::namespaced(self.patient()?, namespace);
         let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         api.exec(pod, command.iter().copied(), &parameters).await
     }

@@ -27,7 +27,7 @@ const RENEWS_EVERY: Duration = Duration::from_secs(3);
 /// How often an unproven route is tried again.
 const PROVES_EVERY: Duration = Duration::from_secs(1);
 /// How often a container that may be starting is reached for, at first.
-const REACHES_EVERY: Duration = Duration::from_millis(150);
+const REACHES_EVERY: Duration = Duration::from_millis(75);
 /// How long at first.
 const SOON: Duration = Duration::from_secs(5);
 /// How long it may take to start, its image being pulled.

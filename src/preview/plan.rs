@@ -123,6 +123,16 @@ impl Plan {
         Self { root: root(request), owned, warnings }
     }
 
+    /// The template of the preview pods.
+    pub(crate) fn pod_template(&self) -> Value {
+        self.owned.last().and_then(|set| set.pointer("/spec/template")).cloned().unwrap_or_default()
+    }
+
+    /// The template of the keeper's pod.
+    pub(crate) fn keeper_template(&self) -> Option<Value> {
+        serde_json::to_value(&self.root.spec.as_ref()?.template).ok()
+    }
+
     /// Whether the root is to have a pod.
     pub(crate) fn has_keeper(&self) -> bool {
         self.root.spec.as_ref().and_then(|spec| spec.parallelism) != Some(0)

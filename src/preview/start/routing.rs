@@ -14,9 +14,10 @@ use crate::config::file::Mode as Chosen;
 use crate::config::wrong;
 use crate::keeper::assignment::{Agent, Assignment, Pods};
 use crate::output::Reporter;
-use crate::preview::plan::rights::{self, RIGHTS};
+use crate::preview::plan::rights;
 use crate::preview::plan::{Account, Request, Routing};
 use crate::preview::render::{self, Routes};
+use crate::preview::rights::KEEPER;
 use crate::problem::{Exit, Problem};
 use crate::session::SESSION;
 use crate::target::container::Choice;
@@ -128,7 +129,7 @@ impl Asked<'_> {
 
 /// Finds out whose rights the keeper can have, and whether agents may be
 /// attached, before anything is created.
-pub(super) async fn prepared(cluster: &Cluster, assignment: Assignment) -> Result<Routing> {
+pub(crate) async fn prepared(cluster: &Cluster, assignment: Assignment) -> Result<Routing> {
     let namespace = assignment.namespace.clone();
     let account = account(cluster, &namespace).await?;
     if account == Account::Own {
@@ -143,7 +144,7 @@ async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
     let probe = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "preview-keeper-probe", "namespace": namespace},
-        "rules": rights::rules(Some("preview-keeper-probe")),
+        "rules": rights::rules("preview-keeper-probe"),
     });
     let Err(refusal) = cluster.would_create(probe).await else { return Ok(Account::Own) };
     if !explain::is_forbidden(&refusal) {
@@ -152,7 +153,7 @@ async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
     if cluster.has_account(namespace, PREPARED).await {
         return Ok(Account::Prepared(PREPARED.to_owned()));
     }
-    let lines: Vec<String> = RIGHTS
+    let lines: Vec<String> = KEEPER
         .iter()
         .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
         .collect();
