@@ -57,11 +57,10 @@ impl Cluster {
         list.items.first()?.metadata.name.clone()
     }
 
-    /// Whether there is such a ServiceAccount; where that cannot be seen, one
-    /// is hoped for: Kubernetes says so if there is none.
+    /// Whether there is such a `ServiceAccount` to be seen.
     pub async fn has_account(&self, namespace: &str, name: &str) -> bool {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
-        !matches!(api.get_metadata_opt(name).await, Ok(None))
+        matches!(api.get_metadata_opt(name).await, Ok(Some(_)))
     }
 
     /// Runs a command in a container, with its standard input and output here.

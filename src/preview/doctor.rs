@@ -123,10 +123,7 @@ async fn rights(
     if granting.is_empty() {
         step.done("the keeper gets a Role of its own, gone with the environment");
     } else if cluster.has_account(namespace, routing::PREPARED).await {
-        step.done(&format!(
-            "the keeper runs as ServiceAccount `{}`, if an admin has prepared it",
-            routing::PREPARED
-        ));
+        step.done(&format!("the keeper runs as ServiceAccount `{}`, which is there", routing::PREPARED));
     } else {
         findings.obstacles += 1;
         step.failed(&format!(

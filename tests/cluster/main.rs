@@ -12,6 +12,7 @@ mod input;
 mod kinds;
 mod life;
 mod pods;
+mod refusals;
 mod registry;
 mod routing;
 mod support;
