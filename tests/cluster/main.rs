@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, find the cluster in the environment, and say on failure what they saw"
 )]
 
+mod alone;
 mod failures;
 mod input;
 mod kinds;

@@ -50,6 +50,12 @@ impl Load {
     ) -> Self {
         let service: Service = world.api().get(service).await.unwrap();
         let address = service.spec.unwrap().cluster_ip.unwrap();
+        // A Service that was just made is not known on the node yet.
+        super::until("the first right answer", || async {
+            let answer = tokio::time::timeout(PATIENCE, ask(&address, headers)).await.ok()?.ok()?;
+            answer.1.starts_with(expected).then_some(())
+        })
+        .await;
         let over = Arc::new(AtomicBool::new(false));
         let clients = (0..clients)
             .map(|_| {
