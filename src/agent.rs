@@ -84,7 +84,7 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
         return Err(Problem::new("another agent is at work in this pod").exit(Exit::Failed).into());
     };
     let state = Arc::new(State::new());
-    let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open()?));
+    let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open(arguments.method)?));
     let (listeners, own) = sessions.listeners()?;
     let refusals = Rc::new(Notify::new());
     for listener in listeners {

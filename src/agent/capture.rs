@@ -6,7 +6,9 @@
 //! pass by itself when the process has been silent for half a second.
 
 mod dial;
+mod hook;
 mod listening;
+mod nftables;
 mod program;
 mod singleton;
 mod sk_lookup;
@@ -16,32 +18,24 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::problem::{Explain as _, Problem};
 pub(super) use dial::dial;
+use hook::Hook;
+pub use hook::Method;
 pub(super) use listening::Place;
 use listening::Sockets;
 pub(super) use singleton::Singleton;
-use sk_lookup::SkLookup;
 
 /// Connections that may wait for the agent to accept them. The kernel drops
 /// what exceeds it, and the client tries again: the same as the application's.
 const BACKLOG: i32 = 4_096;
 
-/// How the agent got in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// BPF `sk_lookup`, by a link that dies with the process.
-    SkLookup,
-}
-
 /// The capture of one network namespace, with nothing captured at first.
 #[derive(Debug)]
 pub(super) struct Capture {
-    hook: SkLookup,
+    hook: Hook,
     sockets: Sockets,
     version4: TcpListener,
     /// None where the kernel has no IPv6.
@@ -61,23 +55,20 @@ pub(super) struct Change {
 // === impl Capture ===
 
 impl Capture {
-    /// Finds a way in. Tried, never guessed from versions.
-    pub(super) fn open() -> anyhow::Result<Self> {
+    /// Finds a way in, or takes the one that is asked for. Tried, never
+    /// guessed from versions.
+    pub(super) fn open(method: Option<Method>) -> anyhow::Result<Self> {
         let sockets = Sockets::open().explain(|| Problem::new("could not ask the kernel for its sockets"))?;
         let version4 =
             listener(Ipv4Addr::LOCALHOST.into()).explain(|| Problem::new("could not listen on 127.0.0.1"))?;
         let version6 = listener(Ipv6Addr::LOCALHOST.into()).ok();
-        let hook = SkLookup::open().explain(|| {
-            Problem::new("could not attach to the pod's network")
-                .hint("the agent needs the capabilities BPF and NET_ADMIN, and a kernel with sk_lookup (5.9)")
-        })?;
+        let hook = Hook::open(method, &version4, version6.as_ref())?;
         Ok(Self { hook, sockets, version4, version6, captured: BTreeSet::new() })
     }
 
     /// How it got in.
-    #[expect(clippy::unused_self, reason = "a second way in is to come")]
     pub(super) fn method(&self) -> Method {
-        Method::SkLookup
+        self.hook.method()
     }
 
     /// The listeners at which captured connections arrive.

@@ -23,10 +23,20 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent in the pod and waits until it can be controlled.
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::start_with(Command::new(env!("CARGO_BIN_EXE_mirrord")), world, arguments)
+    }
+
+    /// Starts an agent that may not use these capabilities.
+    pub(crate) fn start_without(capabilities: &str, world: &World) -> Self {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set={capabilities}")).arg(env!("CARGO_BIN_EXE_mirrord"));
+        Self::start_with(command, world, &[])
+    }
+
+    fn start_with(mut command: Command, world: &World, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let termination_log = directory.path().join("termination-log");
         std::fs::write(&termination_log, "").unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mirrord"));
         command.arg("agent").arg("--socket").arg(directory.path().join("agent.sock"));
         command.arg("--termination-log").arg(termination_log).args(arguments);
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
@@ -37,7 +47,12 @@ impl Agent {
 
     /// An agent with one session that steals what carries the key `pr-1`.
     pub(crate) fn stealing(world: &World, ports: &[u16]) -> Self {
-        let mut agent = Self::start(world, &[]);
+        Self::stealing_by("sk_lookup", world, ports)
+    }
+
+    /// The same, with this way of capturing.
+    pub(crate) fn stealing_by(method: &str, world: &World, ports: &[u16]) -> Self {
+        let mut agent = Self::start(world, &["--method", method]);
         let reply = agent.steal(ports);
         assert_eq!(reply["type"], "accepted", "{reply}");
         agent
