@@ -1,110 +1,20 @@
-//! Whatever happens to the agent, the application keeps serving.
+//! What the agent captures, by each way in, and that it gives everything back.
 
 use std::io::{Read as _, Write as _};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::support::agent::Agent;
-use crate::support::load::{Fate, Load};
+use crate::support::load::Load;
 use crate::support::server::Server;
 use crate::support::{POD4, POD6, Place, World, read_until, wait_until};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 
 /// The ways in; each has to keep every promise.
-const METHODS: [&str; 2] = ["sk_lookup", "nftables"];
-
-/// How it went after an incident at `when`.
-struct Aftermath {
-    total: usize,
-    failed: usize,
-    /// Requests begun after the incident that failed.
-    failed_later: usize,
-    /// From the incident to the end of the first request begun after it that was served.
-    served_after: Duration,
-}
-
-fn aftermath(fates: &[Fate], when: Instant) -> Aftermath {
-    let failed = fates.iter().filter(|fate| fate.result.is_err());
-    let served =
-        fates.iter().filter(|fate| fate.began >= when && fate.result.is_ok()).map(|fate| fate.ended).min();
-    Aftermath {
-        total: fates.len(),
-        failed: failed.clone().count(),
-        failed_later: failed.filter(|fate| fate.began >= when).count(),
-        served_after: served.unwrap() - when,
-    }
-}
-
-/// Sends the agent a signal under load and reports.
-fn under_load(method: &str, signal: Signal) -> (Aftermath, Vec<Fate>, Instant) {
-    let world = World::new();
-    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
-    let agent = Agent::stealing_by(method, &world, &[8080]);
-    let load = Load::start(&world, 8080, 1_000);
-    thread::sleep(Duration::from_secs(1));
-    let when = Instant::now();
-    agent.signal(signal);
-    thread::sleep(Duration::from_secs(2));
-    let fates = load.stop();
-    if signal == Signal::SIGSTOP {
-        agent.signal(Signal::SIGCONT);
-    }
-    let aftermath = aftermath(&fates, when);
-    for fate in fates.iter().filter(|fate| fate.result.is_err()).take(20) {
-        let result = &fate.result;
-        report!(
-            "  {result:?} after {:?} took {:?}",
-            fate.began.saturating_duration_since(when),
-            fate.ended - fate.began
-        );
-    }
-    report!(
-        "{method}, {signal}: {} of {} failed, {} of them begun later; the application served after {:?}",
-        aftermath.failed,
-        aftermath.total,
-        aftermath.failed_later,
-        aftermath.served_after
-    );
-    (aftermath, fates, when)
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
-fn after_kill_9_the_application_answers_within_10_ms_and_only_what_was_in_flight_is_lost() {
-    for method in METHODS {
-        let (aftermath, fates, when) = under_load(method, Signal::SIGKILL);
-        assert!(aftermath.total > 2_000);
-        assert!(aftermath.served_after < Duration::from_millis(10), "{:?}", aftermath.served_after);
-        // In flight: begun before the kernel had finished with the process.
-        let settled = when + Duration::from_millis(10);
-        assert_eq!(fates.iter().filter(|fate| fate.began >= settled && fate.result.is_err()).count(), 0);
-        assert!(aftermath.failed <= 16, "{} failed", aftermath.failed);
-    }
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
-fn a_stopped_agent_loses_new_connections_to_the_application_within_a_second() {
-    for method in METHODS {
-        let (aftermath, fates, when) = under_load(method, Signal::SIGSTOP);
-        assert!(aftermath.served_after < Duration::from_secs(1), "{:?}", aftermath.served_after);
-        let settled = when + Duration::from_millis(600);
-        assert_eq!(fates.iter().filter(|fate| fate.began >= settled && fate.result.is_err()).count(), 0);
-    }
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
-fn a_terminated_agent_loses_no_request_at_all() {
-    for method in METHODS {
-        let (aftermath, _, _) = under_load(method, Signal::SIGTERM);
-        assert_eq!(aftermath.failed, 0);
-        assert!(aftermath.served_after < Duration::from_millis(100), "{:?}", aftermath.served_after);
-    }
-}
+pub(crate) const METHODS: [&str; 2] = ["sk_lookup", "nftables"];
 
 #[test]
 #[ignore = "needs root and network namespaces"]

@@ -17,6 +17,7 @@ mod capture;
 mod control;
 mod http1;
 mod http2;
+mod incidents;
 mod mirror;
 mod support;
 mod tunnel;

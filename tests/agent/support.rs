@@ -1,6 +1,7 @@
 //! Namespaces, applications, clients and agents for the tests.
 
 pub(crate) mod agent;
+pub(crate) mod cgroup;
 pub(crate) mod load;
 pub(crate) mod server;
 

@@ -143,8 +143,12 @@ impl Agent {
         std::fs::read_to_string(self.directory.path().join("termination-log")).unwrap()
     }
 
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(self.process(), signal).unwrap();
     }
 
     /// Waits until the process has ended; whether it ended well.
