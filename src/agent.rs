@@ -42,7 +42,6 @@ use connection::Begun;
 use control::message::Event;
 use leave::Reason;
 use sessions::Sessions;
-pub use state::Counts;
 use state::State;
 use watchdog::Pulse;
 
@@ -99,6 +98,7 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     log::event("ready", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
 
     let reason = leave::reason(&sessions, Duration::from_secs(arguments.idle_seconds)).await?;
+    leave::stay(reason, &sessions, Duration::from_secs(arguments.stay_seconds)).await;
     sessions.release();
     sessions.tell(Event::Leaving { why: reason.to_string() });
     leave::drain(&state, Duration::from_secs(arguments.drain_seconds)).await;

@@ -4,6 +4,7 @@
 mod act;
 mod connect;
 pub mod explain;
+mod keep;
 mod read;
 mod resolve;
 mod watch;

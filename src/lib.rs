@@ -11,6 +11,7 @@
 //!   config     what the user wants: flag, environment, file, default
 //!   cluster    the only caller of the Kubernetes API
 //!   output     the only writer
+//!   keeper     the pod of an environment's root: observe, decide, act
 //!   agent      inside the target's pod: capture, match, forward
 //!   preview    the verbs; `plan` and `progress` decide, purely
 //!   cli        what can be typed
@@ -20,6 +21,7 @@ pub mod agent;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod keeper;
 pub mod output;
 pub mod preview;
 pub mod problem;
@@ -55,8 +57,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     report_bugs(mode);
     let arguments: Vec<OsString> = arguments.collect();
-    if arguments.get(1).is_some_and(|word| word == "agent") {
-        return within_pod(&arguments[1..]);
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("agent") => return within_pod(&arguments[1..]),
+        Some("keeper") => return keeper(&environment),
+        _ => {}
     }
     match Cli::try_parse_from(arguments) {
         Ok(cli) => dispatch(cli, &environment, mode),
@@ -72,6 +76,20 @@ fn within_pod(arguments: &[OsString]) -> ExitCode {
     match agent::arguments::Agent::try_parse_from(arguments) {
         Ok(arguments) => ended(Mode::Plain, agent::run(arguments)),
         Err(error) => refused(&error, Mode::Plain),
+    }
+}
+
+/// `mirrord keeper`: the pod of an environment's root, started by Kubernetes
+/// alone. It never ends well, which would complete the environment.
+fn keeper(environment: &Environment) -> ExitCode {
+    let _ = std::panic::take_hook();
+    let kept = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let kept = kept
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(keeper::run(environment.text(keeper::assignment::VARIABLE))));
+    match kept {
+        Ok(()) => ExitCode::from(Exit::Bug as u8),
+        Err(error) => ended(Mode::Plain, Err(error)),
     }
 }
 

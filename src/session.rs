@@ -5,6 +5,7 @@
 
 pub mod key;
 pub mod name;
+pub mod report;
 pub mod ttl;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use k8s_openapi::api::batch::v1::Job;
 
 pub use key::Key;
 pub use name::SessionId;
+pub use report::Report;
 pub use ttl::Ttl;
 
 use crate::target::Target;
@@ -38,6 +40,14 @@ pub const IMAGE: &str = "preview.mirrord.io/image";
 pub const REPLICAS: &str = "preview.mirrord.io/replicas";
 /// The annotation with the instant of readiness: the clock runs from there.
 pub const READY_AT: &str = "preview.mirrord.io/ready-at";
+/// The annotation with the keeper's [`Report`], as JSON.
+pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
+/// The label that tells the keeper's pod from the preview's.
+pub const ROLE: &str = "preview.mirrord.io/role";
+/// The value of [`ROLE`] on the keeper's pod.
+pub const KEEPER: &str = "keeper";
+/// The condition of preview pods that says whether requests come to them.
+pub const ROUTED: &str = "preview.mirrord.io/routed";
 /// The readiness gate that nobody ever satisfies, so that no Service routes here.
 pub const GATE: &str = "preview.mirrord.io/kept-out-of-services";
 
@@ -82,6 +92,10 @@ pub struct Session {
     pub image: Option<String>,
     /// How many preview pods are wanted.
     pub replicas: usize,
+    /// Whether a keeper routes requests to it.
+    pub is_routed: bool,
+    /// What the keeper last said; nothing before it has spoken.
+    pub report: Option<Report>,
     /// Whether it is on its way out: deleted, failed or past its deadline.
     pub ending: bool,
 }
@@ -147,6 +161,8 @@ impl Session {
             container: annotations.get(CONTAINER).cloned(),
             image: annotations.get(IMAGE).cloned(),
             replicas: annotations.get(REPLICAS).and_then(|count| count.parse().ok()).unwrap_or(1),
+            is_routed: root.spec.as_ref().and_then(|spec| spec.parallelism).is_some_and(|pods| pods > 0),
+            report: annotations.get(TRAFFIC).and_then(|report| serde_json::from_str(report).ok()),
             ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(1),
         })
     }

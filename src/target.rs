@@ -11,6 +11,7 @@ mod daemon_set;
 mod deployment;
 mod job;
 mod pod;
+pub mod ports;
 mod replica_set;
 mod rollout;
 mod service;
@@ -99,12 +100,23 @@ pub enum TargetError {
 pub struct Source {
     /// The pod template: `metadata` and `spec`.
     pub template: Map<String, Value>,
+    /// Which live pods are the workload's; nothing where none live on.
+    pub pods: Option<LivePods>,
     /// Volumes that each pod of the workload has a disk of its own for, and that
     /// the template mounts without naming them.
     pub own_disks: Vec<String>,
     /// Whether the template is a pod that has lived: the cluster has put things
     /// into it that belong to it alone.
     pub lived: bool,
+}
+
+/// Which live pods are a workload's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LivePods {
+    /// Those that its selector selects: a `LabelSelector`.
+    Selected(Value),
+    /// The one of this name.
+    Named(String),
 }
 
 // === impl Kind ===
@@ -163,7 +175,12 @@ impl Target {
 impl Source {
     /// The template at a place in the object.
     fn at(object: &Value, place: &str) -> Option<Self> {
-        Some(Self { template: object.pointer(place)?.as_object()?.clone(), ..Self::default() })
+        let selector = object.pointer("/spec/selector").filter(|selector| selector.is_object());
+        Some(Self {
+            template: object.pointer(place)?.as_object()?.clone(),
+            pods: selector.cloned().map(LivePods::Selected),
+            ..Self::default()
+        })
     }
 
     /// Whether its pods carry all of `labels`.

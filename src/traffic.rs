@@ -5,11 +5,14 @@
 //! belongs to. Everything here is a function of its arguments: no sockets, no
 //! clock, nothing to await.
 
+pub mod canary;
+pub mod counts;
 pub mod filter;
 pub mod head;
 pub mod judge;
 pub mod rules;
 
+pub use counts::Counts;
 pub use filter::{Answer, Body, Filter};
 pub use head::Head;
 pub use judge::{Judgement, Table};

@@ -39,6 +39,9 @@ pub struct Run {
     /// Carry open connections on for so many seconds when told to leave
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
+    /// When told to leave, go on for so long while the application listens
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub stay_seconds: u64,
     /// Carry new connections unread while more memory than this is in use
     #[arg(long, value_name = "MEBIBYTES", default_value_t = 128)]
     pub memory_mebibytes: u64,

@@ -6,6 +6,7 @@
 //! and no more.
 
 mod answer;
+mod canary;
 mod chunked;
 mod framing;
 mod head;
@@ -53,6 +54,7 @@ impl Http1 {
                     break tunnel::carry(&mut client, &mut server, up, down).await;
                 }
                 Ok(Outcome::Over) => break Ok(()),
+                Ok(Outcome::Canary(canary)) => break canary.answer(&mut client, relay.lanes().0).await,
                 Ok(Outcome::Matched(matched)) => {
                     match preview.exchange(matched, &mut client, relay.lanes().0).await {
                         Ok(Then::NextRequest) => relay.resume(),

@@ -62,6 +62,16 @@ pub(super) async fn reason(sessions: &Sessions, idle: Duration) -> anyhow::Resul
     }
 }
 
+/// A pod that ends tells all its containers at once, and its application may
+/// serve on for a while: what is keyed goes to the preview until it stops
+/// listening, or until `patience` is over.
+pub(super) async fn stay(reason: Reason, sessions: &Sessions, patience: Duration) {
+    let start = Instant::now();
+    while reason == Reason::Told && start.elapsed() < patience && sessions.is_capturing() {
+        sleep(COUNTS_EVERY).await;
+    }
+}
+
 /// Lets what is under way finish, within `patience`.
 pub(super) async fn drain(state: &State, patience: Duration) {
     let start = Instant::now();

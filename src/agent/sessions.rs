@@ -182,6 +182,11 @@ impl Sessions {
         self.leases.borrow().is_empty()
     }
 
+    /// Whether new connections come to the agent.
+    pub(super) fn is_capturing(&self) -> bool {
+        !self.capture.borrow().captured().is_empty()
+    }
+
     /// The listeners at which captured connections arrive, and their addresses.
     pub(super) fn listeners(&self) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
         let capture = self.capture.borrow();

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, Guard};
-use serde::{Deserialize, Serialize};
 
 use crate::traffic::filter::Body;
 use crate::traffic::judge::Session;
-use crate::traffic::{Head, Judgement, Table};
+use crate::traffic::{Counts, Head, Judgement, Table};
 
 /// Copies that may wait for one session's preview before copies are dropped.
 const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
@@ -43,24 +42,6 @@ pub(super) struct Counters {
     unavailable: AtomicU64,
     last_matched_milliseconds: AtomicU64,
     waiting_bytes: AtomicUsize,
-}
-
-/// [`Counters`] as reported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Requests that matched and went to the preview.
-    pub matched: u64,
-    /// Requests on the session's ports that were somebody else's.
-    pub passed: u64,
-    /// Requests of which the preview got a copy.
-    pub mirrored: u64,
-    /// Copies given up because the preview was too slow or not there.
-    pub dropped: u64,
-    /// Matched requests answered with 503: no preview to be had.
-    pub unavailable: u64,
-    /// When a request last matched, in milliseconds of the Unix clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_matched_milliseconds: Option<u64>,
 }
 
 // === impl State ===

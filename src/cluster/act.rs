@@ -31,20 +31,45 @@ impl Cluster {
 
     /// Creates an object that the root owns.
     pub async fn create(&self, object: Value) -> Result<()> {
-        let object: DynamicObject = serde_json::from_value(object)?;
-        let types = object.types.clone().unwrap_or_default();
-        let (namespace, name) = (
-            object.metadata.namespace.clone().unwrap_or_default(),
-            object.metadata.name.clone().unwrap_or_default(),
-        );
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client(), &namespace, &resource);
-        api.create(&Self::creation(), &object).await.map_err(|error| {
+        let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
+        self.post(object, &Self::creation()).await.map_err(|error| {
             let what =
-                format!("could not create {} `{name}` in namespace `{namespace}`", types.kind.to_lowercase());
-            explain::api(&error, what)
-        })?;
-        Ok(())
+                format!("could not create {} `{name}` in namespace `{namespace}`", kind.to_lowercase());
+            explain::api(&error, what).into()
+        })
+    }
+
+    /// Whether an object would be created; it is not.
+    pub async fn would_create(&self, object: Value) -> kube::Result<()> {
+        self.post(object, &PostParams { dry_run: true, ..Self::creation() }).await
+    }
+
+    async fn post(&self, object: Value, parameters: &PostParams) -> kube::Result<()> {
+        let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+        let types = object.types.clone().unwrap_or_default();
+        let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
+        let namespace = object.metadata.namespace.clone().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client(), &namespace, &resource);
+        api.create(parameters, &object).await.map(drop)
+    }
+
+    /// Lets the root have its pod, once all that this needs is there.
+    pub async fn begin(&self, root: &Job) -> Result<()> {
+        let parallelism = root.spec.as_ref().and_then(|spec| spec.parallelism);
+        let (namespace, name) = (
+            root.metadata.namespace.as_deref().unwrap_or_default(),
+            root.metadata.name.as_deref().unwrap_or_default(),
+        );
+        match self.patch_root(namespace, name, &json!({"spec": {"parallelism": parallelism}})).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(explain::api(
+                &error,
+                format!("could not start the keeper of `{name}` in namespace `{namespace}`"),
+            )
+            .into()),
+        }
     }
 
     fn creation() -> PostParams {
@@ -85,7 +110,7 @@ impl Cluster {
         }
     }
 
-    async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> kube::Result<Job> {
+    pub(super) async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> kube::Result<Job> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(root, &parameters, &Patch::Merge(patch)).await

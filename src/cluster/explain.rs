@@ -6,6 +6,7 @@ use std::error::Error as _;
 use kube::Error;
 
 use crate::problem::{Exit, Problem};
+use crate::session::report::Obstacle;
 
 const LOG_IN: &str = "the cluster does not accept your credentials, which may have expired: log in again";
 
@@ -41,6 +42,24 @@ pub fn api(error: &Error, what: impl Into<String>) -> Problem {
             }
         }
     }
+}
+
+/// Why no agent may be put beside a pod's containers.
+pub fn attachment(error: &Error, pod: &str) -> Obstacle {
+    let words = match error {
+        Error::Api(status) => status.message.clone(),
+        _ => chain(error),
+    };
+    let why = format!("no agent can be attached to pod `{pod}`: {words}");
+    let hint = if words.contains("violates PodSecurity") {
+        "the namespace enforces a Pod Security Standard that refuses the capabilities BPF and NET_ADMIN; an admin can allow \
+         them with the label `pod-security.kubernetes.io/enforce=privileged`, or start with `feature.network.incoming` set to `off`"
+    } else if is_forbidden(error) {
+        "the keeper needs the rights that `mirrord preview rbac` prints"
+    } else {
+        "see what would be in the way with `mirrord preview doctor`"
+    };
+    Obstacle { why, hint: Some(hint.to_owned()), is_forbidden: is_forbidden(error) }
 }
 
 /// Whether the API refused for want of rights.

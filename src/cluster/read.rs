@@ -6,15 +6,19 @@ use anyhow::Result;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, ListParams, LogParams};
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt as _};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, explain};
-use crate::session::{MANAGED_BY, MIRRORD, SESSION, Session, SessionId};
+use crate::session::{MANAGED_BY, MIRRORD, ROLE, SESSION, Session, SessionId};
 use crate::target::Target;
 
 /// Objects of one page of a list; the API server's own advice.
@@ -86,7 +90,7 @@ impl Cluster {
             explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
         })?;
         let mut by_session: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
-        for pod in pods {
+        for pod in pods.into_iter().filter(|pod| !pod.labels().contains_key(ROLE)) {
             if let Some(session) = pod.labels().get(SESSION) {
                 by_session.entry(session.clone()).or_default().push(pod);
             }
@@ -145,6 +149,32 @@ impl Cluster {
         routes.map(kube::ResourceExt::name_any).collect()
     }
 
+    /// A Service through which requests come to one of `ports` of pods with
+    /// `labels`, and its port; none where Services may not be listed.
+    pub async fn service_before(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<String, String>,
+        ports: &[u16],
+    ) -> Option<(String, i32)> {
+        let api: Api<Service> = Api::namespaced(self.client(), namespace);
+        let services = api.list(&ListParams::default()).await.ok()?;
+        services.items.iter().find_map(|service| {
+            let spec = service.spec.as_ref()?;
+            let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
+            if !selector.iter().all(|(name, value)| labels.get(name) == Some(value)) {
+                return None;
+            }
+            let port = spec.ports.iter().flatten().find(|port| match &port.target_port {
+                Some(IntOrString::Int(number)) => ports.iter().any(|known| i32::from(*known) == *number),
+                // A name stands for a port that the pod declares.
+                Some(IntOrString::String(_)) => true,
+                None => ports.iter().any(|known| i32::from(*known) == port.port),
+            })?;
+            Some((service.name_any(), port.port))
+        })
+    }
+
     /// The disruption budgets that select pods with `labels` and count in
     /// shares of all such pods; none where they may not be listed.
     pub async fn counting_budgets(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
@@ -156,10 +186,7 @@ impl Cluster {
             .filter(|budget| {
                 let Some(spec) = &budget.spec else { return false };
                 let shares = spec.max_unavailable.is_some()
-                    || matches!(
-                        spec.min_available,
-                        Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(_))
-                    );
+                    || matches!(spec.min_available, Some(IntOrString::String(_)));
                 let selects = spec
                     .selector
                     .clone()
@@ -241,18 +268,26 @@ impl Cluster {
         }
         let scope = Scope::Namespace(namespace.to_owned());
         let labels = [(SESSION, session.as_str().to_owned())];
-        let pods = self.preview_pods(&scope, &labels).await?;
-        if let Some(pod) = pods.values().flatten().next() {
+        let selector = selector(&labels);
+        let pods = self.list::<Pod>(&scope, &selector).await.map_err(|error| {
+            explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
+        })?;
+        if let Some(pod) = pods.first() {
             return Ok(Some(format!("pod `{}`", pod.name_any())));
         }
         // What the user may not list, Kubernetes removes all the same.
-        let selector = selector(&labels);
         if self.any::<ReplicaSet>(namespace, &selector).await {
             return Ok(Some("the replica set".to_owned()));
         }
         if self.any::<ConfigMap>(namespace, &selector).await || self.any::<Secret>(namespace, &selector).await
         {
             return Ok(Some("its files".to_owned()));
+        }
+        if self.any::<RoleBinding>(namespace, &selector).await
+            || self.any::<Role>(namespace, &selector).await
+            || self.any::<ServiceAccount>(namespace, &selector).await
+        {
+            return Ok(Some("the keeper's rights".to_owned()));
         }
         Ok(None)
     }

@@ -35,6 +35,8 @@ pub enum Change {
     PodGone(String),
     /// The pods are listed anew: those that are still there follow.
     PodsAnew,
+    /// All of the list of pods has been seen.
+    PodsListed,
     /// The root is listed anew: it follows if it is still there.
     RootAnew,
     /// All of the list of roots has been seen.
@@ -75,6 +77,28 @@ impl Cluster {
             Event::InitDone => None,
         });
         Ok(stream::select_all([roots, sets, pods]).boxed())
+    }
+
+    /// Streams the changes to the pods that a keeper looks after: by their
+    /// labels, or by a name, in the API's own words.
+    pub fn watch_pods(
+        &self,
+        namespace: &str,
+        labels: Option<&str>,
+        fields: Option<&str>,
+    ) -> Result<BoxStream<'static, Change>> {
+        let client = Client::try_from(self.patient.clone())?;
+        let selected = watcher::Config {
+            label_selector: labels.map(str::to_owned),
+            field_selector: fields.map(str::to_owned),
+            ..watcher::Config::default()
+        };
+        Ok(changes::<Pod>(Api::namespaced(client, namespace), selected, |event| match event {
+            Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
+            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Init => Some(Change::PodsAnew),
+            Event::InitDone => Some(Change::PodsListed),
+        }))
     }
 
     /// Streams a mark for each change to the roots and pods that match; how

@@ -5,7 +5,9 @@
 //! copied like every other.
 
 mod env;
+pub(crate) mod keeper;
 mod mounts;
+pub(crate) mod rights;
 pub(crate) mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +15,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{
-    Capabilities, Container, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
-};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
 use self::mounts::Sort;
 use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
+use crate::keeper::assignment::Assignment;
 use crate::session::{CONTAINER, IMAGE, Identity, REPLICAS, SESSION, Ttl};
 use crate::target::Source;
 use crate::target::container::Choice;
@@ -61,6 +61,28 @@ pub(crate) struct Request {
     pub(crate) secret_mounts: Vec<Mount>,
     /// The image of the keeper.
     pub(crate) agent_image: String,
+    /// Which requests come to it; nothing where none do.
+    pub(crate) routing: Option<Routing>,
+}
+
+/// How requests come to the preview.
+#[derive(Clone, Debug)]
+pub(crate) struct Routing {
+    /// What the keeper is told, but for the root's name.
+    pub(crate) assignment: Assignment,
+    /// Whose rights the keeper has.
+    pub(crate) account: Account,
+    /// The pull secrets for the keeper's image, beside the target's own.
+    pub(crate) pull_secrets: Vec<String>,
+}
+
+/// Whose rights the keeper has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// Its own, made with the environment and gone with it.
+    Own,
+    /// Those of a ServiceAccount that an admin has prepared.
+    Prepared(String),
 }
 
 /// Who sets the end of the environment's life.
@@ -96,8 +118,24 @@ impl Plan {
         let files = Sort::ALL.into_iter().filter(|sort| !sort.mounts(request).is_empty());
         let mut owned: Vec<Value> =
             files.map(|sort| sort.object(request, &json!(metadata(request, name.clone())))).collect();
+        owned.extend(rights::objects(request));
         owned.push(replica_set(request, name, &template));
         Self { root: root(request), owned, warnings }
+    }
+
+    /// Whether the root is to have a pod.
+    pub(crate) fn has_keeper(&self) -> bool {
+        self.root.spec.as_ref().and_then(|spec| spec.parallelism) != Some(0)
+    }
+
+    /// The root as it is created: without a pod as long as the account that
+    /// the pod needs is not there.
+    pub(crate) fn childless_root(&self) -> Job {
+        let mut root = self.root.clone();
+        if let Some(spec) = &mut root.spec {
+            spec.parallelism = Some(0);
+        }
+        root
     }
 
     /// The labels of the preview pods.
@@ -170,57 +208,23 @@ fn metadata(request: &Request, name: String) -> ObjectMeta {
     }
 }
 
-/// The Job whose deadline is the time to live. With nothing to route it has no
-/// pods and is only a clock and a root.
+/// The Job whose deadline is the time to live. Its pod is the keeper; with
+/// nothing to route it has none and is only a clock and a root.
 fn root(request: &Request) -> Job {
     let identity = &request.identity;
     Job {
         metadata: metadata(request, identity.id.root_name(&identity.target)),
         spec: Some(JobSpec {
-            parallelism: Some(0),
+            parallelism: Some(i32::from(request.routing.is_some())),
             active_deadline_seconds: first_deadline(identity.ttl, request.creation_timeout, request.clock)
                 .map(seconds),
             ttl_seconds_after_finished: Some(0),
             // The keeper is started again however often it ends.
             backoff_limit: Some(i32::MAX),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(identity.labels()), ..ObjectMeta::default() }),
-                spec: Some(keeper(request)),
-            },
+            template: keeper::template(request),
             ..JobSpec::default()
         }),
         status: None,
-    }
-}
-
-/// The keeper's pod, within the limits of the `restricted` Pod Security Standard.
-fn keeper(request: &Request) -> PodSpec {
-    PodSpec {
-        restart_policy: Some("OnFailure".to_owned()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(65532),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                localhost_profile: None,
-            }),
-            ..PodSecurityContext::default()
-        }),
-        containers: vec![Container {
-            name: "keeper".to_owned(),
-            image: Some(request.agent_image.clone()),
-            args: Some(vec!["keeper".to_owned()]),
-            security_context: Some(SecurityContext {
-                allow_privilege_escalation: Some(false),
-                read_only_root_filesystem: Some(true),
-                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-                ..SecurityContext::default()
-            }),
-            ..Container::default()
-        }],
-        ..PodSpec::default()
     }
 }
 

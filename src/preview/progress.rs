@@ -9,13 +9,15 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 
 use crate::cluster::Change;
-use crate::session::Session;
+use crate::session::{KEEPER, ROLE, Report, Session};
 
 /// What has been seen of a session.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     pub(super) root: Option<Job>,
     pub(super) pods: BTreeMap<String, Pod>,
+    /// The keeper's pod, where requests are routed.
+    pub(super) keeper: Option<Pod>,
     replica_set: Option<ReplicaSet>,
     root_seen: bool,
     root_gone: bool,
@@ -81,9 +83,13 @@ impl Observed {
             // What is still there follows; what was deleted unseen does not.
             Change::RootAnew => self.root = None,
             Change::RootListed => self.root_gone = self.root_seen && self.root.is_none(),
-            Change::PodsAnew => self.pods.clear(),
+            Change::PodsAnew => {
+                self.pods.clear();
+                self.keeper = None;
+            }
             Change::RootGone => self.root_gone = true,
             Change::ReplicaSet(set) => self.replica_set = Some(*set),
+            Change::Pod(pod) if is_keeper(&pod) => self.keeper = Some(*pod),
             Change::Pod(pod) => {
                 if let Some(name) = pod.metadata.name.clone() {
                     self.pods.insert(name, *pod);
@@ -92,8 +98,13 @@ impl Observed {
             Change::PodGone(name) => {
                 self.pods.remove(&name);
             }
-            Change::Lost(_) | Change::Forbidden(_) => {}
+            Change::PodsListed | Change::Lost(_) | Change::Forbidden(_) => {}
         }
+    }
+
+    /// What the keeper last said.
+    pub(super) fn report(&self) -> Option<Report> {
+        Session::of(self.root.as_ref()?)?.report
     }
 
     /// Where the environment stands when `wanted` pods make it ready.
@@ -127,6 +138,12 @@ impl Observed {
     fn refusal(&self) -> Option<(String, bool)> {
         refusal(self.replica_set.as_ref()?)
     }
+}
+
+/// Whether a pod of a session is its keeper, and not a preview.
+pub(super) fn is_keeper(pod: &Pod) -> bool {
+    let role = pod.metadata.labels.as_ref().and_then(|labels| labels.get(ROLE));
+    role.is_some_and(|role| role == KEEPER)
 }
 
 /// Why a ReplicaSet cannot make its pods, and whether trying again will not

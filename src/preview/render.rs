@@ -1,5 +1,7 @@
 //! What the verbs report, as text. Pure: sessions and the time come in.
 
+mod traffic;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,7 +25,12 @@ pub(super) struct Listed {
 
 /// The `info` lines of a start: key, namespace and pod first and in this order,
 /// because programs read them.
-pub(super) fn started(session: &Session, pods: &[String], now: Timestamp) -> Vec<String> {
+pub(super) fn started(
+    session: &Session,
+    pods: &[String],
+    routes: Option<&Routes>,
+    now: Timestamp,
+) -> Vec<String> {
     let key = &session.key;
     let mut lines = vec![format!("key: {key}"), format!("namespace: {}", session.namespace)];
     if pods.is_empty() {
@@ -34,15 +41,31 @@ pub(super) fn started(session: &Session, pods: &[String], now: Timestamp) -> Vec
         (Some(expiry), Some(left)) => format!("expires: {expiry} (in {})", humantime::format_duration(left)),
         _ => "expires: never".to_owned(),
     });
-    lines.push("traffic: none is routed to it".to_owned());
     let key = quoted(key.as_str());
+    match routes {
+        None => lines.push("traffic: none is routed to it".to_owned()),
+        Some(routes) => {
+            let report = session.report.as_ref();
+            let pods = report.map_or_else(String::new, |report| format!(" ({})", traffic::pods(report)));
+            lines.push(format!("traffic: {}{pods}", routes.what));
+            lines.extend(routes.example.iter().map(|example| format!("try: {example}")));
+        }
+    }
     lines.push(format!("look: mirrord preview status --key {key}"));
     lines.push(format!("stop: mirrord preview stop --key {key}"));
     lines
 }
 
+/// How requests come to a preview, for people.
+pub(super) struct Routes {
+    /// Which, and what happens to them.
+    pub(super) what: String,
+    /// A command that makes one.
+    pub(super) example: Option<String>,
+}
+
 /// A word that a shell reads as it stands.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
     if !word.starts_with('-') && word.bytes().all(plain) {
         word.to_owned()
@@ -111,7 +134,7 @@ pub(super) fn list(listed: &[Listed], format: ListFormat, now: Timestamp, mode: 
 fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
     let mut heading = vec!["KEY", "TARGET", "NAMESPACE", "STATE", "PODS", "TRAFFIC", "LEFT", "AGE"];
     if format == ListFormat::Wide {
-        heading.extend(["CONTAINER", "IMAGE", "EXPIRES", "SESSION"]);
+        heading.extend(["AGENTS", "CAPTURE", "CONTAINER", "IMAGE", "EXPIRES", "SESSION"]);
     }
     let rows: Vec<Vec<String>> = listed
         .iter()
@@ -127,12 +150,14 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
                     |reason| format!("{state} ({})", shortened(&reason, format)),
                 ),
                 format!("{}/{}", ready_pods(one), session.replicas),
-                "off".to_owned(),
+                traffic::cell(session, now),
                 left(session, now),
                 session.created.map_or_else(|| "?".to_owned(), |created| brief(since(created, now))),
             ];
             if format == ListFormat::Wide {
                 row.extend([
+                    traffic::agents(session),
+                    session.report.as_ref().map(|report| report.methods.join(",")).unwrap_or_default(),
                     session.container.clone().unwrap_or_default(),
                     session.image.clone().unwrap_or_default(),
                     session.expiry.map_or_else(|| "never".to_owned(), |expiry| expiry.to_string()),
@@ -176,7 +201,7 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
                 "pods": pods,
                 "podsReady": ready_pods(one),
                 "podsWanted": session.replicas,
-                "traffic": {"mode": "off"},
+                "traffic": traffic::document(session),
                 "ttlSeconds": match session.ttl {
                     Some(Ttl::Finite(life)) => Some(life.as_secs()),
                     Some(Ttl::Infinite) | None => None,
@@ -195,7 +220,8 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
 pub(super) fn signature(listed: &[Listed]) -> String {
     let said = listed.iter().map(|one| {
         let (state, reason) = state(one);
-        format!("{} {state} {reason:?} {} {:?}\n", one.session.root, ready_pods(one), one.session.expiry)
+        let Session { root, expiry, report, .. } = &one.session;
+        format!("{root} {state} {reason:?} {} {expiry:?} {report:?}\n", ready_pods(one))
     });
     said.collect()
 }
@@ -214,7 +240,14 @@ fn state(one: &Listed) -> (&'static str, Option<String>) {
         }
     }
     if ready_pods(one) >= one.session.replicas {
-        return ("ready", None);
+        match &one.session.report {
+            Some(report) if !report.ready => {
+                reason =
+                    report.obstacle.as_ref().map(|obstacle| obstacle.why.clone()).or(report.waiting.clone());
+            }
+            None if one.session.is_routed => reason = Some("the keeper has not spoken yet".to_owned()),
+            _ => return ("ready", None),
+        }
     }
     let reason = reason.or_else(|| one.refused.clone());
     let state = if one.session.ready_at.is_some() { "degraded" } else { "starting" };
@@ -238,12 +271,12 @@ fn left(session: &Session, now: Timestamp) -> String {
     }
 }
 
-fn since(then: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::from_secs(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
 }
 
 /// The two largest units of a duration: `1h 2m`, `59s`.
-fn brief(duration: Duration) -> String {
+pub(super) fn brief(duration: Duration) -> String {
     let text = humantime::format_duration(duration).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,7 @@
 //! `start`: create an environment, or replace the one with the same key and
 //! target; wait until it is ready; report.
 
+pub(crate) mod routing;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,6 @@ use super::stop::Ending;
 use super::{connected, render, stop};
 use crate::cli::ObjectFormat;
 use crate::cluster::{Cluster, Scope, explain};
-use crate::config::file::Mode;
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
@@ -101,7 +101,7 @@ pub async fn start(
     // Creation is not cut short: what the server has taken must be known. The
     // connection's own time limits bound it.
     let ending = Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
-    let created = match cluster.create_root(&plan.root).await {
+    let created = match cluster.create_root(&plan.childless_root()).await {
         // Nothing was made, so there is nothing to remove.
         Err(error) if explain::is_answer(&error) => {
             drop(step);
@@ -142,7 +142,9 @@ pub async fn start(
     if let Some(step) = step {
         step.done("preview pod is ready");
     }
-    reporter.success(&render::started(&session, &pods, cluster.clock(Timestamp::now())));
+    let routes = routing::routes(&cluster, &request).await;
+    let now = cluster.clock(Timestamp::now());
+    reporter.success(&render::started(&session, &pods, routes.as_ref(), now));
     Ok(())
 }
 
@@ -167,17 +169,6 @@ fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
     if image.is_empty() || image.chars().any(|character| character.is_whitespace() || character.is_control())
     {
         return Err(wrong(format!("`{image}` is no image")).hint("pass `-i <image>`").into());
-    }
-    match config.incoming {
-        Some(Mode::Off) => {}
-        Some(mode) => {
-            return Err(wrong(format!("mode `{mode}` is not supported yet: this version routes no traffic to a preview"))
-                .hint("set `feature.network.incoming` to `\"off\"` to start a preview that is only asked directly")
-                .into());
-        }
-        None => reporter.warning(
-            "no traffic is routed to the preview: this version cannot yet, and nobody chose a mode (`feature.network.incoming`)",
-        ),
     }
     Ok((target, image))
 }
@@ -239,10 +230,23 @@ async fn request(
         ));
     }
     let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
+    let id = SessionId::new(Uuid::new_v4());
+    let asked = routing::Asked {
+        config,
+        target: &target,
+        namespace,
+        source: &source,
+        container: &container,
+        session: id.as_str(),
+    };
+    let routing = match asked.assignment(reporter)? {
+        Some(assignment) => Some(routing::prepared(cluster, assignment).await?),
+        None => None,
+    };
     let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
     Ok(Request {
         identity: Identity {
-            id: SessionId::new(Uuid::new_v4()),
+            id,
             key: config.selection.key.key().clone(),
             target: target.without_container(),
             ttl: config.ttl,
@@ -260,6 +264,7 @@ async fn request(
         config_mounts: config.config_mounts.clone(),
         secret_mounts: config.secret_mounts.clone(),
         agent_image: config.agent_image.clone(),
+        routing,
     })
 }
 
@@ -277,7 +282,11 @@ async fn run(
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;
-    let session = start_clock(cluster, started, ready.at).await?;
+    let mut session = start_clock(cluster, started, ready.at).await?;
+    for note in ready.report.iter().flat_map(|report| &report.notes) {
+        reporter.warning(note);
+    }
+    session.report = ready.report.or(session.report);
     Ok((session, ready.pods, Some(step)))
 }
 
@@ -288,6 +297,9 @@ async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Star
     })?;
     for object in plan.owned_by(&uid) {
         cluster.create(object).await?;
+    }
+    if plan.has_keeper() {
+        cluster.begin(&plan.root).await?;
     }
     Ok(Started { session, uid })
 }

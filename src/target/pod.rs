@@ -1,6 +1,6 @@
 //! Single pods.
 
-use super::{Kind, Origin, Source};
+use super::{Kind, LivePods, Origin, Source};
 
 /// `v1` Pods.
 pub(super) static KIND: Kind = Kind {
@@ -19,5 +19,7 @@ fn read(object: &serde_json::Value) -> Option<Origin> {
     let mut source = Source::at(object, "")?;
     source.template.retain(|name, _| name == "metadata" || name == "spec");
     source.lived = true;
+    let name = object.pointer("/metadata/name").and_then(serde_json::Value::as_str);
+    source.pods = name.map(|name| LivePods::Named(name.to_owned()));
     Some(Origin::Here(source))
 }

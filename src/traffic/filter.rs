@@ -9,6 +9,8 @@ pub mod path;
 pub mod pattern;
 pub mod query;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Head;
@@ -23,6 +25,8 @@ use query::Query;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
+    /// Every request: what mirrors without a condition.
+    Everything,
     /// The exact key in the W3C `baggage` header: the default.
     Baggage(Baggage),
     /// A pattern over `name: value`, each header line by itself.
@@ -76,6 +80,7 @@ impl Filter {
     /// [`Answer::Body`]; with anything else it never is.
     pub fn judge(&self, head: &Head<'_>, body: Body<'_>) -> Answer {
         match self {
+            Self::Everything => Answer::Yes,
             Self::Baggage(filter) => Answer::of(filter.matches(head)),
             Self::Header(filter) => Answer::of(filter.matches(head)),
             Self::Path(filter) => Answer::of(filter.matches(head)),
@@ -92,9 +97,34 @@ impl Filter {
     }
 }
 
+impl fmt::Display for Filter {
+    /// The requests that it wants, for a sentence.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => formatter.write_str("all requests"),
+            Self::Baggage(key) => {
+                let key = baggage::percent_encoded(key.as_str());
+                write!(formatter, "requests with `baggage: {}={key}`", baggage::MEMBER)
+            }
+            Self::Header(pattern) => write!(formatter, "requests with a header like `{}`", pattern.as_str()),
+            Self::Path(pattern) => write!(formatter, "requests with a path like `{}`", pattern.as_str()),
+            Self::Query(pattern) => write!(formatter, "requests with a query like `{}`", pattern.as_str()),
+            Self::Method(method) => write!(formatter, "{} requests", String::from(method.clone())),
+            Self::Body(_) => formatter.write_str("requests with a matching body"),
+            Self::AllOf(list) => write!(formatter, "requests that meet all of {} conditions", list.0.len()),
+            Self::AnyOf(list) => write!(formatter, "requests that meet any of {} conditions", list.0.len()),
+        }
+    }
+}
+
 // === impl List ===
 
 impl List {
+    /// The conditions, those over a body last.
+    pub fn iter(&self) -> impl Iterator<Item = &Filter> {
+        self.0.iter()
+    }
+
     /// `No` before `Body` before `Yes`: heads are looked at first, so that a
     /// body is waited for only where everything else matched.
     fn weakest(&self, head: &Head<'_>, body: Body<'_>) -> Answer {

@@ -1,11 +1,13 @@
 //! Whose a request is: at most one session steals it, any number mirror it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::filter::{Answer, Body};
 use super::{Head, Mode, Refusal, Rules};
 
-/// The sessions of one target, oldest first. `T` is what the agent keeps per
+/// The sessions of one target, in the order in which they are asked. `T` is what the agent keeps per
 /// session beside its rules.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
@@ -40,7 +42,7 @@ impl<T> Table<T> {
         Self { sessions: Vec::new() }
     }
 
-    /// The sessions, oldest first.
+    /// The sessions, in the order in which they are asked.
     pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session<T>>> {
         self.sessions.iter()
     }
@@ -67,8 +69,22 @@ impl<T> Table<T> {
         }
         let mut table = self.without(&rules.session);
         table.sessions.push(Arc::new(session));
-        table.sessions.sort_by(|one, other| age(&one.rules).cmp(&age(&other.rules)));
+        table.sort();
         Ok(table)
+    }
+
+    /// Oldest key first; of one key's sessions the newest, which replaces the
+    /// others, before them.
+    fn sort(&mut self) {
+        let mut begun = BTreeMap::new();
+        for Rules { key, since_milliseconds, .. } in self.sessions.iter().map(|session| &session.rules) {
+            let first: &mut u64 = begun.entry(key.clone()).or_insert(*since_milliseconds);
+            *first = (*first).min(*since_milliseconds);
+        }
+        self.sessions.sort_by_cached_key(|session| {
+            let Rules { key, since_milliseconds, session, .. } = &session.rules;
+            (begun.get(key).copied(), key.clone(), Reverse(*since_milliseconds), session.clone())
+        });
     }
 
     /// The table without this session.
@@ -110,11 +126,6 @@ impl<T> Table<T> {
         }
         judgement
     }
-}
-
-/// Oldest first; the identifier decides between equals, the same everywhere.
-fn age(rules: &Rules) -> (u64, &str) {
-    (rules.since_milliseconds, &rules.session)
 }
 
 // === impl Judgement ===
@@ -166,6 +177,22 @@ mod tests {
         assert_eq!(judged(&table.without("b"), 80, &[]), (Some("a".to_owned()), mirrors));
         assert_eq!(judged(&table, 81, &[]), (None, vec![]));
         assert_eq!(table.ports(), [80]);
+    }
+
+    #[test]
+    fn the_newest_session_of_a_key_gets_what_both_want_and_keeps_the_keys_place() {
+        let keyed = |session: &str, since, key: &str, filter: Value| {
+            let mut made = rules(session, since, "steal", &filter);
+            made.rules.key = key.to_owned();
+            made
+        };
+        let table = Table::empty()
+            .with(keyed("a", 10, "pr-1", json!({"path": "/"})))
+            .and_then(|table| table.with(keyed("b", 20, "pr-2", json!({"path": "^/"}))))
+            .and_then(|table| table.with(keyed("c", 30, "pr-1", json!({"path": "/"}))))
+            .unwrap();
+        assert_eq!(judged(&table, 80, &[]).0.as_deref(), Some("c"), "it replaces `a`, older than `pr-2`");
+        assert_eq!(judged(&table.without("c"), 80, &[]).0.as_deref(), Some("a"));
     }
 
     #[test]

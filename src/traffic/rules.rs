@@ -4,6 +4,7 @@
 //! does not understand entirely it does not take: a restriction that a newer
 //! keeper adds must never be skipped by an older agent.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,10 @@ pub struct Rules {
     /// Where the preview pods answer; empty while there is none, and then a
     /// matched request gets a 503.
     pub preview: Vec<IpAddr>,
+    /// What a request must carry in [`super::canary::HEADER`] for the agent to
+    /// answer it itself. Known to the keeper that made it up, and to the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
 }
 
 /// What happens to a request that matches.
@@ -73,6 +78,17 @@ pub struct Refusal {
     /// The key of the session that is in the way, where one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflicting_key: Option<String>,
+}
+
+// === impl Mode ===
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Steal => "steal",
+            Self::Mirror => "mirror",
+        })
+    }
 }
 
 // === impl Rules ===

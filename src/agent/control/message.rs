@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent::capture::Method;
-use crate::agent::state::Counts;
-use crate::traffic::Refusal;
+use crate::traffic::{Counts, Refusal};
 
 /// The version of this conversation.
 pub const PROTOCOL: u32 = 1;

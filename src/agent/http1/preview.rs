@@ -19,7 +19,7 @@ use crate::agent::tunnel;
 
 /// How long a preview pod may take to accept a connection. It is in the same
 /// cluster: what takes longer is not there.
-const CONNECT_WAIT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// The client connection's own connection to a preview, kept between its
 /// matched requests.

@@ -12,12 +12,14 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::canary::Canary;
 use super::framing::Framing;
 use super::head::{self, Doubt, Kind, Next, Persistence};
 use crate::agent::lane::Lane;
 use crate::agent::mirror::{Copies, Mirrors};
-use crate::agent::state::{State, Stealer};
+use crate::agent::state::{Counters, State, Stealer};
 use crate::traffic::Head;
+use crate::traffic::canary::Asked as AskedCanary;
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
 
@@ -33,6 +35,8 @@ pub(super) enum Outcome {
     Over,
     /// A session wants the next request; every earlier response has left.
     Matched(Matched),
+    /// The next request is the keeper's own.
+    Canary(Canary),
 }
 
 /// A request that a session wants. Its head is still held in the lane.
@@ -54,6 +58,8 @@ enum Requests {
     Waiting,
     /// At a request that is not the application's.
     Matched(Matched),
+    /// At a request that is the keeper's own.
+    Canary(Canary),
 }
 
 /// Whether a side has anything to say now.
@@ -129,6 +135,11 @@ impl Relay {
                         let Requests::Matched(matched) = requests else { continue };
                         return Poll::Ready(Ok(Outcome::Matched(matched)));
                     }
+                    Requests::Canary(_) if between => {
+                        let requests = std::mem::replace(&mut self.requests, Requests::Head);
+                        let Requests::Canary(canary) = requests else { continue };
+                        return Poll::Ready(Ok(Outcome::Canary(canary)));
+                    }
                     // The application did not switch: ordinary requests follow.
                     Requests::Waiting if between => self.requests = Requests::Head,
                     _ => {}
@@ -174,7 +185,7 @@ impl Relay {
     fn read_requests(&mut self, context: &mut Context<'_>) -> Result<Asked, Doubt> {
         loop {
             match &mut self.requests {
-                Requests::Matched(_) | Requests::Waiting => return Ok(Asked::Settled),
+                Requests::Matched(_) | Requests::Canary(_) | Requests::Waiting => return Ok(Asked::Settled),
                 Requests::Body(framing) => {
                     let held = self.up.held();
                     let length = framing.advance(held, |_| {}).map_err(|_| Doubt)?;
@@ -202,7 +213,11 @@ impl Relay {
     fn take(&mut self, request: head::Request, judged: Judged) {
         self.scanned.0 = 0;
         self.patience = None;
-        let Judged { stealer, mirrors } = judged;
+        let Judged { stealer, mirrors, canary } = judged;
+        if let Some(asked) = canary {
+            self.requests = Requests::Canary(Canary { asked, port: self.port, length: request.length });
+            return;
+        }
         let mut copies = Copies::default();
         // A connection that becomes something else cannot be copied.
         if !mirrors.is_empty() {
@@ -242,6 +257,10 @@ impl Relay {
                 authority: None,
                 headers: parsed.headers,
             };
+            let canary = AskedCanary::of(&state.rules(), port, &asked);
+            if canary.is_some() {
+                return Ok(Some(Judged { canary, ..Judged::default() }));
+            }
             let mut judgement = state.judge(port, &asked, Body::Unread);
             if judgement.needs_body {
                 let mut whole = Vec::new();
@@ -262,7 +281,7 @@ impl Relay {
                 let mut framing = request.framing;
                 framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
             }
-            Ok(Some(Judged { stealer: judgement.stealer, mirrors: judgement.mirrors }))
+            Ok(Some(Judged { stealer: judgement.stealer, mirrors: judgement.mirrors, canary: None }))
         })?;
         self.scanned.0 = scanned;
         let Some((request, judged)) = found else { return Ok(None) };
@@ -325,9 +344,12 @@ impl Relay {
     }
 }
 
+/// Whose a request is.
+#[derive(Default)]
 struct Judged {
     stealer: Option<Stealer>,
     mirrors: Vec<Stealer>,
+    canary: Option<AskedCanary<Arc<Counters>>>,
 }
 
 enum Asked {

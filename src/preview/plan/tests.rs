@@ -10,6 +10,7 @@ use crate::target::container::choose;
 fn request(template: &Value) -> Request {
     let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
     Request {
+        routing: None,
         identity: Identity {
             id: SessionId::new(Uuid::from_u128(0x1a2b_3c4d << 96)),
             key: "feat/login".parse::<Key>().unwrap(),

@@ -12,8 +12,11 @@ use tokio::time::{Instant, interval};
 use crate::cluster::{Change, Cluster, explain};
 use crate::output::{Reporter, Step};
 use crate::preview::plan::{Request, first_deadline, seconds};
-use crate::preview::progress::{Failure, Observed, State, is_being_created, is_pulling, last_complaint};
+use crate::preview::progress::{
+    Failure, Observed, PodState, State, is_being_created, is_pulling, last_complaint, pod_state,
+};
 use crate::problem::{Exit, Problem};
+use crate::session::Report;
 
 /// How often the clock is looked at; changes are seen when they happen.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,6 +34,8 @@ pub(super) struct Ready {
     pub(super) pods: Vec<String>,
     /// Since when.
     pub(super) at: Timestamp,
+    /// What the keeper said; nothing where no requests are routed.
+    pub(super) report: Option<Report>,
 }
 
 /// Waits until as many pods as wanted are ready, or until they cannot be.
@@ -74,8 +79,20 @@ pub(super) async fn until_ready(
             elapsed.tick(pulling);
             still_there(cluster, request, root, &mut lost).await?;
         }
+        let mut routing = None;
         let why = match observed.state(wanted) {
-            State::Ready(pods, at) => return Ok(Ready { pods, at }),
+            State::Ready(pods, at) => match routed(&observed, request) {
+                Routed::Off => return Ok(Ready { pods, at, report: None }),
+                Routed::Proven(report) => {
+                    let at = at.max(cluster.clock(Timestamp::now()));
+                    return Ok(Ready { pods, at, report: Some(*report) });
+                }
+                Routed::Not(problem) => return Err(problem.into()),
+                Routed::Waiting(why, hint) => {
+                    routing = Some(hint);
+                    why
+                }
+            },
             State::Failed(failure) => return Err(failed(cluster, request, failure).await.into()),
             State::Gone => {
                 return Err(Problem::new(format!(
@@ -99,6 +116,9 @@ pub(super) async fn until_ready(
             reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
         if elapsed.counted >= request.creation_timeout {
+            if let Some(hint) = routing {
+                return Err(unproven(request, why, hint).into());
+            }
             return Err(timed_out(request, why, &events(cluster, namespace, &observed).await).into());
         }
     }
@@ -124,6 +144,51 @@ async fn still_there(
         .because_of(words.clone())
         .hint("what was created ends by itself; check the cluster, then run the command again")
         .into())
+}
+
+/// How it stands with the requests.
+enum Routed {
+    /// None are routed.
+    Off,
+    /// They come.
+    Proven(Box<Report>),
+    /// Not yet: why, and what may help.
+    Waiting(String, Option<String>),
+    /// They will not.
+    Not(Problem),
+}
+
+/// Whether requests come to the preview, by the keeper's own word.
+fn routed(observed: &Observed, request: &Request) -> Routed {
+    if request.routing.is_none() {
+        return Routed::Off;
+    }
+    if let Some(report) = observed.report() {
+        return match report {
+            Report { ready: true, .. } => Routed::Proven(Box::new(report)),
+            Report { obstacle: Some(obstacle), .. } => Routed::Not(obstacle.into_problem()),
+            Report { waiting, hint, .. } => Routed::Waiting(waiting.unwrap_or_default(), hint),
+        };
+    }
+    match observed.keeper.as_ref().map(pod_state) {
+        None => Routed::Waiting("the keeper's pod is being created".to_owned(), None),
+        Some(PodState::Ready(_)) => Routed::Waiting("the keeper is at work".to_owned(), None),
+        Some(PodState::Waiting(why)) => Routed::Waiting(format!("the keeper's pod: {why}"), None),
+        Some(PodState::Failed(Failure { why, .. })) => Routed::Not(
+            Problem::new("requests do not come to the preview")
+                .because_of(format!("the keeper's pod failed: {why}"))
+                .hint("its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`")
+                .exit(Exit::NotRouted),
+        ),
+    }
+}
+
+fn unproven(request: &Request, why: String, hint: Option<String>) -> Problem {
+    let timeout = humantime::format_duration(request.creation_timeout);
+    let problem = Problem::new(format!("no request was seen to come to the preview within {timeout}"))
+        .because_of(why)
+        .exit(Exit::NotRouted);
+    problem.hint(hint.unwrap_or_else(|| "wait longer with `--timeout <seconds>`".to_owned()))
 }
 
 fn timed_out(request: &Request, why: String, events: &[Event]) -> Problem {

@@ -25,6 +25,11 @@ impl Baggage {
         Self(key.into())
     }
 
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether a `baggage` header of this request has the member with this key.
     ///
     /// <https://www.w3.org/TR/baggage/>: members separated by commas, optional
@@ -38,6 +43,22 @@ impl Baggage {
             name == MEMBER.as_bytes() && *decoded(value) == *self.0.as_bytes()
         })
     }
+}
+
+/// A key as a baggage value.
+///
+/// <https://www.w3.org/TR/baggage/#value>: printable ASCII but for space, quote,
+/// comma, semicolon and backslash; the percent sign is the escape.
+pub fn percent_encoded(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\%".contains(&byte);
+    key.bytes().fold(String::new(), |mut text, byte| {
+        if plain(byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+        text
+    })
 }
 
 /// Undoes percent-encoding. A `%` without two digits is itself, as the

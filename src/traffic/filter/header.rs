@@ -13,6 +13,11 @@ pub struct HeaderLine(Pattern);
 // === impl HeaderLine ===
 
 impl HeaderLine {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether a header of this request matches.
     ///
     /// HTTP/2 has no `host` header; `:authority` is tried as one, so that a

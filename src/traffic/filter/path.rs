@@ -14,6 +14,11 @@ pub struct Path(Pattern);
 // === impl Path ===
 
 impl Path {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether the path of this request matches.
     pub fn matches(&self, head: &Head<'_>) -> bool {
         let (path, whole) = (head.path(), head.path_and_query());

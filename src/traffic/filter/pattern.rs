@@ -55,6 +55,11 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), engine })
     }
 
+    /// The pattern as it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the pattern occurs in `bytes`.
     pub(super) fn is_match(&self, bytes: &[u8]) -> bool {
         match &self.engine {

@@ -14,6 +14,11 @@ pub struct Query(Pattern);
 // === impl Query ===
 
 impl Query {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether the query of this request matches.
     pub fn matches(&self, head: &Head<'_>) -> bool {
         let query = head.query();

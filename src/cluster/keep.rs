@@ -1,0 +1,95 @@
+//! What a keeper does in its cluster: attaches agents, speaks with them, and
+//! says how things stand.
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kube::Client;
+use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::Cluster;
+use crate::keeper::assignment::Pods;
+use crate::session::SESSION;
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Puts a container beside those of a pod that runs. Refused with a
+    /// conflict where the pod has changed since it was read: two keepers never
+    /// attach two agents.
+    pub async fn attach(
+        &self,
+        namespace: &str,
+        pod: &str,
+        resource_version: Option<&str>,
+        container: &Value,
+    ) -> kube::Result<Pod> {
+        self.patch_containers(namespace, pod, resource_version, container, &PatchParams::default()).await
+    }
+
+    /// Whether such a container would be taken, asked of every admission check.
+    pub async fn would_attach(&self, namespace: &str, pod: &str, container: &Value) -> kube::Result<Pod> {
+        self.patch_containers(namespace, pod, None, container, &PatchParams::default().dry_run()).await
+    }
+
+    async fn patch_containers(
+        &self,
+        namespace: &str,
+        pod: &str,
+        resource_version: Option<&str>,
+        container: &Value,
+        parameters: &PatchParams,
+    ) -> kube::Result<Pod> {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let patch = json!({
+            "metadata": {"resourceVersion": resource_version},
+            "spec": {"ephemeralContainers": [container]},
+        });
+        api.patch_ephemeral_containers(pod, parameters, &Patch::Strategic(patch)).await
+    }
+
+    /// One of a target's pods, where there is one to be seen.
+    pub async fn any_pod(&self, namespace: &str, pods: &Pods) -> Option<String> {
+        let labels = match pods {
+            Pods::Named(name) => return Some(name.clone()),
+            Pods::Labelled(labels) => format!("{labels},!{SESSION}"),
+        };
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let list = api.list_metadata(&ListParams::default().labels(&labels).limit(1)).await.ok()?;
+        list.items.first()?.metadata.name.clone()
+    }
+
+    /// Whether there is such a ServiceAccount; where that cannot be seen, one
+    /// is hoped for: Kubernetes says so if there is none.
+    pub async fn has_account(&self, namespace: &str, name: &str) -> bool {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
+        !matches!(api.get_metadata_opt(name).await, Ok(None))
+    }
+
+    /// Runs a command in a container, with its standard input and output here.
+    pub async fn exec(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        command: &[&str],
+    ) -> Result<AttachedProcess> {
+        // It may be silent for longer than an answer may take.
+        let api: Api<Pod> = Api::namespaced(Client::try_from(self.patient.clone())?, namespace);
+        let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
+        Ok(api.exec(pod, command.iter().copied(), &parameters).await?)
+    }
+
+    /// Writes annotations on a root.
+    pub async fn annotate_root(&self, namespace: &str, root: &str, annotations: Value) -> kube::Result<()> {
+        self.patch_root(namespace, root, &json!({"metadata": {"annotations": annotations}})).await.map(drop)
+    }
+
+    /// Sets a condition of a pod.
+    pub async fn set_condition(&self, namespace: &str, pod: &str, condition: &Value) -> kube::Result<()> {
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        // Conditions are merged by their type: the kubelet's own stay.
+        let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+        api.patch_status(pod, &PatchParams::default(), &patch).await.map(drop)
+    }
+}

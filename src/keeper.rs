@@ -1,0 +1,93 @@
+//! The keeper: the pod of an environment's root. It watches the preview pods
+//! and the target's pods, sees to it that each of the latter has an agent,
+//! hands these their rules, and says how things stand.
+//!
+//! Observe, decide, act. It keeps no state of its own: what it needs is on the
+//! objects, in its agents and in its own pod's environment, so that another
+//! takes over where it was killed. It knows no configuration file.
+
+mod agents;
+pub mod assignment;
+mod canary;
+mod decide;
+mod hands;
+mod link;
+mod pods;
+pub(crate) mod sample;
+
+use std::time::Duration;
+
+use anyhow::{Error, Result};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::cluster::{Change, Cluster, explain};
+use crate::config::Connection;
+use crate::problem::{Explain as _, Problem};
+use crate::session::{ROLE, SESSION, Session};
+pub(crate) use agents::container as agent_container;
+use assignment::{Assignment, Pods, VARIABLE};
+use hands::Hands;
+
+/// How often pauses are looked at: nothing is asked of the cluster.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the environment that `assignment` describes, until told to end.
+///
+/// It never ends well: a pod that succeeds would complete the Job, and the
+/// environment with it.
+pub async fn run(assignment: Option<String>) -> Result<()> {
+    let assignment: Assignment = assignment
+        .ok_or_else(|| Error::msg(format!("`{VARIABLE}` is not set")))
+        .and_then(|text| Ok(serde_json::from_str(&text)?))
+        .explain(|| Problem::new("the keeper does not know what to keep"))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let cluster = Cluster::connect(&Connection::default()).await?;
+    let root = cluster.root(&assignment.namespace, &assignment.root).await?;
+    let session = root
+        .as_ref()
+        .and_then(Session::of)
+        .ok_or_else(|| Problem::new(format!("there is no environment `{}` to keep", assignment.root)))?;
+    let (labels, fields) = match &assignment.pods {
+        Pods::Labelled(labels) => (format!("{labels},!{SESSION}"), None),
+        Pods::Named(name) => (format!("!{SESSION}"), Some(format!("metadata.name={name}"))),
+    };
+    let previews = format!("{SESSION}={},!{ROLE}", assignment.session);
+    let namespace = assignment.namespace.clone();
+    let mut targets = cluster.watch_pods(&namespace, Some(&labels), fields.as_deref())?;
+    let mut previews = cluster.watch_pods(&namespace, Some(&previews), None)?;
+    let mut ticks = interval(LOOKS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hands = Hands::new(cluster, assignment, &session);
+    loop {
+        tokio::select! {
+            change = targets.next() => hands.observed.targets.apply(seen(change)?),
+            change = previews.next() => hands.observed.previews.apply(seen(change)?),
+            () = hands.hear() => {}
+            _ = ticks.tick() => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+        hands.act(Timestamp::now());
+    }
+    // Told to end: with the environment, or to be replaced by another keeper,
+    // until which the rules' lease holds.
+    if hands.is_over().await {
+        hands.withdraw().await;
+        return Err(Problem::new("the environment has ended, and its rules are withdrawn").into());
+    }
+    Err(Problem::new("told to leave; the rules stay in force for the keeper that follows").into())
+}
+
+fn seen(change: Option<Change>) -> Result<Change> {
+    match change {
+        Some(Change::Forbidden(error)) => {
+            Err(explain::api(&error, "the keeper may not look at the pods").into())
+        }
+        Some(change) => Ok(change),
+        None => Err(Error::msg("the watch has ended")),
+    }
+}

@@ -1,0 +1,130 @@
+//! The proof that requests go where they should: a canary with the key must
+//! come to the preview, one without it to the application.
+//!
+//! It takes the way that every request takes, from this pod to the target
+//! pod's address and port; so a network that goes around the agent shows.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::sample::Sample;
+use crate::traffic::canary::{Found, HEADER, REACH};
+use crate::traffic::{Filter, Rules};
+
+/// How long a pod of the same cluster may take to accept a connection.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// How long the agent may take to try both sides and answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// More than any answer of the agent's.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+
+/// Why a route is not proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unproven {
+    pub(super) why: String,
+    pub(super) hint: Option<String>,
+}
+
+/// Proves the route through one target pod on all `ports`. Notes what it could
+/// not prove.
+pub(super) async fn prove(
+    address: IpAddr,
+    ports: &[u16],
+    rules: &Rules,
+    target: &str,
+) -> Result<Vec<String>, Unproven> {
+    let secret = rules.canary.clone().unwrap_or_default();
+    let sample = Sample::of(&rules.filter);
+    let mut notes = Vec::new();
+    if sample.is_none() {
+        notes.push(
+            "no request could be made up that the filter wants: only capture and reachability are proven"
+                .to_owned(),
+        );
+    }
+    for port in ports {
+        let to = SocketAddr::from((address, *port));
+        let (keyed, value) = match &sample {
+            Some(sample) => (sample.clone(), secret.clone()),
+            None => (Sample::default(), format!("{secret}{REACH}")),
+        };
+        let found = send(to, &keyed, &value).await.map_err(|error| lost(to, &error, target))?;
+        if let Some(other) = found.taken_by {
+            return Err(Unproven {
+                why: format!("the key `{other}` takes these requests first"),
+                hint: Some(format!(
+                    "stop it with `mirrord preview stop --key {other}`, or use another filter"
+                )),
+            });
+        }
+        if let Some(why) = found.unreached {
+            return Err(Unproven {
+                why: format!("the preview cannot be reached from the target's pod: {why}"),
+                hint: Some(
+                    "the preview must listen on its pod's address and on the same port (or see `port_mapping`), and no \
+                     NetworkPolicy may stand between the two"
+                        .to_owned(),
+                ),
+            });
+        }
+        if sample.is_some() && !found.matched {
+            return Err(Unproven {
+                why: "a request with the key did not match at the agent".to_owned(),
+                hint: None,
+            });
+        }
+        let plain = send(to, &Sample::default(), &secret).await.map_err(|error| lost(to, &error, target))?;
+        if plain.matched && !matches!(rules.filter, Filter::Everything) {
+            notes.push(format!("a request without any key to port {port} matches the filter, too"));
+        }
+    }
+    Ok(notes)
+}
+
+async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found> {
+    let mut stream = timeout(CONNECT_WAIT, TcpStream::connect(to)).await??;
+    let lines: Vec<String> =
+        sample.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = lines.concat();
+    let request = format!(
+        "{} {} HTTP/1.1\r\nhost: {to}\r\nuser-agent: mirrord/{}\r\n{headers}{HEADER}: {value}\r\n\r\n",
+        sample.method,
+        sample.target,
+        env!("CARGO_PKG_VERSION"),
+    );
+    let exchange = async {
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
+        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+        body.and_then(|body| serde_json::from_slice(body).ok()).ok_or(io::ErrorKind::InvalidData.into())
+    };
+    timeout(ANSWER_WAIT, exchange).await?
+}
+
+/// What a failed canary means.
+fn lost(to: SocketAddr, error: &io::Error, target: &str) -> Unproven {
+    let (why, hint) = match error.kind() {
+        io::ErrorKind::InvalidData => (
+            format!("a request to {to} came past the agent to the application"),
+            "a service mesh or a node's proxy may carry it around; name the port at which it comes to the application in \
+             `feature.network.incoming.ports`",
+        ),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => (
+            format!("nothing listens at {to}"),
+            "name the ports of the application in `feature.network.incoming.ports`",
+        ),
+        io::ErrorKind::TimedOut => (
+            format!("{to} does not answer the keeper's pod"),
+            "a NetworkPolicy may keep it out: allow pods with the label `preview.mirrord.io/role=keeper`, or start with \
+             `--no-wait`, which proves nothing",
+        ),
+        _ => (format!("a request to {to} was lost: {error}"), "look at the agent's log in that pod"),
+    };
+    Unproven { why: format!("{why} (`{target}`)"), hint: Some(hint.to_owned()) }
+}

@@ -1,0 +1,246 @@
+//! What to do next, and how things stand: functions of what was observed. No
+//! clock, no cluster.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::pods::{AGENT, AgentSeen, AgentState, Life, Seen, Watched};
+use crate::session::Report;
+use crate::session::report::Obstacle;
+use crate::traffic::{Counts, Mode};
+
+/// The longest pause before another agent is tried in a pod where earlier ones
+/// failed: each stays in the pod's description for ever.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    /// The target's pods.
+    pub(crate) targets: Watched,
+    /// The preview pods.
+    pub(crate) previews: Watched,
+    /// What is known of the agents, by their pods' identifiers.
+    pub(crate) links: BTreeMap<String, Link>,
+    /// Why no agent could be attached, by the pods' identifiers.
+    pub(crate) refused: BTreeMap<String, (Obstacle, Timestamp)>,
+    /// What agents counted that are gone.
+    pub(crate) gone: Counts,
+    /// Whether a preview pod was ever ready: before, nobody's requests are taken.
+    pub(crate) has_begun: bool,
+}
+
+/// What is known of one agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Link {
+    /// How it captures, once it has spoken.
+    pub(crate) method: Option<String>,
+    /// The rules in force there.
+    pub(crate) in_force: Option<u64>,
+    /// The rules that were proven there, and what could not be.
+    pub(crate) proven: Option<(u64, Vec<String>)>,
+    /// Why they are not.
+    pub(crate) unproven: Option<Obstacle>,
+    /// Why it takes none.
+    pub(crate) refused: Option<Obstacle>,
+    /// What it counted.
+    pub(crate) counts: Counts,
+    /// Connections that were there before it.
+    pub(crate) predating: usize,
+    /// Until when not to talk to it again, once the conversation was lost.
+    pub(crate) pause: Option<Timestamp>,
+    /// Whether the conversation is on.
+    pub(crate) is_open: bool,
+    /// Whether it has dropped the session's rules.
+    pub(crate) is_withdrawn: bool,
+}
+
+/// What to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decision {
+    /// Where the preview answers; nothing while it never has.
+    pub(crate) preview: Option<Vec<IpAddr>>,
+    /// Pods that need an agent, and the name of its container.
+    pub(crate) attach: Vec<(Seen, String)>,
+    /// Pods whose agents are to be talked to.
+    pub(crate) open: Vec<(Seen, String)>,
+    /// Identifiers of pods that are gone.
+    pub(crate) forget: Vec<String>,
+}
+
+// === impl Observed ===
+
+impl Observed {
+    /// What to do next.
+    pub(crate) fn decide(&self, now: Timestamp) -> Decision {
+        let mut decision = Decision::default();
+        if !self.targets.is_known || !self.previews.is_known {
+            return decision;
+        }
+        let preview = self.addresses();
+        if self.has_begun || !preview.is_empty() {
+            decision.preview = Some(preview);
+        }
+        for pod in self.targets.iter().filter(|pod| pod.life != Life::Over) {
+            match pod.agent() {
+                // A pod that ends takes no new container.
+                None if pod.life == Life::Ending || self.is_paused(pod, now) => {}
+                None => decision.attach.push((pod.clone(), format!("{AGENT}-{}", pod.agents.len() + 1))),
+                Some(AgentSeen { name, state: AgentState::Running }) => {
+                    let link = self.links.get(&pod.uid);
+                    let is_free =
+                        link.is_none_or(|link| !link.is_open && link.pause.is_none_or(|until| until <= now));
+                    if is_free && pod.address.is_some() {
+                        decision.open.push((pod.clone(), name.clone()));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let is_there =
+            |uid: &String| self.targets.iter().any(|pod| pod.uid == *uid && pod.life != Life::Over);
+        decision.forget =
+            self.links.keys().chain(self.refused.keys()).filter(|uid| !is_there(uid)).cloned().collect();
+        decision.forget.dedup();
+        decision
+    }
+
+    /// Where the preview answers now.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        let serving = self.previews.iter().filter(|pod| pod.has_ready_containers && pod.life == Life::Live);
+        serving.filter_map(|pod| pod.address).collect()
+    }
+
+    /// Whether it is too early for another agent.
+    fn is_paused(&self, pod: &Seen, now: Timestamp) -> bool {
+        if self.refused.get(&pod.uid).is_some_and(|(_, until)| *until > now) {
+            return true;
+        }
+        let failures = pod.agents.iter().rev();
+        let failures = failures
+            .take_while(|agent| matches!(agent.state, AgentState::Ended { code, .. } if code != 0))
+            .count();
+        let Some(AgentSeen { state: AgentState::Ended { at: Some(at), .. }, .. }) = pod.agents.last() else {
+            return false;
+        };
+        // The first failure costs nothing: an agent may be killed for its memory.
+        let exponent = u32::try_from(failures).unwrap_or(u32::MAX).saturating_sub(1).min(8);
+        let pause = SignedDuration::from_secs(2_i64.pow(exponent) - 1).min(LONGEST_PAUSE);
+        failures > 0 && now.duration_since(*at) < pause
+    }
+
+    /// How things stand, when `generation` is what is wanted of the agents.
+    pub(crate) fn report(&self, mode: Mode, generation: Option<u64>) -> Report {
+        let mut report = Report::new(mode);
+        let known = self.targets.is_known && self.previews.is_known;
+        let mut notes = Vec::new();
+        let serving: Vec<&Seen> =
+            self.targets.iter().filter(|pod| pod.is_ready && pod.life == Life::Live).collect();
+        report.pods = serving.len();
+        for pod in &serving {
+            match self.standing(pod, generation) {
+                Standing::Proven(unproven) => {
+                    report.agents += 1;
+                    report.proven += 1;
+                    notes.extend(unproven);
+                }
+                Standing::InForce(obstacle, words) => {
+                    report.agents += 1;
+                    report.waiting = report.waiting.or(Some(words));
+                    report.hint = report.hint.or_else(|| obstacle.and_then(|obstacle| obstacle.hint));
+                }
+                Standing::Waiting(words) => report.waiting = report.waiting.or(Some(words)),
+                Standing::Blocked(obstacle) => report.obstacle = report.obstacle.or(Some(obstacle)),
+            }
+        }
+        report.gone = self.gone;
+        report.counts = self.gone;
+        for link in self.links.values() {
+            report.counts = report.counts.and(link.counts);
+            report.predating += link.predating;
+            report.methods.extend(link.method.clone());
+        }
+        report.methods.sort_unstable();
+        report.methods.dedup();
+        let is_any = self.targets.iter().any(|pod| pod.life == Life::Live);
+        if !known {
+            report.waiting = Some("the keeper looks at the pods".to_owned());
+        } else if generation.is_none() || self.addresses().is_empty() {
+            report.waiting = Some("no preview pod is ready".to_owned());
+        } else if serving.is_empty() && is_any {
+            report.waiting = Some("none of the target's pods is ready".to_owned());
+        } else if serving.is_empty() {
+            notes.push("the target has no pods now: each gets its agent when it comes".to_owned());
+        }
+        report.ready = known && report.waiting.is_none() && report.obstacle.is_none();
+        notes.sort_unstable();
+        notes.dedup();
+        report.notes = notes;
+        report
+    }
+
+    fn standing(&self, pod: &Seen, generation: Option<u64>) -> Standing {
+        let name = &pod.name;
+        if let Some((obstacle, _)) = self.refused.get(&pod.uid) {
+            return Standing::Blocked(obstacle.clone());
+        }
+        match pod.agent().map(|agent| &agent.state) {
+            None => match pod.agents.last().map(|agent| &agent.state) {
+                Some(AgentState::Ended { code, why: Some(why), .. }) if *code != 0 => {
+                    Standing::Blocked(Obstacle::new(format!("the agent in pod `{name}` has ended: {why}")))
+                }
+                _ => Standing::Waiting(format!("pod `{name}` gets an agent")),
+            },
+            Some(AgentState::Waiting(Some(trouble))) => Standing::Blocked(
+                Obstacle::new(format!("the agent in pod `{name}` cannot be started: {trouble}")).hint(
+                    "its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`",
+                ),
+            ),
+            Some(AgentState::Waiting(None)) => Standing::Waiting(format!("the agent in pod `{name}` is being started")),
+            Some(_) => match self.links.get(&pod.uid) {
+                None => Standing::Waiting(format!("the agent in pod `{name}` is asked")),
+                Some(link) => link.standing(name, generation),
+            },
+        }
+    }
+}
+
+/// How it stands with one pod of the target.
+enum Standing {
+    /// Requests were seen to go where they should.
+    Proven(Vec<String>),
+    /// The rules are in force; not proven yet, and why.
+    InForce(Option<Obstacle>, String),
+    /// Not yet.
+    Waiting(String),
+    /// It will not be by itself.
+    Blocked(Obstacle),
+}
+
+// === impl Link ===
+
+impl Link {
+    fn standing(&self, pod: &str, generation: Option<u64>) -> Standing {
+        if let Some(obstacle) = &self.refused {
+            return Standing::Blocked(obstacle.clone());
+        }
+        match (&self.proven, self.in_force) {
+            (Some((proven, notes)), _) if Some(*proven) == generation && generation.is_some() => {
+                Standing::Proven(notes.clone())
+            }
+            (_, Some(in_force)) if Some(in_force) == generation => {
+                let words = self.unproven.as_ref().map_or_else(
+                    || format!("a request through pod `{pod}` is awaited"),
+                    |obstacle| obstacle.why.clone(),
+                );
+                Standing::InForce(self.unproven.clone(), words)
+            }
+            _ => Standing::Waiting(format!("the agent in pod `{pod}` gets its rules")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! What a keeper does: the hands to what `decide` decides.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use super::agents;
+use super::assignment::Assignment;
+use super::decide::Observed;
+use super::link::{self, LEASE, Peer, Said, Wanted};
+use super::pods::Seen;
+use crate::agent::Method;
+use crate::cluster::{Cluster, explain};
+use crate::session::report::Obstacle;
+use crate::session::{ROUTED, Report, Session, TRAFFIC};
+use crate::traffic::{Refusal, Rules, rules};
+
+/// The pause before a lost conversation is begun again.
+const TALKS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+/// The pause before a refused attachment is tried again.
+const ATTACHES_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// How often what was counted is written down, and how often anything is.
+const COUNTS_EVERY: Duration = Duration::from_secs(5);
+const WRITES_EVERY: Duration = Duration::from_millis(200);
+/// How often the conditions of the preview pods follow what was counted.
+const CONDITIONS_EVERY: Duration = Duration::from_secs(30);
+/// How long the agents may take to drop the rules at the end.
+const WITHDRAWAL_WAIT: Duration = Duration::from_secs(5);
+
+/// What was heard from outside the watches.
+enum Heard {
+    /// An agent, by its pod's identifier.
+    Agent(String, Said),
+    /// How an attachment went.
+    Attached(String, Result<(), Option<Obstacle>>),
+    /// How the writing of a report went.
+    Written(Box<Report>, bool),
+}
+
+/// The keeper's hands, and what they have hold of.
+pub(super) struct Hands {
+    pub(super) observed: Observed,
+    cluster: Cluster,
+    assignment: Arc<Assignment>,
+    since_milliseconds: u64,
+    /// Made up anew by each keeper, and told to nobody but the agents.
+    canary: String,
+    wanted: watch::Sender<Wanted>,
+    /// The newest rules, and where the preview was then.
+    in_hand: Option<(u64, Vec<IpAddr>)>,
+    talks: BTreeMap<String, JoinHandle<()>>,
+    attaching: BTreeMap<String, Instant>,
+    said: mpsc::UnboundedReceiver<(String, Said)>,
+    say: mpsc::UnboundedSender<(String, Said)>,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    hear: mpsc::UnboundedSender<Heard>,
+    written: Option<Report>,
+    writing: bool,
+    written_at: Option<Instant>,
+    conditions: BTreeMap<String, (Report, Instant)>,
+}
+
+// === impl Hands ===
+
+impl Hands {
+    pub(super) fn new(cluster: Cluster, assignment: Assignment, session: &Session) -> Self {
+        let (say, said) = mpsc::unbounded_channel();
+        let (hear, heard) = mpsc::unbounded_channel();
+        let before = session.report.clone();
+        let observed = Observed {
+            gone: before.as_ref().map(|report| report.gone).unwrap_or_default(),
+            has_begun: before.as_ref().is_some_and(|report| report.ready),
+            ..Observed::default()
+        };
+        let created = session.created.map_or(0, Timestamp::as_millisecond);
+        Self {
+            observed,
+            cluster,
+            assignment: Arc::new(assignment),
+            since_milliseconds: u64::try_from(created).unwrap_or(0),
+            canary: Uuid::new_v4().simple().to_string(),
+            wanted: watch::Sender::new(Wanted::Nothing),
+            in_hand: None,
+            talks: BTreeMap::new(),
+            attaching: BTreeMap::new(),
+            said,
+            say,
+            heard,
+            hear,
+            written: before,
+            writing: false,
+            written_at: None,
+            conditions: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what an agent said, or how something went.
+    pub(super) async fn hear(&mut self) {
+        let heard = tokio::select! {
+            Some((uid, said)) = self.said.recv() => Heard::Agent(uid, said),
+            Some(heard) = self.heard.recv() => heard,
+        };
+        self.take(heard);
+        // What has come meanwhile needs no decision of its own.
+        while let Ok((uid, said)) = self.said.try_recv() {
+            self.take(Heard::Agent(uid, said));
+        }
+    }
+
+    fn take(&mut self, heard: Heard) {
+        match heard {
+            Heard::Agent(uid, said) => self.take_said(&uid, said),
+            Heard::Attached(uid, result) => {
+                match result {
+                    // Until the watch shows it, `attaching` does.
+                    Ok(()) => drop(self.observed.refused.remove(&uid)),
+                    Err(Some(obstacle)) => {
+                        self.attaching.remove(&uid);
+                        let again = Timestamp::now().saturating_add(ATTACHES_AGAIN);
+                        self.observed.refused.insert(uid, (obstacle, again.unwrap_or(Timestamp::MAX)));
+                    }
+                    // Somebody was faster; the watch shows what there is now.
+                    Err(None) => drop(self.attaching.remove(&uid)),
+                }
+            }
+            Heard::Written(report, done) => {
+                self.writing = false;
+                if done {
+                    self.written = Some(*report);
+                }
+            }
+        }
+    }
+
+    fn take_said(&mut self, uid: &str, said: Said) {
+        let Some(link) = self.observed.links.get_mut(uid) else { return };
+        match said {
+            Said::Hello(method) => {
+                link.method = Some(word(method));
+                link.refused = None;
+            }
+            Said::Foreign(version) => {
+                link.refused = Some(
+                    Obstacle::new(format!(
+                        "an agent of version {version} is at work there, which this version cannot speak with"
+                    ))
+                    .hint("stop the environments of that version on this target, and start again"),
+                );
+            }
+            Said::InForce { generation } => {
+                link.in_force = Some(generation);
+                link.refused = None;
+            }
+            Said::Refused(Refusal { why, conflicting_key, .. }) => {
+                link.in_force = None;
+                let obstacle = Obstacle::new(format!("the agent does not take the rules: {why}"));
+                link.refused = Some(match conflicting_key {
+                    Some(key) => obstacle.hint(&format!(
+                        "stop it with `mirrord preview stop --key {key}`, or use another filter"
+                    )),
+                    None => obstacle,
+                });
+            }
+            Said::Proven { generation, notes } => {
+                link.proven = Some((generation, notes));
+                link.unproven = None;
+            }
+            Said::Unproven(unproven) => {
+                link.unproven =
+                    Some(Obstacle { why: unproven.why, hint: unproven.hint, is_forbidden: false });
+            }
+            Said::Status(status) => {
+                let own = status.sessions.iter().find(|one| one.session == self.assignment.session);
+                if let Some(own) = own {
+                    link.counts = own.counts;
+                }
+                link.predating = status.predating;
+            }
+            Said::Withdrawn => link.is_withdrawn = true,
+            Said::Over(why) => {
+                link.is_open = false;
+                link.in_force = None;
+                link.pause = Timestamp::now().checked_add(TALKS_AGAIN).ok();
+                self.talks.remove(uid);
+                log(&format!("the conversation with the agent in pod {uid} is over: {why}"));
+            }
+        }
+    }
+
+    /// Decides and does what there is to do.
+    pub(super) fn act(&mut self, now: Timestamp) {
+        let decision = self.observed.decide(now);
+        if let Some(preview) = decision.preview {
+            self.want(preview);
+        }
+        for uid in decision.forget {
+            self.observed.refused.remove(&uid);
+            self.attaching.remove(&uid);
+            if let Some(link) = self.observed.links.remove(&uid) {
+                self.observed.gone = self.observed.gone.and(link.counts);
+            }
+            if let Some(talk) = self.talks.remove(&uid) {
+                talk.abort();
+            }
+        }
+        for (pod, name) in decision.attach {
+            self.attach(&pod, &name);
+        }
+        for (pod, container) in decision.open {
+            self.open(pod, container);
+        }
+        self.report();
+    }
+
+    /// Wants these rules of every agent, from now on.
+    fn want(&mut self, mut preview: Vec<IpAddr>) {
+        preview.sort_unstable();
+        if self.in_hand.as_ref().is_some_and(|(_, known)| *known == preview) {
+            return;
+        }
+        self.observed.has_begun = true;
+        // Larger than whatever a keeper before has sent: time passes.
+        let milliseconds = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        let generation = self.in_hand.as_ref().map_or(milliseconds, |(last, _)| milliseconds.max(last + 1));
+        let rules = Rules {
+            version: rules::VERSION,
+            session: self.assignment.session.clone(),
+            generation,
+            key: self.assignment.key.clone(),
+            since_milliseconds: self.since_milliseconds,
+            lease_seconds: LEASE.as_secs(),
+            mode: self.assignment.mode,
+            ports: self.assignment.ports.clone(),
+            filter: self.assignment.filter.clone(),
+            preview: preview.clone(),
+            canary: Some(self.canary.clone()),
+        };
+        self.in_hand = Some((generation, preview));
+        self.wanted.send_replace(Wanted::Rules(Arc::new(rules)));
+    }
+
+    fn attach(&mut self, pod: &Seen, name: &str) {
+        // The watch shows the new container a moment later.
+        const SHOWS: Duration = Duration::from_secs(5);
+        if self.attaching.get(&pod.uid).is_some_and(|since| since.elapsed() < SHOWS) {
+            return;
+        }
+        self.attaching.insert(pod.uid.clone(), Instant::now());
+        let container = agents::container(name, pod.grace_seconds, &self.assignment.agent);
+        let (cluster, hear) = (self.cluster.clone(), self.hear.clone());
+        let (namespace, pod) = (self.assignment.namespace.clone(), pod.clone());
+        tokio::spawn(async move {
+            let version = pod.resource_version.as_deref();
+            let result = match cluster.attach(&namespace, &pod.name, version, &container).await {
+                Ok(_) => Ok(()),
+                Err(error) if explain::is_conflict(&error) || explain::is_not_found(&error) => Err(None),
+                Err(error) => Err(Some(explain::attachment(&error, &pod.name))),
+            };
+            let _ = hear.send(Heard::Attached(pod.uid, result));
+        });
+    }
+
+    fn open(&mut self, pod: Seen, container: String) {
+        let link = self.observed.links.entry(pod.uid.clone()).or_default();
+        link.is_open = true;
+        link.pause = None;
+        let peer = Peer {
+            namespace: self.assignment.namespace.clone(),
+            pod: pod.name,
+            uid: pod.uid.clone(),
+            address: pod.address,
+            container,
+            session: self.assignment.session.clone(),
+            target: self.assignment.target.clone(),
+            encrypted: self.assignment.encrypted.clone(),
+        };
+        let talk = link::run(self.cluster.clone(), peer, self.wanted.subscribe(), self.say.clone());
+        self.talks.insert(pod.uid, tokio::spawn(talk));
+    }
+
+    /// Says how things stand: at once where that has changed, now and then
+    /// where only more was counted, and never twice the same.
+    fn report(&mut self) {
+        let generation = self.in_hand.as_ref().map(|(generation, _)| *generation);
+        let report = self.observed.report(self.assignment.mode, generation);
+        let waited = |long: Duration| self.written_at.is_none_or(|at| at.elapsed() >= long);
+        let is_due = match &self.written {
+            _ if self.writing => false,
+            Some(written) if *written == report => false,
+            Some(written) if written.standing() == report.standing() => waited(COUNTS_EVERY),
+            _ => waited(WRITES_EVERY),
+        };
+        self.mark(&report);
+        if !is_due {
+            return;
+        }
+        self.writing = true;
+        self.written_at = Some(Instant::now());
+        let (cluster, assignment, hear) =
+            (self.cluster.clone(), Arc::clone(&self.assignment), self.hear.clone());
+        tokio::spawn(async move {
+            let text = serde_json::to_string(&report).unwrap_or_default();
+            let result =
+                cluster.annotate_root(&assignment.namespace, &assignment.root, json!({TRAFFIC: text})).await;
+            if let Err(error) = &result {
+                log(&format!("could not write down how things stand: {error}"));
+            }
+            let _ = hear.send(Heard::Written(Box::new(report), result.is_ok()));
+        });
+    }
+
+    /// Sets the condition of each preview pod, for those who describe pods.
+    fn mark(&mut self, report: &Report) {
+        let there: Vec<String> = self.observed.previews.iter().map(|pod| pod.name.clone()).collect();
+        self.conditions.retain(|name, _| there.contains(name));
+        for name in there {
+            let is_due = match self.conditions.get(&name) {
+                None => true,
+                Some((said, _)) if said == report => false,
+                Some((said, at)) => said.standing() != report.standing() || at.elapsed() >= CONDITIONS_EVERY,
+            };
+            if !is_due {
+                continue;
+            }
+            let changed = self.conditions.get(&name).is_none_or(|(said, _)| said.ready != report.ready);
+            self.conditions.insert(name.clone(), (report.clone(), Instant::now()));
+            let mut condition = json!({
+                "type": ROUTED,
+                "status": if report.ready { "True" } else { "False" },
+                "reason": if report.ready { "Routed" } else { "NotRouted" },
+                "message": report.in_words(),
+            });
+            if changed {
+                condition["lastTransitionTime"] = json!(Timestamp::now().to_string());
+            }
+            let (cluster, namespace) = (self.cluster.clone(), self.assignment.namespace.clone());
+            // A pod that has gone meanwhile needs none.
+            tokio::spawn(async move { drop(cluster.set_condition(&namespace, &name, &condition).await) });
+        }
+    }
+
+    /// Whether the environment ends, rather than this keeper alone.
+    pub(super) async fn is_over(&self) -> bool {
+        let asked = self.cluster.root(&self.assignment.namespace, &self.assignment.root).await;
+        match asked {
+            Ok(Some(root)) => Session::of(&root).is_none_or(|session| {
+                let now = self.cluster.clock(Timestamp::now());
+                session.ending || session.expiry.is_some_and(|expiry| expiry <= now)
+            }),
+            Ok(None) => true,
+            // The lease settles it.
+            Err(_) => false,
+        }
+    }
+
+    /// Has every agent drop the rules.
+    pub(super) async fn withdraw(&mut self) {
+        self.wanted.send_replace(Wanted::Withdrawal);
+        let all = async {
+            while self.observed.links.values().any(|link| link.is_open && !link.is_withdrawn) {
+                self.hear().await;
+            }
+        };
+        // The lease ends what cannot be reached.
+        let _ = timeout(WITHDRAWAL_WAIT, all).await;
+    }
+}
+
+/// The method as it is written everywhere else.
+fn word(method: Method) -> String {
+    serde_json::to_value(method).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Says it in the keeper's log.
+fn log(words: &str) {
+    crate::output::note(crate::output::Mode::Plain, words);
+}

@@ -1,0 +1,249 @@
+//! The conversation with one agent: an exec of its control bridge, JSON lines
+//! both ways, rules sent again before their lease runs out, and the proof that
+//! they hold.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use serde_json::to_value;
+use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::canary::{self, Unproven};
+use crate::agent::Method;
+use crate::agent::control::message::{PROTOCOL, Reply, Request, Status};
+use crate::cluster::Cluster;
+use crate::traffic::{Refusal, Rules};
+
+/// How long rules hold without being sent again: longer than a keeper's
+/// replacement takes.
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
+/// How often they are sent again, and the agent is asked how things are.
+const RENEWS_EVERY: Duration = Duration::from_secs(5);
+/// How often an unproven route is tried again.
+const PROVES_EVERY: Duration = Duration::from_secs(1);
+/// How long the agent may take for its first word; it may be just starting.
+const HELLO_WAIT: Duration = Duration::from_secs(20);
+
+/// What is wanted of every agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Wanted {
+    /// Nothing yet: no preview pod has been ready.
+    #[default]
+    Nothing,
+    /// These rules.
+    Rules(Arc<Rules>),
+    /// No rules any more.
+    Withdrawal,
+}
+
+/// What comes of it.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// The agent is there.
+    Hello(Method),
+    /// It does not speak our language.
+    Foreign(String),
+    /// The rules of a generation are in force.
+    InForce { generation: u64 },
+    /// The agent takes none of the session's rules.
+    Refused(Refusal),
+    /// Requests were seen to go where they should, and what could not be shown.
+    Proven { generation: u64, notes: Vec<String> },
+    /// They were not.
+    Unproven(Unproven),
+    /// How things are.
+    Status(Box<Status>),
+    /// The session has no rules there any more.
+    Withdrawn,
+    /// The conversation is over.
+    Over(String),
+}
+
+/// Whom to talk to.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) uid: String,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) container: String,
+    pub(crate) session: String,
+    pub(crate) target: String,
+    /// Ports whose requests cannot be read.
+    pub(crate) encrypted: Vec<u16>,
+}
+
+/// Talks until the conversation ends, and says why it did.
+pub(crate) async fn run(
+    cluster: Cluster,
+    peer: Peer,
+    wanted: watch::Receiver<Wanted>,
+    said: mpsc::UnboundedSender<(String, Said)>,
+) {
+    let uid = peer.uid.clone();
+    let why = match converse(&cluster, &peer, wanted, &said).await {
+        Ok(()) => "the agent has left".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    // Without a listener there is nobody to tell.
+    let _ = said.send((uid, Said::Over(why)));
+}
+
+async fn converse(
+    cluster: &Cluster,
+    peer: &Peer,
+    mut wanted: watch::Receiver<Wanted>,
+    said: &mpsc::UnboundedSender<(String, Said)>,
+) -> Result<()> {
+    let command = ["/mirrord", "agent", "control"];
+    let mut process = cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command).await?;
+    let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
+        return Err(anyhow!("the bridge to the agent has no streams"));
+    };
+    let mut stdin = Box::pin(stdin);
+    let mut lines = BufReader::new(stdout).lines();
+    let tell = |what: Said| drop(said.send((peer.uid.clone(), what)));
+
+    let first = timeout(HELLO_WAIT, lines.next_line()).await??.ok_or_else(|| anyhow!("no agent answers"))?;
+    match serde_json::from_str(&first)? {
+        Reply::Hello { protocol: PROTOCOL, method, .. } => tell(Said::Hello(method)),
+        Reply::Hello { version, .. } => {
+            tell(Said::Foreign(version));
+            return Ok(());
+        }
+        other => return Err(anyhow!("the agent began with {other:?}")),
+    }
+    wanted.mark_changed();
+    let mut proof: Option<Proof> = None;
+    let mut renewal = Instant::now();
+    loop {
+        tokio::select! {
+            changed = wanted.changed() => {
+                changed?;
+                renewal = Instant::now();
+            }
+            () = sleep_until(renewal) => {
+                renewal = Instant::now() + RENEWS_EVERY;
+                let request = match &*wanted.borrow_and_update() {
+                    Wanted::Nothing => Request::Status,
+                    Wanted::Rules(rules) => Request::Rules { rules: to_value(&**rules)? },
+                    Wanted::Withdrawal => Request::Withdraw { session: peer.session.clone() },
+                };
+                let renews = matches!(request, Request::Rules { .. });
+                say(&mut stdin, &request).await?;
+                if renews {
+                    say(&mut stdin, &Request::Status).await?;
+                }
+            }
+            line = lines.next_line() => {
+                let Some(line) = line? else { return Ok(()) };
+                match serde_json::from_str(&line)? {
+                    Reply::Accepted { generation, not_listening, .. } => {
+                        let rules = match &*wanted.borrow() {
+                            Wanted::Rules(rules) if rules.generation == generation => Some(Arc::clone(rules)),
+                            _ => None,
+                        };
+                        tell(Said::InForce { generation });
+                        if let Some(rules) = rules.filter(|rules| !rules.preview.is_empty())
+                            && !proof.as_ref().is_some_and(|proof| proof.is_of(generation, &not_listening))
+                        {
+                            proof = Some(Proof::begin(peer, rules, not_listening, said.clone()));
+                        }
+                    }
+                    Reply::Refused(refusal) => tell(Said::Refused(refusal)),
+                    Reply::Status(status) => tell(Said::Status(Box::new(status))),
+                    Reply::Withdrawn { .. } => tell(Said::Withdrawn),
+                    Reply::Error { why } => return Err(anyhow!("the agent did not understand: {why}")),
+                    // Where things stand, the next status says.
+                    Reply::Event(_) | Reply::Hello { .. } => {}
+                }
+            }
+        }
+    }
+}
+
+async fn say(stdin: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<()> {
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stdin.write_all(&line).await?;
+    Ok(stdin.flush().await?)
+}
+
+/// The proof of what is in force, under way or done.
+struct Proof {
+    generation: u64,
+    not_listening: Vec<u16>,
+    _task: AbortOnDrop,
+}
+
+/// Ends the task with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+// === impl Proof ===
+
+impl Proof {
+    /// Whether it is of just this.
+    fn is_of(&self, generation: u64, not_listening: &[u16]) -> bool {
+        self.generation == generation && self.not_listening == not_listening
+    }
+
+    fn begin(
+        peer: &Peer,
+        rules: Arc<Rules>,
+        not_listening: Vec<u16>,
+        said: mpsc::UnboundedSender<(String, Said)>,
+    ) -> Self {
+        let generation = rules.generation;
+        let task = tokio::spawn(prove(peer.clone(), rules, not_listening.clone(), said));
+        Self { generation, not_listening, _task: AbortOnDrop(task) }
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tries until it is proven.
+async fn prove(
+    peer: Peer,
+    rules: Arc<Rules>,
+    not_listening: Vec<u16>,
+    said: mpsc::UnboundedSender<(String, Said)>,
+) {
+    let tell = |what| drop(said.send((peer.uid.clone(), what)));
+    let (mut ports, mut notes) = (Vec::new(), Vec::new());
+    for port in rules.ports.iter().map(|port| port.port) {
+        if not_listening.contains(&port) {
+            notes.push(format!("nothing listens on port {port} of `{}` now", peer.target));
+        } else if peer.encrypted.contains(&port) {
+            notes.push(format!(
+                "port {port} speaks TLS: what is inside cannot be read, so no request there goes to the preview"
+            ));
+        } else {
+            ports.push(port);
+        }
+    }
+    let Some(address) = peer.address else { return };
+    if ports.is_empty() && !not_listening.is_empty() {
+        return tell(Said::Unproven(Unproven {
+            why: notes.join("; "),
+            hint: Some("name the ports of the application in `feature.network.incoming.ports`".to_owned()),
+        }));
+    }
+    loop {
+        match canary::prove(address, &ports, &rules, &peer.target).await {
+            Ok(more) => {
+                notes.extend(more);
+                return tell(Said::Proven { generation: rules.generation, notes });
+            }
+            Err(unproven) => tell(Said::Unproven(unproven)),
+        }
+        tokio::time::sleep(PROVES_EVERY).await;
+    }
+}

@@ -1,0 +1,182 @@
+//! Pods as far as a keeper cares: read once, kept small.
+
+use std::collections::BTreeMap;
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerState, Pod};
+
+use crate::cluster::Change;
+
+/// What the names of agents' containers begin with; a number follows.
+pub(crate) const AGENT: &str = "mirrord-agent";
+
+/// The grace period of a pod that names none, in seconds.
+const GRACE_SECONDS: i64 = 30;
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) name: String,
+    /// Tells it from a later one of the same name.
+    pub(crate) uid: String,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+    /// Whether Services route to it.
+    pub(crate) is_ready: bool,
+    /// Whether all its containers are ready, whatever its gates say.
+    pub(crate) has_ready_containers: bool,
+    pub(crate) life: Life,
+    /// How long it may take to end, in seconds.
+    pub(crate) grace_seconds: i64,
+    /// The agents it has had, in the order in which they were attached.
+    pub(crate) agents: Vec<AgentSeen>,
+}
+
+/// How long a pod has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It lives on.
+    Live,
+    /// It was told to end.
+    Ending,
+    /// None of its containers will ever run again.
+    Over,
+}
+
+/// An agent's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentSeen {
+    pub(crate) name: String,
+    pub(crate) state: AgentState,
+}
+
+/// How an agent's container is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AgentState {
+    /// Not yet started, and Kubernetes' reason if it has trouble.
+    Waiting(Option<String>),
+    /// At work.
+    Running,
+    /// It has ended: since when, with which exit code, and what it said last.
+    Ended { at: Option<Timestamp>, code: i32, why: Option<String> },
+}
+
+/// The pods of one kind, as a watch shows them.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pods: BTreeMap<String, Seen>,
+    /// A list under way, which replaces `pods` once it is whole.
+    listing: Option<BTreeMap<String, Seen>>,
+    /// Whether a whole list was seen, so that what is not here is not there.
+    pub(crate) is_known: bool,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// Reads a pod.
+    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+        let metadata = &pod.metadata;
+        let spec = pod.spec.as_ref()?;
+        let status = pod.status.clone().unwrap_or_default();
+        let holds = |name: &str| {
+            let conditions = status.conditions.iter().flatten();
+            conditions.filter(|one| one.type_ == name).any(|one| one.status == "True")
+        };
+        let known: BTreeMap<&str, Option<&ContainerState>> = status
+            .ephemeral_container_statuses
+            .iter()
+            .flatten()
+            .map(|one| (one.name.as_str(), one.state.as_ref()))
+            .collect();
+        let agents = spec.ephemeral_containers.iter().flatten().filter(|one| one.name.starts_with(AGENT));
+        Some(Self {
+            name: metadata.name.clone()?,
+            uid: metadata.uid.clone()?,
+            resource_version: metadata.resource_version.clone(),
+            address: status.pod_ip.as_ref().and_then(|address| address.parse().ok()),
+            is_ready: holds("Ready"),
+            has_ready_containers: holds("ContainersReady"),
+            life: if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+                Life::Over
+            } else if metadata.deletion_timestamp.is_some() {
+                Life::Ending
+            } else {
+                Life::Live
+            },
+            grace_seconds: spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS),
+            agents: agents
+                .map(|one| AgentSeen {
+                    name: one.name.clone(),
+                    state: AgentState::of(known.get(one.name.as_str()).copied().flatten()),
+                })
+                .collect(),
+        })
+    }
+
+    /// The agent that is at work, or will be.
+    pub(crate) fn agent(&self) -> Option<&AgentSeen> {
+        self.agents.iter().find(|agent| !matches!(agent.state, AgentState::Ended { .. }))
+    }
+}
+
+// === impl AgentState ===
+
+impl AgentState {
+    fn of(state: Option<&ContainerState>) -> Self {
+        let Some(state) = state else { return Self::Waiting(None) };
+        if let Some(ended) = &state.terminated {
+            return Self::Ended {
+                at: ended.finished_at.as_ref().map(|time| time.0),
+                code: ended.exit_code,
+                why: ended.message.clone().or_else(|| ended.reason.clone()),
+            };
+        }
+        if state.running.is_some() {
+            return Self::Running;
+        }
+        let waiting = state.waiting.clone().unwrap_or_default();
+        let reason = waiting.reason.unwrap_or_default();
+        // Neither says that anything is wrong.
+        let has_trouble = !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing");
+        Self::Waiting(has_trouble.then(|| match waiting.message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason,
+        }))
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    /// Takes in one change.
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::PodsAnew => self.listing = Some(BTreeMap::new()),
+            Change::PodsListed => {
+                if let Some(listed) = self.listing.take() {
+                    self.pods = listed;
+                }
+                self.is_known = true;
+            }
+            Change::Pod(pod) => {
+                if let Some(pod) = Seen::of(&pod) {
+                    let pods = self.listing.as_mut().unwrap_or(&mut self.pods);
+                    pods.insert(pod.name.clone(), pod);
+                }
+            }
+            Change::PodGone(name) => {
+                self.pods.remove(&name);
+            }
+            // A watch that is lost is tried again; what was seen stays seen.
+            _ => {}
+        }
+    }
+
+    /// The pods, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Seen> {
+        self.pods.values()
+    }
+}

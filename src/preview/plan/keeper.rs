@@ -1,0 +1,106 @@
+//! The keeper's pod.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
+
+use super::{Account, Request, rights};
+use crate::keeper::assignment::{Assignment, VARIABLE};
+use crate::session::{KEEPER, ROLE};
+
+/// How long the keeper may take to have its rules dropped, in seconds.
+const GRACE_SECONDS: i64 = 15;
+
+/// What it asks for and what it may use at most: a namespace's quota may
+/// demand that both are said. Measured at 500 target pods it needs half.
+const REQUESTS: &[(&str, &str)] = &[("cpu", "10m"), ("memory", "32Mi")];
+const LIMITS: &[(&str, &str)] = &[("cpu", "1"), ("memory", "128Mi")];
+
+/// The template of the root's pods, within the limits of the `restricted` Pod
+/// Security Standard.
+pub(super) fn template(request: &Request) -> PodTemplateSpec {
+    let mut labels = request.identity.labels();
+    labels.insert(ROLE.to_owned(), KEEPER.to_owned());
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+        spec: Some(pod(request)),
+    }
+}
+
+fn pod(request: &Request) -> PodSpec {
+    let routing = request.routing.as_ref();
+    let assignment = routing.map(|routing| {
+        let root = request.identity.id.root_name(&request.identity.target);
+        let assignment = Assignment { root, ..routing.assignment.clone() };
+        serde_json::to_string(&assignment).unwrap_or_default()
+    });
+    let mut secrets: Vec<LocalObjectReference> = of_target(request, "imagePullSecrets").unwrap_or_default();
+    secrets.extend(
+        routing
+            .into_iter()
+            .flat_map(|routing| &routing.pull_secrets)
+            .map(|name| LocalObjectReference { name: name.clone() }),
+    );
+    PodSpec {
+        restart_policy: Some("OnFailure".to_owned()),
+        service_account_name: routing.map(|routing| match &routing.account {
+            Account::Own => rights::name(request),
+            Account::Prepared(name) => name.clone(),
+        }),
+        automount_service_account_token: Some(routing.is_some()),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        // Where the target runs its image is known to run: the agents' is the same.
+        node_selector: of_target(request, "nodeSelector"),
+        tolerations: of_target(request, "tolerations"),
+        image_pull_secrets: Some(secrets).filter(|secrets| !secrets.is_empty()),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(65532),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![Container {
+            name: KEEPER.to_owned(),
+            image: Some(request.agent_image.clone()),
+            image_pull_policy: routing.and_then(|routing| routing.assignment.agent.image_pull_policy.clone()),
+            args: Some(vec![KEEPER.to_owned()]),
+            env: assignment.map(|value| {
+                vec![EnvVar { name: VARIABLE.to_owned(), value: Some(value), value_from: None }]
+            }),
+            resources: Some(ResourceRequirements {
+                requests: Some(quantities(REQUESTS)),
+                limits: Some(quantities(LIMITS)),
+                ..ResourceRequirements::default()
+            }),
+            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+            security_context: Some(SecurityContext {
+                allow_privilege_escalation: Some(false),
+                read_only_root_filesystem: Some(true),
+                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+                ..SecurityContext::default()
+            }),
+            ..Container::default()
+        }],
+        ..PodSpec::default()
+    }
+}
+
+/// A field of the target's pods.
+fn of_target<T: DeserializeOwned>(request: &Request, field: &str) -> Option<T> {
+    let value = request.source.template.get("spec")?.get(field)?;
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn quantities(given: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+    given.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect()
+}

@@ -1,0 +1,209 @@
+//! How requests are to come to the preview: from what the configuration and
+//! the live workload say, and whether the cluster will have it.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, explain};
+use crate::config::Config;
+use crate::config::file::Mode as Chosen;
+use crate::config::wrong;
+use crate::keeper::assignment::{Agent, Assignment, Pods};
+use crate::output::Reporter;
+use crate::preview::plan::rights::{self, RIGHTS};
+use crate::preview::plan::{Account, Request, Routing};
+use crate::preview::render::{self, Routes};
+use crate::problem::{Exit, Problem};
+use crate::session::SESSION;
+use crate::target::container::Choice;
+use crate::target::ports::{Declared, declared};
+use crate::target::{LivePods, Source, Target};
+use crate::traffic::filter::baggage::{Baggage, MEMBER, percent_encoded};
+use crate::traffic::rules::Port;
+use crate::traffic::{Filter, Mode};
+
+/// The ServiceAccount that `rbac` prints, for users who may make no roles.
+pub(crate) const PREPARED: &str = "mirrord-keeper";
+
+/// What is to be routed.
+pub(super) struct Asked<'a> {
+    pub(super) config: &'a Config,
+    pub(super) target: &'a Target,
+    pub(super) namespace: &'a str,
+    pub(super) source: &'a Source,
+    pub(super) container: &'a Choice,
+    pub(super) session: &'a str,
+}
+
+// === impl Asked ===
+
+impl Asked<'_> {
+    /// What the keeper is to be told; nothing where no requests are routed.
+    pub(super) fn assignment(&self, reporter: &Reporter) -> Result<Option<Assignment>> {
+        let chosen = self.config.incoming;
+        if chosen == Some(Chosen::Off) {
+            return Ok(None);
+        }
+        match self.impossible() {
+            None => {}
+            Some(problem) if chosen.is_some() => return Err(problem.into()),
+            // Nobody asked for it: a preview that is only asked directly is of use, too.
+            Some(problem) => {
+                reporter.warning(&format!("no request is routed to the preview: {problem}"));
+                return Ok(None);
+            }
+        }
+        let mode = match chosen {
+            Some(Chosen::Steal) => Mode::Steal,
+            Some(Chosen::Mirror | Chosen::Off) | None => Mode::Mirror,
+        };
+        let filter = match mode {
+            Mode::Steal => Filter::Baggage(Baggage::new(self.config.selection.key.key().as_str())),
+            Mode::Mirror => Filter::Everything,
+        };
+        if chosen.is_none() && filter == Filter::Everything {
+            reporter.warning(
+                "every request to the target is copied to the preview, because nobody chose a mode: set \
+                 `feature.network.incoming` to `steal`, `mirror` or `off`",
+            );
+        }
+        let pods = match &self.source.pods {
+            Some(LivePods::Named(name)) => Pods::Named(name.clone()),
+            Some(LivePods::Selected(selector)) => Pods::Labelled(in_words(selector)?),
+            None => return Ok(None),
+        };
+        let declared = self.ports();
+        Ok(Some(Assignment {
+            session: self.session.to_owned(),
+            key: self.config.selection.key.key().to_string(),
+            namespace: self.namespace.to_owned(),
+            root: String::new(),
+            target: self.target.path(),
+            pods,
+            mode,
+            ports: declared.iter().map(|one| Port { port: one.port, preview_port: None }).collect(),
+            encrypted: declared.iter().filter(|one| one.is_encrypted).map(|one| one.port).collect(),
+            filter,
+            agent: Agent { image: self.config.agent_image.clone(), image_pull_policy: None },
+        }))
+    }
+
+    fn ports(&self) -> Vec<Declared> {
+        declared(self.source, self.container)
+    }
+
+    /// Why no request can be routed, whatever the cluster says.
+    fn impossible(&self) -> Option<Problem> {
+        let path = self.target.path();
+        let spec = self.source.template.get("spec");
+        let off = "or set `feature.network.incoming` to `\"off\"`";
+        if spec.and_then(|spec| spec.get("hostNetwork")).and_then(Value::as_bool) == Some(true) {
+            return Some(
+                wrong(format!(
+                    "`{path}` uses its node's network, where an agent would see the whole node's requests"
+                ))
+                .hint(format!("use another target, {off}")),
+            );
+        }
+        if self.source.pods.is_none() {
+            return Some(
+                wrong(format!("`{path}` has no pods of its own that live on and get requests"))
+                    .hint(format!("use another target, {off}")),
+            );
+        }
+        let ports: BTreeSet<u16> = self.ports().iter().map(|one| one.port).collect();
+        ports.is_empty().then(|| {
+            wrong(format!(
+                "container `{}` of `{path}` declares no port to take requests from",
+                self.container.name
+            ))
+            .hint(format!("name them in `feature.network.incoming.ports`, {off}"))
+        })
+    }
+}
+
+/// Finds out whose rights the keeper can have, and whether agents may be
+/// attached, before anything is created.
+pub(super) async fn prepared(cluster: &Cluster, assignment: Assignment) -> Result<Routing> {
+    let namespace = assignment.namespace.clone();
+    let account = account(cluster, &namespace).await?;
+    if account == Account::Own {
+        may_attach(cluster, &assignment).await?;
+    }
+    Ok(Routing { assignment, account, pull_secrets: Vec::new() })
+}
+
+/// The keeper gets a Role of its own where the user may make it: nobody may
+/// grant what they lack, and a dry run asks the API server for its own verdict.
+async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
+    let probe = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "preview-keeper-probe", "namespace": namespace},
+        "rules": rights::rules(Some("preview-keeper-probe")),
+    });
+    let Err(refusal) = cluster.would_create(probe).await else { return Ok(Account::Own) };
+    if !explain::is_forbidden(&refusal) {
+        return Err(explain::api(&refusal, "could not ask whether the keeper can have its rights").into());
+    }
+    if cluster.has_account(namespace, PREPARED).await {
+        return Ok(Account::Prepared(PREPARED.to_owned()));
+    }
+    let lines: Vec<String> = RIGHTS
+        .iter()
+        .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
+        .collect();
+    Err(explain::api(
+        &refusal,
+        format!(
+            "the keeper cannot have the rights that it needs in namespace `{namespace}`\n{}",
+            lines.join("\n")
+        ),
+    )
+    .hint(format!(
+        "ask an admin to apply what `mirrord preview rbac -n {namespace}` prints, or set `feature.network.incoming` to `\"off\"`"
+    ))
+    .exit(Exit::NotAllowed)
+    .into())
+}
+
+/// Asks every admission check for an agent in one of the target's pods.
+async fn may_attach(cluster: &Cluster, assignment: &Assignment) -> Result<()> {
+    let Some(pod) = cluster.any_pod(&assignment.namespace, &assignment.pods).await else { return Ok(()) };
+    let container = crate::keeper::agent_container("mirrord-agent-probe", 0, &assignment.agent);
+    match cluster.would_attach(&assignment.namespace, &pod, &container).await {
+        Ok(_) => Ok(()),
+        Err(error) if explain::is_not_found(&error) || explain::is_conflict(&error) => Ok(()),
+        Err(error) => Err(explain::attachment(&error, &pod).into_problem().into()),
+    }
+}
+
+/// A label selector in the API's own words.
+fn in_words(selector: &Value) -> Result<String> {
+    let selector: LabelSelector = serde_json::from_value(selector.clone())?;
+    let words = Selector::try_from(selector)?.to_string();
+    Ok(if words.is_empty() { format!("!{SESSION}") } else { words })
+}
+
+/// How requests come to the preview, for people; with a command that makes
+/// one, where a Service leads to the target.
+pub(super) async fn routes(cluster: &Cluster, request: &Request) -> Option<Routes> {
+    let Assignment { mode, filter, ports, target, namespace, .. } = &request.routing.as_ref()?.assignment;
+    let numbers: Vec<u16> = ports.iter().map(|port| port.port).collect();
+    let named: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    let what = match mode {
+        Mode::Steal => format!("{filter} to port {} of {target} come here", named.join(", ")),
+        Mode::Mirror => format!("{filter} to port {} of {target} are copied here", named.join(", ")),
+    };
+    let service = cluster.service_before(namespace, &request.source.labels(), &numbers).await;
+    let example = service.and_then(|(service, port)| {
+        let Filter::Baggage(key) = filter else { return None };
+        let port = if port == 80 { String::new() } else { format!(":{port}") };
+        let header = format!("baggage: {MEMBER}={}", percent_encoded(key.as_str()));
+        Some(format!("curl -H {} http://{service}.{namespace}{port}", render::quoted(&header)))
+    });
+    Some(Routes { what, example })
+}
