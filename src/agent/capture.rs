@@ -5,10 +5,12 @@
 //! connections back: the hook belongs to the process, and it lets connections
 //! pass by itself when the process has been silent for half a second.
 
+mod diag;
 mod dial;
 mod hook;
 mod listening;
 mod nftables;
+mod predating;
 mod program;
 mod singleton;
 mod sk_lookup;
@@ -21,11 +23,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::problem::{Explain as _, Problem};
+use diag::Sockets;
 pub(super) use dial::dial;
 use hook::Hook;
 pub use hook::Method;
 pub(super) use listening::Place;
-use listening::Sockets;
+pub(super) use predating::Which;
 pub(super) use singleton::Singleton;
 
 /// Connections that may wait for the agent to accept them. The kernel drops
@@ -107,7 +110,7 @@ impl Capture {
 
     fn wanted(&mut self, ports: &[u16]) -> io::Result<BTreeSet<Place>> {
         let own: Vec<_> = self.addresses();
-        let places = self.sockets.listening()?.into_iter();
+        let places = listening::listening(&mut self.sockets)?.into_iter();
         Ok(places
             .filter(|place| ports.contains(&place.port))
             .filter(|place| !own.contains(&SocketAddr::from((place.address, place.port))))
@@ -136,14 +139,13 @@ impl Capture {
     /// How many of the application's connections on captured ports did not
     /// come through the agent, which has `accepted` open ones itself.
     pub(super) fn predating(&mut self, accepted: usize) -> io::Result<usize> {
-        let ports: BTreeSet<u16> = self.captured.iter().map(|place| place.port).collect();
-        let connections = self.sockets.established()?;
-        let inbound = connections
-            .iter()
-            .filter(|seen| ports.contains(&seen.local.port))
-            .filter(|seen| !program::is_own(seen.remote.address, seen.remote.port, seen.local.address))
-            .count();
-        Ok(inbound.saturating_sub(accepted))
+        let ports = self.captured.iter().map(|place| place.port).collect();
+        predating::count(&mut self.sockets, &ports, accepted)
+    }
+
+    /// Closes those of them that are on these ports; how many were closed.
+    pub(super) fn close_predating(&mut self, ports: &[u16], which: Which) -> io::Result<usize> {
+        predating::close(&mut self.sockets, &self.captured, ports, which)
     }
 }
 

@@ -19,6 +19,7 @@ mod http1;
 mod http2;
 mod incidents;
 mod mirror;
+mod reset;
 mod support;
 mod tunnel;
 mod verbatim;

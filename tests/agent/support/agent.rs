@@ -70,13 +70,26 @@ impl Agent {
         ports: &[u16],
         filter: &Value,
     ) -> Value {
+        let rules = self.snapshot(session, key, mode, ports, filter);
+        self.ask(&json!({"type": "rules", "rules": rules}))
+    }
+
+    /// A session's rules, to be changed before they are sent.
+    pub(crate) fn snapshot(
+        &mut self,
+        session: &str,
+        key: &str,
+        mode: &str,
+        ports: &[u16],
+        filter: &Value,
+    ) -> Value {
         self.generation += 1;
         let ports: Vec<Value> = ports.iter().map(|port| json!({"port": port})).collect();
-        self.ask(&json!({"type": "rules", "rules": {
+        json!({
             "version": 1, "session": session, "generation": self.generation, "key": key,
             "since_milliseconds": 1, "lease_seconds": 60, "mode": mode, "ports": ports,
             "filter": filter, "preview": [PREVIEW4],
-        }}))
+        })
     }
 
     pub(crate) fn withdraw(&mut self, session: &str) {
