@@ -30,6 +30,7 @@ pub use hook::Method;
 pub(super) use listening::Place;
 pub(super) use predating::Which;
 pub(super) use singleton::Singleton;
+pub(super) use system::raise_descriptor_limit;
 
 /// Connections that may wait for the agent to accept them. The kernel drops
 /// what exceeds it, and the client tries again: the same as the application's.

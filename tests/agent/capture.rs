@@ -178,6 +178,21 @@ fn what_a_killed_agent_had_put_into_the_kernel_is_gone_for_the_next_one() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn the_few_descriptors_that_containers_start_with_are_not_the_end_of_it() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::start_limited(&world, 64, 1_024);
+    agent.steal(&[8080]);
+    let mut clients: Vec<_> = (0..200).map(|_| world.connect(8080)).collect();
+    for client in &mut clients {
+        client.write_all(REQUEST).unwrap();
+        read_until(client, b"app / 0\n");
+    }
+    assert_eq!(agent.status()["connections"], 200);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn where_nothing_is_allowed_the_agent_leaves_with_both_reasons_and_what_it_needs() {
     let world = World::new();
     let mut agent = Agent::start_without("-bpf,-sys_admin,-net_admin", &world);

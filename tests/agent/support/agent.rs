@@ -33,6 +33,13 @@ impl Agent {
         Self::start_with(command, world, &[])
     }
 
+    /// Starts an agent that has so few descriptors, and may have so many.
+    pub(crate) fn start_limited(world: &World, soft: u32, hard: u32) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(env!("CARGO_BIN_EXE_mirrord"));
+        Self::start_with(command, world, &[])
+    }
+
     fn start_with(mut command: Command, world: &World, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let termination_log = directory.path().join("termination-log");
