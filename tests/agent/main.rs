@@ -14,6 +14,7 @@ macro_rules! report {
 }
 
 mod capture;
+mod conformance;
 mod control;
 mod http1;
 mod http2;
