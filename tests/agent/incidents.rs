@@ -1,7 +1,6 @@
 //! Whatever happens to the agent, the application keeps serving.
 
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crate::support::agent::Agent;
 use crate::support::cgroup::Cgroup;
 use crate::support::load::{Fate, Load};
 use crate::support::server::Server;
+use crate::support::shop::Shop;
 use crate::support::{Place, World, read_until, wait_until};
 
 /// How it went after an incident at `when`.
@@ -132,33 +132,6 @@ fn a_hung_event_loop_loses_new_connections_within_a_second_and_is_ended_by_the_w
     }
 }
 
-/// An application in a process of its own.
-struct Shop(Child);
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Shop {
-    fn start(world: &World) -> Self {
-        let mut cargo = Command::new(env!("CARGO"));
-        // What cargo tells tests would make it build dependencies anew.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_")) {
-            cargo.env_remove(name);
-        }
-        let built = cargo.args(["build", "--quiet", "--offline", "--example", "shop"]).status().unwrap();
-        assert!(built.success());
-        // The examples lie beside the program.
-        let directory = std::path::Path::new(env!("CARGO_BIN_EXE_mirrord")).parent().unwrap();
-        let mut command = Command::new(directory.join("examples/shop"));
-        command.env("SHOP_NAME", "app").stderr(Stdio::null());
-        Self(world.within(Place::Pod, || command.spawn().unwrap()))
-    }
-}
-
 #[test]
 #[ignore = "needs root, network namespaces and the memory cgroup"]
 fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
@@ -168,7 +141,7 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     wait_until("the application listens", || world.try_connect(Place::Pod, "127.0.0.1", 8080).is_ok());
     let mut agent = Agent::start(&world, &["--memory-mebibytes", "4096"]);
     agent.steal(&[8080]);
-    cgroup.take(app.0.id());
+    cgroup.take(app.process());
     cgroup.take(agent.process().as_raw().unsigned_abs());
     // The application's part comes first, so that it asks for nothing while
     // memory is short: the kernel ends the next one when the first has not
@@ -196,5 +169,5 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     report!("out of memory after {heads} heads; the application answered after {:?}", when.elapsed());
     assert!(when.elapsed() < Duration::from_secs(1));
     assert_eq!(cgroup.kills(), 1);
-    assert!(app.0.try_wait().unwrap().is_none(), "the application was not ended");
+    assert!(app.is_running(), "the application was not ended");
 }
