@@ -78,12 +78,15 @@ fn serve(arguments: Run) -> anyhow::Result<Reason> {
 
 async fn work(arguments: Run) -> anyhow::Result<Reason> {
     memory::offer_to_die_first();
+    if let Err(error) = capture::raise_descriptor_limit() {
+        log::line("limits", &format!("the number of descriptors stays as it is: {error}"));
+    }
     let singleton = Singleton::take().explain(|| Problem::new("could not ask for other agents"))?;
     let Some(_singleton) = singleton else {
         return Err(Problem::new("another agent is at work in this pod").exit(Exit::Failed).into());
     };
     let state = Arc::new(State::new());
-    let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open()?));
+    let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open(arguments.method)?));
     let (listeners, own) = sessions.listeners()?;
     let refusals = Rc::new(Notify::new());
     for listener in listeners {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::Method;
+
 /// Where the agent is controlled: on its own container's file system, which
 /// the application cannot reach.
 pub const SOCKET: &str = "/run/mirrord-agent.sock";
@@ -46,6 +48,9 @@ pub struct Run {
     /// Where the reason for leaving is written
     #[arg(long, value_name = "PATH", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
+    /// How to take connections over, instead of trying one way after the other
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<Method>,
 }
 
 #[derive(Debug, Args)]

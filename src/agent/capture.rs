@@ -5,8 +5,12 @@
 //! connections back: the hook belongs to the process, and it lets connections
 //! pass by itself when the process has been silent for half a second.
 
+mod diag;
 mod dial;
+mod hook;
 mod listening;
+mod nftables;
+mod predating;
 mod program;
 mod singleton;
 mod sk_lookup;
@@ -16,32 +20,26 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::problem::{Explain as _, Problem};
+use diag::Sockets;
 pub(super) use dial::dial;
+use hook::Hook;
+pub use hook::Method;
 pub(super) use listening::Place;
-use listening::Sockets;
+pub(super) use predating::Which;
 pub(super) use singleton::Singleton;
-use sk_lookup::SkLookup;
+pub(super) use system::raise_descriptor_limit;
 
 /// Connections that may wait for the agent to accept them. The kernel drops
 /// what exceeds it, and the client tries again: the same as the application's.
 const BACKLOG: i32 = 4_096;
 
-/// How the agent got in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// BPF `sk_lookup`, by a link that dies with the process.
-    SkLookup,
-}
-
 /// The capture of one network namespace, with nothing captured at first.
 #[derive(Debug)]
 pub(super) struct Capture {
-    hook: SkLookup,
+    hook: Hook,
     sockets: Sockets,
     version4: TcpListener,
     /// None where the kernel has no IPv6.
@@ -61,23 +59,20 @@ pub(super) struct Change {
 // === impl Capture ===
 
 impl Capture {
-    /// Finds a way in. Tried, never guessed from versions.
-    pub(super) fn open() -> anyhow::Result<Self> {
+    /// Finds a way in, or takes the one that is asked for. Tried, never
+    /// guessed from versions.
+    pub(super) fn open(method: Option<Method>) -> anyhow::Result<Self> {
         let sockets = Sockets::open().explain(|| Problem::new("could not ask the kernel for its sockets"))?;
         let version4 =
             listener(Ipv4Addr::LOCALHOST.into()).explain(|| Problem::new("could not listen on 127.0.0.1"))?;
         let version6 = listener(Ipv6Addr::LOCALHOST.into()).ok();
-        let hook = SkLookup::open().explain(|| {
-            Problem::new("could not attach to the pod's network")
-                .hint("the agent needs the capabilities BPF and NET_ADMIN, and a kernel with sk_lookup (5.9)")
-        })?;
+        let hook = Hook::open(method, &version4, version6.as_ref())?;
         Ok(Self { hook, sockets, version4, version6, captured: BTreeSet::new() })
     }
 
     /// How it got in.
-    #[expect(clippy::unused_self, reason = "a second way in is to come")]
     pub(super) fn method(&self) -> Method {
-        Method::SkLookup
+        self.hook.method()
     }
 
     /// The listeners at which captured connections arrive.
@@ -116,7 +111,7 @@ impl Capture {
 
     fn wanted(&mut self, ports: &[u16]) -> io::Result<BTreeSet<Place>> {
         let own: Vec<_> = self.addresses();
-        let places = self.sockets.listening()?.into_iter();
+        let places = listening::listening(&mut self.sockets)?.into_iter();
         Ok(places
             .filter(|place| ports.contains(&place.port))
             .filter(|place| !own.contains(&SocketAddr::from((place.address, place.port))))
@@ -145,14 +140,13 @@ impl Capture {
     /// How many of the application's connections on captured ports did not
     /// come through the agent, which has `accepted` open ones itself.
     pub(super) fn predating(&mut self, accepted: usize) -> io::Result<usize> {
-        let ports: BTreeSet<u16> = self.captured.iter().map(|place| place.port).collect();
-        let connections = self.sockets.established()?;
-        let inbound = connections
-            .iter()
-            .filter(|seen| ports.contains(&seen.local.port))
-            .filter(|seen| !program::is_own(seen.remote.address, seen.remote.port, seen.local.address))
-            .count();
-        Ok(inbound.saturating_sub(accepted))
+        let ports = self.captured.iter().map(|place| place.port).collect();
+        predating::count(&mut self.sockets, &ports, accepted)
+    }
+
+    /// Closes those of them that are on these ports; how many were closed.
+    pub(super) fn close_predating(&mut self, ports: &[u16], which: Which) -> io::Result<usize> {
+        predating::close(&mut self.sockets, &self.captured, ports, which)
     }
 }
 

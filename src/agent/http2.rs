@@ -3,6 +3,7 @@
 //! application for one of the client; what the application accepts is not
 //! refused here, and how it ends streams is how they end.
 
+mod copy;
 mod previews;
 mod pump;
 mod rewound;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::capture::{Capture, Change, Place};
+use super::capture::{Capture, Change, Place, Which};
 use super::control::message::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
 use super::log;
 use super::state::State;
@@ -22,6 +22,10 @@ use crate::traffic::{Refusal, Rules};
 
 /// A lease longer than this is a keeper's mistake.
 const MAX_LEASE: Duration = Duration::from_hours(1);
+
+/// How long a connection from before the capture may take to become idle
+/// before it is closed all the same.
+const MAX_BUSY: Duration = Duration::from_secs(10);
 
 /// Events that a slow controller may be behind; older ones are lost to it.
 const EVENTS: usize = 256;
@@ -32,6 +36,11 @@ pub(super) struct Sessions {
     capture: RefCell<Capture>,
     leases: RefCell<BTreeMap<String, Instant>>,
     events: broadcast::Sender<Event>,
+    /// The sessions that still have older connections closed, and until when
+    /// busy ones are spared.
+    resets: RefCell<BTreeMap<String, Instant>>,
+    /// How many were closed.
+    reset: Cell<usize>,
     /// The capture was taken off for good.
     is_released: Cell<bool>,
 }
@@ -45,6 +54,8 @@ impl Sessions {
             capture: RefCell::new(capture),
             leases: RefCell::default(),
             events: broadcast::Sender::new(EVENTS),
+            resets: RefCell::default(),
+            reset: Cell::new(0),
             is_released: Cell::new(false),
         }
     }
@@ -102,6 +113,9 @@ impl Sessions {
         let known = table.get(&session);
         if known.is_none_or(|known| known.rules != rules) {
             let kept = known.map(|known| Arc::clone(&known.kept)).unwrap_or_default();
+            if rules.reset && known.is_none_or(|known| !known.rules.reset) {
+                self.resets.borrow_mut().insert(session.clone(), Instant::now() + MAX_BUSY);
+            }
             let table = table.with(Session { rules, kept })?;
             // First the rules, then the capture: no request comes that nobody can judge.
             self.state.set_rules(table);
@@ -119,6 +133,7 @@ impl Sessions {
 
     fn withdraw(&self, session: &str) {
         self.leases.borrow_mut().remove(session);
+        self.resets.borrow_mut().remove(session);
         let table = self.state.rules().without(session);
         // First the capture, then the rules: new connections are the application's at once.
         self.capture_only(&table.ports());
@@ -142,6 +157,27 @@ impl Sessions {
     pub(super) fn follow(&self) {
         let ports = self.state.rules().ports();
         self.capture_only(&ports);
+        self.close_predating();
+    }
+
+    /// Closes connections from before the capture for the sessions that ask for
+    /// it: first the idle ones, at last the others.
+    fn close_predating(&self) {
+        self.resets.borrow_mut().retain(|session, until| {
+            let table = self.state.rules();
+            let Some(session) = table.get(session) else { return false };
+            let ports: Vec<u16> = session.rules.ports.iter().map(|port| port.port).collect();
+            let is_over = Instant::now() >= *until;
+            let which = if is_over { Which::All } else { Which::Idle };
+            match self.capture.borrow_mut().close_predating(&ports, which) {
+                Ok(closed) => self.reset.set(self.reset.get() + closed),
+                Err(error) => {
+                    log::line("capture", &format!("older connections could not be closed: {error}"));
+                    return false;
+                }
+            }
+            !is_over
+        });
     }
 
     fn capture_only(&self, ports: &[u16]) {
@@ -215,6 +251,7 @@ impl Sessions {
             captured: capture.captured().iter().map(|place| (*place).into()).collect(),
             connections,
             predating: capture.predating(connections).unwrap_or(0),
+            reset: self.reset.get(),
             sessions: self.state.rules().sessions().map(session).collect(),
         }
     }

@@ -250,6 +250,7 @@ impl Hands {
             filter: self.assignment.filter.clone(),
             preview: preview.clone(),
             canary: Some(self.canary.clone()),
+            reset: false,
         };
         self.in_hand = Some((generation, preview));
         self.wanted.send_replace(Wanted::Rules(Arc::new(rules)));

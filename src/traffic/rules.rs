@@ -45,6 +45,10 @@ pub struct Rules {
     /// answer it itself. Known to the keeper that made it up, and to the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
+    /// Close connections of the application that are older than the capture,
+    /// idle ones first, so that their clients' next requests are judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
 }
 
 /// What happens to a request that matches.

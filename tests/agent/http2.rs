@@ -13,17 +13,18 @@ use tokio::task::JoinSet;
 use crate::support::agent::Agent;
 use crate::support::{PREVIEW4, Place, World};
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// Serves HTTP/2: what it does depends on the path.
-fn serve(runtime: &Runtime, listener: TcpListener, name: &'static str) {
+pub(crate) fn serve(runtime: &Runtime, listener: TcpListener, name: &'static str) {
     listener.set_nonblocking(true).unwrap();
     runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
+                stream.set_nodelay(true).unwrap();
                 let mut builder = h2::server::Builder::new();
                 builder.max_concurrent_streams(200);
                 let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
@@ -56,7 +57,7 @@ async fn answer(request: Request<RecvStream>, mut respond: h2::server::SendRespo
     }
 }
 
-async fn drain(body: &mut RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
+pub(crate) async fn drain(body: &mut RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
     let mut bytes = Vec::new();
     while let Some(piece) = body.data().await {
         let piece = piece.unwrap();
@@ -66,7 +67,8 @@ async fn drain(body: &mut RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
     (bytes, body.trailers().await.unwrap())
 }
 
-async fn connect(stream: std::net::TcpStream) -> SendRequest<Bytes> {
+pub(crate) async fn connect(stream: std::net::TcpStream) -> SendRequest<Bytes> {
+    stream.set_nodelay(true).unwrap();
     stream.set_nonblocking(true).unwrap();
     let stream = tokio::net::TcpStream::from_std(stream).unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
@@ -74,7 +76,7 @@ async fn connect(stream: std::net::TcpStream) -> SendRequest<Bytes> {
     sender.ready().await.unwrap()
 }
 
-fn request(path: &str, key: Option<&str>) -> Request<()> {
+pub(crate) fn request(path: &str, key: Option<&str>) -> Request<()> {
     let builder = Request::post(format!("http://shop{path}")).header("x-big", "y".repeat(20_000));
     match key {
         Some(key) => builder.header("baggage", format!("mirrord-session={key}")).body(()).unwrap(),

@@ -14,10 +14,15 @@ macro_rules! report {
 }
 
 mod capture;
+mod conformance;
 mod control;
 mod http1;
 mod http2;
+mod incidents;
 mod mirror;
+mod preview;
+mod reset;
 mod support;
 mod tunnel;
 mod verbatim;
+mod websocket;

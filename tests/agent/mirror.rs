@@ -1,11 +1,16 @@
 //! Copies reach the preview, and never slow the original down.
 
 use std::io::Write as _;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Response};
 use serde_json::json;
 
+use crate::http2;
 use crate::support::agent::Agent;
 use crate::support::server::Server;
 use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
@@ -53,4 +58,97 @@ fn a_mirror_gets_a_copy_of_what_the_application_answers() {
     wait_until("three copies have gone", || agent.counts("s1")["mirrored"] == 3);
     assert_eq!(agent.counts("s1")["passed"], 1);
     assert_eq!(preview.accepted(), 1, "one connection for all copies of one client connection");
+}
+
+/// One request with a body and trailers, answered by the application.
+async fn post(sender: &SendRequest<Bytes>, path: &str, body: Bytes) {
+    let mut sender = sender.clone().ready().await.unwrap();
+    let length = body.len();
+    let (response, mut up) = sender.send_request(http2::request(path, None), false).unwrap();
+    up.send_data(body, false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-end", path.parse().unwrap());
+    up.send_trailers(trailers).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.headers()["x-served-by"], "app");
+    let (text, _) = http2::drain(&mut response.into_body()).await;
+    assert_eq!(text, format!("app {path} {length}").into_bytes());
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_mirror_gets_a_copy_of_each_http2_stream_with_its_body_and_trailers() {
+    let (world, runtime) = (World::new(), http2::runtime());
+    http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let (seen, listener) = (Arc::new(Mutex::new(Vec::new())), world.listen(Place::Preview, PREVIEW4, 8080));
+    listener.set_nonblocking(true).unwrap();
+    let copies = Arc::clone(&seen);
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let copies = Arc::clone(&copies);
+            tokio::spawn(async move {
+                let (path, key) = (request.uri().path().to_owned(), request.headers()["x-big"].len());
+                let (body, trailers) = http2::drain(&mut request.into_body()).await;
+                let end = trailers.map(|trailers| trailers["x-end"].to_str().unwrap().to_owned());
+                // Its answer, longer than any window, is nobody's.
+                let response = Response::builder().status(500).body(()).unwrap();
+                let mut answer = respond.send_response(response, false).unwrap();
+                answer.send_data(Bytes::from(vec![b'x'; 3_000_000]), true).unwrap();
+                copies.lock().unwrap().push((path, key, body.len(), end));
+            });
+        }
+    });
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[8080], &json!({"path": "^/m"}));
+    let client = world.connect(8080);
+    runtime.block_on(async {
+        let sender = http2::connect(client).await;
+        for (path, length) in [("/m0", 0), ("/m1", 10), ("/other", 10), ("/m2", 300_000)] {
+            post(&sender, path, Bytes::from(vec![b'x'; length])).await;
+        }
+        let mut sender = sender.ready().await.unwrap();
+        let (response, _) = sender.send_request(http2::request("/m3", None), true).unwrap();
+        assert_eq!(response.await.unwrap().headers()["x-served-by"], "app");
+    });
+    wait_until("four copies have gone", || agent.counts("s1")["mirrored"] == 4);
+    wait_until("four copies have come", || seen.lock().unwrap().len() == 4);
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort();
+    let copy =
+        |path: &str, length, end: bool| (path.to_owned(), 20_000, length, end.then(|| path.to_owned()));
+    let expected =
+        [copy("/m0", 0, true), copy("/m1", 10, true), copy("/m2", 300_000, true), copy("/m3", 0, false)];
+    assert_eq!(seen, expected);
+    let counts = agent.counts("s1");
+    assert_eq!((&counts["passed"], &counts["dropped"]), (&1.into(), &0.into()), "{counts}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_stuck_mirror_slows_no_http2_stream_down_and_its_copies_are_counted() {
+    let (world, runtime) = (World::new(), http2::runtime());
+    http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let _stuck = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |stream| {
+        thread::sleep(Duration::from_secs(20));
+        drop(stream);
+    });
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[8080], &json!({"path": "/"}));
+    let client = world.connect(8080);
+    let start = Instant::now();
+    runtime.block_on(async {
+        let sender = http2::connect(client).await;
+        for _ in 0..400 {
+            post(&sender, "/m", Bytes::from(vec![b'x'; 64 * 1024])).await;
+        }
+    });
+    let elapsed = start.elapsed();
+    let counts = agent.counts("s1");
+    report!("400 streams of 64 KiB beside a stuck mirror: {elapsed:?}, {counts}");
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+    assert!(counts["dropped"].as_u64().unwrap() > 300, "{counts}");
+    assert!(agent.memory_kibibytes("VmRSS:") < 64 * 1024);
 }

@@ -1,8 +1,10 @@
 //! Namespaces, applications, clients and agents for the tests.
 
 pub(crate) mod agent;
+pub(crate) mod cgroup;
 pub(crate) mod load;
 pub(crate) mod server;
+pub(crate) mod shop;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -35,6 +37,8 @@ pub(crate) enum Place {
 pub(crate) const POD4: &str = "10.77.0.1";
 pub(crate) const POD6: &str = "fd77::1";
 pub(crate) const PREVIEW4: &str = "10.77.1.2";
+/// Another preview pod's address, in the same namespace.
+pub(crate) const OTHER_PREVIEW4: &str = "10.77.1.3";
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -47,6 +51,8 @@ impl World {
         }
         world.join("v0", Place::Client, "10.77.0.1/24", "10.77.0.2/24", "fd77::1/64", "fd77::2/64");
         world.join("v1", Place::Preview, "10.77.1.1/24", "10.77.1.2/24", "fd78::1/64", "fd78::2/64");
+        let preview = world.namespace(Place::Preview);
+        ip(&["-n", &preview, "addr", "add", "10.77.1.3/24", "dev", "v1"]);
         world
     }
 

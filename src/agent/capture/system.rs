@@ -1,4 +1,5 @@
-//! The system calls that no safe crate offers: bpf(2), and one socket option.
+//! The system calls that no safe crate offers: bpf(2), one socket option, and
+//! the limit of descriptors.
 //!
 //! The only `unsafe` of the program. Every call gets a pointer to a value that
 //! lives on this stack frame or in a slice borrowed for the call; the kernel
@@ -209,6 +210,24 @@ pub(super) fn bind_address_without_port(socket: BorrowedFd<'_>) -> io::Result<()
             // A C int is four bytes on every Linux.
             4,
         )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes as many descriptors as the process may have. Container runtimes start
+/// processes with 1,024, for the sake of programs that use select(2): two for
+/// each connection, that is gone at the five hundredth.
+pub(in crate::agent) fn raise_descriptor_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for both calls, which copy from or into it.
+    let result = unsafe {
+        match libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) {
+            0 => {
+                limit.rlim_cur = limit.rlim_max;
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+            }
+            failed => failed,
+        }
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

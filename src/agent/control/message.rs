@@ -83,6 +83,9 @@ pub struct Status {
     pub connections: usize,
     /// Connections of the application, on captured ports, that do not.
     pub predating: usize,
+    /// Connections from before the capture that sessions had closed.
+    #[serde(default)]
+    pub reset: usize,
     /// The sessions, oldest first.
     pub sessions: Vec<SessionStatus>,
 }

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 
+use super::copy::Copies;
+
 /// Why a direction stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
@@ -15,9 +17,14 @@ pub(super) enum Stopped {
     ByReceiver,
 }
 
-/// Carries everything of `from` to `to`.
-pub(super) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> Result<(), Stopped> {
+/// Carries everything of `from` to `to`, and into the copies as it comes.
+pub(super) async fn pump(
+    from: &mut RecvStream,
+    to: &mut SendStream<Bytes>,
+    copies: &mut Copies,
+) -> Result<(), Stopped> {
     if from.is_end_stream() {
+        copies.end(None);
         return to.send_data(Bytes::new(), true).map_err(|_| Stopped::ByReceiver);
     }
     loop {
@@ -25,6 +32,10 @@ pub(super) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> R
             Some(Ok(bytes)) => {
                 let length = bytes.len();
                 let is_last = from.is_end_stream();
+                copies.body(&bytes);
+                if is_last {
+                    copies.end(None);
+                }
                 send(bytes, is_last, to).await?;
                 // Room for the sender only once the receiver had room.
                 let _ = from.flow_control().release_capacity(length);
@@ -35,8 +46,14 @@ pub(super) async fn pump(from: &mut RecvStream, to: &mut SendStream<Bytes>) -> R
             Some(Err(error)) => return broken(&error, to),
             None => {
                 return match from.trailers().await {
-                    Ok(Some(trailers)) => to.send_trailers(trailers),
-                    Ok(None) => to.send_data(Bytes::new(), true),
+                    Ok(Some(trailers)) => {
+                        copies.end(Some(&trailers));
+                        to.send_trailers(trailers)
+                    }
+                    Ok(None) => {
+                        copies.end(None);
+                        to.send_data(Bytes::new(), true)
+                    }
                     Err(error) => return broken(&error, to),
                 }
                 .map_err(|_| Stopped::ByReceiver);

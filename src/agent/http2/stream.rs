@@ -15,13 +15,14 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use httparse::Header;
 use tokio::time::timeout;
 
+use super::copy::Copies;
 use super::previews::Previews;
 use super::pump::{Stopped, pump, send};
 use crate::agent::http1::{header_safe, sentence};
-use crate::agent::state::{State, Stealer};
-use crate::traffic::Head;
+use crate::agent::state::{Counters, State, Stealer};
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
+use crate::traffic::{Head, Judgement};
 
 /// How long a body may take that a filter wants to see.
 const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ pub(super) struct Stream {
 struct Upload {
     ahead: Vec<Bytes>,
     rest: RecvStream,
+    copies: Copies,
 }
 
 // === impl Stream ===
@@ -47,21 +49,19 @@ impl Stream {
     /// Carries the stream to its end.
     pub(super) async fn serve(self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, rest) = request.into_parts();
-        let mut request = Request::from_parts(parts, ());
-        let mut upload = Upload { ahead: Vec::new(), rest };
-        let stealer = self.judge(&request, &mut upload).await;
+        let request = Request::from_parts(parts, ());
+        let mut upload = Upload { ahead: Vec::new(), rest, copies: Copies::default() };
+        let judgement = self.judge(&request, &mut upload).await;
+        let (stealer, mirrors) = (judgement.stealer, judgement.mirrors);
+        upload.copies = Copies::begin(mirrors, &request, &self.previews, self.port);
         let sender = match &stealer {
             None => self.app.ready().await.map_err(io::Error::other),
             Some(session) => self.previews.get(session, self.port).await,
         };
         let sent = sender.and_then(|mut sender| {
-            if request.uri().authority().is_none() {
-                // Without an authority there is no scheme either, which h2 insists on in its own version.
-                *request.version_mut() = Version::HTTP_11;
-            }
             let is_end = upload.ahead.is_empty() && upload.rest.is_end_stream();
             sender
-                .send_request(request_of(&request), is_end)
+                .send_request(outgoing(&request), is_end)
                 .map(|sent| (sent, is_end))
                 .map_err(io::Error::other)
         });
@@ -73,7 +73,7 @@ impl Stream {
         }
     }
 
-    async fn judge(&self, request: &Request<()>, upload: &mut Upload) -> Option<Stealer> {
+    async fn judge(&self, request: &Request<()>, upload: &mut Upload) -> Judgement<Arc<Counters>> {
         let headers: Vec<Header<'_>> = request
             .headers()
             .iter()
@@ -91,15 +91,18 @@ impl Stream {
             let body = whole.as_deref().map_or(Body::Unknown, Body::Whole);
             judgement = self.state.judge(self.port, &head, body);
         }
-        // Copies of HTTP/2 are not made: they count as dropped, so that it shows.
-        judgement.mirrors.iter().for_each(|session| session.kept.dropped());
-        judgement.stealer
+        judgement
     }
 }
 
-/// The head to send on: `h2` takes it by value, and the 503 needs it too.
-fn request_of(request: &Request<()>) -> Request<()> {
-    request.clone()
+/// The head to send on: `h2` takes it by value, and copies and the 503 need it too.
+pub(super) fn outgoing(request: &Request<()>) -> Request<()> {
+    let mut request = request.clone();
+    if request.uri().authority().is_none() {
+        // Without an authority there is no scheme either, which h2 insists on in its own version.
+        *request.version_mut() = Version::HTTP_11;
+    }
+    request
 }
 
 // === impl Upload ===
@@ -122,10 +125,11 @@ impl Upload {
     async fn send(&mut self, to: &mut SendStream<Bytes>) -> Result<(), Stopped> {
         for bytes in std::mem::take(&mut self.ahead) {
             let length = bytes.len();
+            self.copies.body(&bytes);
             send(bytes, false, to).await?;
             let _ = self.rest.flow_control().release_capacity(length);
         }
-        pump(&mut self.rest, to).await
+        pump(&mut self.rest, to, &mut self.copies).await
     }
 }
 
@@ -138,7 +142,9 @@ async fn carry(
     respond: SendResponse<Bytes>,
 ) {
     let uploading = async {
-        if !is_uploaded && upload.send(&mut up).await == Err(Stopped::BySender) {
+        if is_uploaded {
+            upload.copies.end(None);
+        } else if upload.send(&mut up).await == Err(Stopped::BySender) {
             return;
         }
         // Only the response ends a stream whose request is whole, or unwanted.
@@ -171,7 +177,7 @@ async fn download(mut response: ResponseFuture, mut respond: SendResponse<Bytes>
                 && !is_end
             {
                 // How it stopped has been passed on.
-                let _ = pump(&mut body, &mut down).await;
+                let _ = pump(&mut body, &mut down, &mut Copies::default()).await;
             }
         }
     }

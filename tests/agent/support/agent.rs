@@ -23,10 +23,27 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent in the pod and waits until it can be controlled.
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::start_with(Command::new(env!("CARGO_BIN_EXE_mirrord")), world, arguments)
+    }
+
+    /// Starts an agent that may not use these capabilities.
+    pub(crate) fn start_without(capabilities: &str, world: &World) -> Self {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set={capabilities}")).arg(env!("CARGO_BIN_EXE_mirrord"));
+        Self::start_with(command, world, &[])
+    }
+
+    /// Starts an agent that has so few descriptors, and may have so many.
+    pub(crate) fn start_limited(world: &World, soft: u32, hard: u32) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={soft}:{hard}")).arg(env!("CARGO_BIN_EXE_mirrord"));
+        Self::start_with(command, world, &[])
+    }
+
+    fn start_with(mut command: Command, world: &World, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let termination_log = directory.path().join("termination-log");
         std::fs::write(&termination_log, "").unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mirrord"));
         command.arg("agent").arg("--socket").arg(directory.path().join("agent.sock"));
         command.arg("--termination-log").arg(termination_log).args(arguments);
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
@@ -37,7 +54,12 @@ impl Agent {
 
     /// An agent with one session that steals what carries the key `pr-1`.
     pub(crate) fn stealing(world: &World, ports: &[u16]) -> Self {
-        let mut agent = Self::start(world, &[]);
+        Self::stealing_by("sk_lookup", world, ports)
+    }
+
+    /// The same, with this way of capturing.
+    pub(crate) fn stealing_by(method: &str, world: &World, ports: &[u16]) -> Self {
+        let mut agent = Self::start(world, &["--method", method]);
         let reply = agent.steal(ports);
         assert_eq!(reply["type"], "accepted", "{reply}");
         agent
@@ -55,13 +77,26 @@ impl Agent {
         ports: &[u16],
         filter: &Value,
     ) -> Value {
+        let rules = self.snapshot(session, key, mode, ports, filter);
+        self.ask(&json!({"type": "rules", "rules": rules}))
+    }
+
+    /// A session's rules, to be changed before they are sent.
+    pub(crate) fn snapshot(
+        &mut self,
+        session: &str,
+        key: &str,
+        mode: &str,
+        ports: &[u16],
+        filter: &Value,
+    ) -> Value {
         self.generation += 1;
         let ports: Vec<Value> = ports.iter().map(|port| json!({"port": port})).collect();
-        self.ask(&json!({"type": "rules", "rules": {
+        json!({
             "version": 1, "session": session, "generation": self.generation, "key": key,
             "since_milliseconds": 1, "lease_seconds": 60, "mode": mode, "ports": ports,
             "filter": filter, "preview": [PREVIEW4],
-        }}))
+        })
     }
 
     pub(crate) fn withdraw(&mut self, session: &str) {
@@ -128,8 +163,12 @@ impl Agent {
         std::fs::read_to_string(self.directory.path().join("termination-log")).unwrap()
     }
 
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(self.process(), signal).unwrap();
     }
 
     /// Waits until the process has ended; whether it ended well.

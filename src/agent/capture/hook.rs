@@ -1,0 +1,118 @@
+//! The kernel's hook, whichever it is: BPF where that is allowed, nftables
+//! where it is not.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::TcpListener;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::listening::Place;
+use super::nftables::Nftables;
+use super::sk_lookup::SkLookup;
+use crate::agent::log;
+use crate::problem::Problem;
+
+/// How the agent got in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Method {
+    /// BPF `sk_lookup`, by a link that dies with the process.
+    SkLookup,
+    /// `tproxy` in an nftables table that dies with the process.
+    Nftables,
+}
+
+/// The hook: attached while this value lives, to the listeners it was opened with.
+#[derive(Debug)]
+pub(super) enum Hook {
+    SkLookup(SkLookup),
+    Nftables(Nftables),
+}
+
+// === impl Hook ===
+
+impl Hook {
+    /// Takes the `method`, or tries one after the other.
+    pub(super) fn open(
+        method: Option<Method>,
+        version4: &TcpListener,
+        version6: Option<&TcpListener>,
+    ) -> anyhow::Result<Self> {
+        let methods = method.map_or_else(|| Method::value_variants().to_vec(), |method| vec![method]);
+        let mut whys = Vec::new();
+        for method in methods {
+            let opened = match method {
+                Method::SkLookup => SkLookup::open().map(Self::SkLookup),
+                Method::Nftables => Nftables::open(version4, version6).map(Self::Nftables),
+            };
+            match opened {
+                Ok(hook) => return Ok(hook),
+                Err(error) => {
+                    let why = format!("{}: {error}", method.words());
+                    log::line("capture", &why);
+                    whys.push(why);
+                }
+            }
+        }
+        Err(Problem::new("could not attach to the pod's network")
+            .because_of(whys.join("; "))
+            .hint(
+                "the agent needs the capabilities BPF and NET_ADMIN and a kernel with sk_lookup (5.9), \
+                 or NET_ADMIN and a kernel with nf_tables, tproxy and tables that have an owner (5.12)",
+            )
+            .into())
+    }
+
+    pub(super) fn method(&self) -> Method {
+        match self {
+            Self::SkLookup(_) => Method::SkLookup,
+            Self::Nftables(_) => Method::Nftables,
+        }
+    }
+
+    /// Sends new connections for `place` to `listener`.
+    pub(super) fn add(&mut self, place: Place, listener: &TcpListener) -> io::Result<()> {
+        match self {
+            Self::SkLookup(hook) => hook.add(place, listener),
+            Self::Nftables(hook) => hook.add(place),
+        }
+    }
+
+    /// Gives `place` back to the application.
+    pub(super) fn remove(&mut self, place: Place) -> io::Result<()> {
+        match self {
+            Self::SkLookup(hook) => hook.remove(place),
+            Self::Nftables(hook) => hook.remove(place),
+        }
+    }
+
+    /// Says that the agent is alive.
+    pub(super) fn beat(&self) -> io::Result<()> {
+        match self {
+            Self::SkLookup(hook) => hook.beat(),
+            Self::Nftables(hook) => hook.beat(),
+        }
+    }
+
+    /// Gives everything back.
+    pub(super) fn clear(&mut self, places: &BTreeSet<Place>) -> io::Result<()> {
+        match self {
+            Self::SkLookup(hook) => hook.clear(places),
+            Self::Nftables(hook) => hook.clear(places),
+        }
+    }
+}
+
+// === impl Method ===
+
+impl Method {
+    fn words(self) -> &'static str {
+        match self {
+            Self::SkLookup => "BPF sk_lookup",
+            Self::Nftables => "nftables tproxy",
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Copies of a stream's request for sessions that mirror. The original never
+//! waits for a copy: what does not fit into a session's budget of bytes is
+//! given up, and counted.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::ResponseFuture;
+use http::{HeaderMap, Method, Request};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+
+use super::previews::Previews;
+use super::pump::send;
+use super::stream::outgoing;
+use crate::agent::state::Stealer;
+
+/// How long a preview may take over its answer once it has the whole request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The copies of one request.
+#[derive(Default)]
+pub(super) struct Copies(Vec<Copy>);
+
+struct Copy {
+    session: Stealer,
+    sender: UnboundedSender<Part>,
+    task: AbortHandle,
+    state: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Begun,
+    Ended,
+    GivenUp,
+}
+
+enum Part {
+    Data(Bytes, Held),
+    End(Option<HeaderMap>),
+}
+
+/// Bytes of a session's budget, given back when dropped.
+struct Held(Stealer, usize);
+
+// === impl Held ===
+
+impl Held {
+    fn take(session: &Stealer, bytes: usize) -> Option<Self> {
+        session.kept.reserve(bytes).then(|| Self(session.clone(), bytes))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.kept.release(self.1);
+    }
+}
+
+// === impl Copies ===
+
+impl Copies {
+    /// Begins the copies of one request. A CONNECT, which is how HTTP/2
+    /// upgrades, is not copied: what follows it depends on the answer.
+    pub(super) fn begin(
+        sessions: Vec<Stealer>,
+        request: &Request<()>,
+        previews: &Rc<Previews>,
+        port: u16,
+    ) -> Self {
+        let copies = sessions.into_iter().filter_map(|session| {
+            let head = Held::take(&session, head_bytes(request));
+            let is_plain = request.method() != Method::CONNECT;
+            let Some(head) = head.filter(|_| is_plain && !session.rules.preview.is_empty()) else {
+                session.kept.dropped();
+                return None;
+            };
+            let (sender, parts) = unbounded_channel();
+            let (request, previews) = (outgoing(request), Rc::clone(previews));
+            let task = spawn_local(run(session.clone(), request, head, previews, port, parts));
+            Some(Copy { session, sender, task: task.abort_handle(), state: Progress::Begun })
+        });
+        Self(copies.collect())
+    }
+
+    /// Copies more of the body.
+    pub(super) fn body(&mut self, bytes: &Bytes) {
+        for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
+            match Held::take(&copy.session, bytes.len()) {
+                // A copy that has failed already has been counted.
+                Some(held) => drop(copy.sender.send(Part::Data(bytes.clone(), held))),
+                None => copy.give_up(),
+            }
+        }
+    }
+
+    /// The request is whole.
+    pub(super) fn end(&mut self, trailers: Option<&HeaderMap>) {
+        for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
+            copy.state = Progress::Ended;
+            let _ = copy.sender.send(Part::End(trailers.cloned()));
+        }
+    }
+}
+
+// === impl Copy ===
+
+impl Copy {
+    fn give_up(&mut self) {
+        self.state = Progress::GivenUp;
+        if !self.task.is_finished() {
+            // Half a request can only end with a reset, which h2 sends when it is dropped.
+            self.task.abort();
+            self.session.kept.dropped();
+        }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // The original was broken off in the middle of the request.
+        if self.state == Progress::Begun {
+            self.give_up();
+        }
+    }
+}
+
+/// Sends one session its copy, and counts what became of it.
+async fn run(
+    session: Stealer,
+    request: Request<()>,
+    head: Held,
+    previews: Rc<Previews>,
+    port: u16,
+    mut parts: UnboundedReceiver<Part>,
+) {
+    let mut answered = None;
+    let sending = async {
+        let mut sender = previews.get(&session, port).await.ok()?;
+        let (response, mut to) = sender.send_request(request, false).ok()?;
+        drop(head);
+        // Read while we send: a preview that answers early must not run out of room.
+        let forgetting = spawn_local(forget(response));
+        answered = Some(AbortOnDrop(forgetting.abort_handle()));
+        loop {
+            match parts.recv().await? {
+                Part::Data(bytes, _held) => send(bytes, false, &mut to).await.ok()?,
+                Part::End(trailers) => {
+                    let ended = match trailers {
+                        None => to.send_data(Bytes::new(), true),
+                        Some(trailers) => to.send_trailers(trailers),
+                    };
+                    return ended.ok().map(|()| forgetting);
+                }
+            }
+        }
+    };
+    match sending.await {
+        None => session.kept.dropped(),
+        Some(forgetting) => {
+            session.kept.mirrored();
+            // Its answer is nobody's; a stream without end is reset.
+            let _ = timeout(PATIENCE, forgetting).await;
+        }
+    }
+}
+
+/// Reads an answer to its end.
+async fn forget(response: ResponseFuture) -> Result<(), h2::Error> {
+    let mut body: RecvStream = response.await?.into_body();
+    while let Some(bytes) = body.data().await {
+        body.flow_control().release_capacity(bytes?.len())?;
+    }
+    Ok(())
+}
+
+/// A task that ends with the one that began it.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// About what a head takes: names, values, and the lists they are in.
+fn head_bytes(request: &Request<()>) -> usize {
+    let entry = |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
+    request.headers().iter().map(entry).sum::<usize>() + size_of::<Request<()>>()
+}

@@ -1,0 +1,128 @@
+//! What others say HTTP/2 and gRPC are: h2spec and gRPC's interoperability
+//! suite, Go programs both, through the agent and without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::json;
+
+use crate::support::agent::Agent;
+use crate::support::{POD4, Place, World};
+
+const GRPC: u16 = 5001;
+const HTTP2: u16 = 5002;
+
+/// The Go program, built once.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
+        let mut go = Command::new("go");
+        go.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent/go"));
+        go.args(["build", "-o"]).arg(&program).arg(".");
+        let built = go.status().expect("these tests need Go (go.dev/dl), which is not here");
+        assert!(built.success(), "the Go program does not build");
+        program
+    })
+}
+
+/// The Go program's servers.
+struct Servers(Child);
+
+impl Servers {
+    fn start(world: &World, place: Place, key: &str) -> Self {
+        let mut command = Command::new(program());
+        command.args(["serve", &GRPC.to_string(), &HTTP2.to_string(), key]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = world.within(place, || command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self(child)
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the Go program in one of the namespaces: for each case, that it did not fail.
+fn verdicts(world: &World, from: Place, arguments: &[&str]) -> BTreeMap<String, bool> {
+    let mut command = Command::new(program());
+    command.args(arguments).stderr(Stdio::inherit());
+    let output = world.within(from, || command.output().unwrap());
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let verdict = |line: &str| {
+        let (verdict, name) = line.split_once(' ').unwrap();
+        (name.to_owned(), verdict != "fail")
+    };
+    text.lines().map(verdict).collect()
+}
+
+fn failed(verdicts: &BTreeMap<String, bool>) -> BTreeSet<&str> {
+    verdicts.iter().filter(|(_, passed)| !**passed).map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and Go"]
+fn h2spec_finds_no_more_wrong_through_the_agent_than_without_it() {
+    let world = World::new();
+    let _app = Servers::start(&world, Place::Pod, "");
+    let _preview = Servers::start(&world, Place::Preview, "");
+    let port = HTTP2.to_string();
+    let run = |from, address| verdicts(&world, from, &["h2spec", address, &port]);
+    let mut agent = Agent::start(&world, &[]);
+    // All paths but one are for the application; h2spec asks for `/`.
+    let take = |agent: &mut Agent, path: &str| {
+        let reply = agent.rules("s1", "pr-1", "steal", &[HTTP2], &json!({"path": path}));
+        assert_eq!(reply["type"], "accepted", "{reply}");
+    };
+    take(&mut agent, "^/preview");
+    // Without the agent: the same server, in a namespace that has none.
+    let (direct, unmatched) = std::thread::scope(|scope| {
+        let direct = scope.spawn(|| run(Place::Preview, "127.0.0.1"));
+        let unmatched = run(Place::Client, POD4);
+        (direct.join().unwrap(), unmatched)
+    });
+    let passed = agent.counts("s1")["passed"].as_u64().unwrap();
+    take(&mut agent, "^/$");
+    let matched = run(Place::Client, POD4);
+    let counts = agent.counts("s1");
+    report!("h2spec: {} cases, {counts}", direct.len());
+    for (name, through) in [("direct", &direct), ("unmatched", &unmatched), ("matched", &matched)] {
+        report!("  {name}: {} failed", failed(through).len());
+        assert_eq!(through.keys().collect::<Vec<_>>(), direct.keys().collect::<Vec<_>>());
+        let worse: Vec<_> = failed(through).difference(&failed(&direct)).copied().collect();
+        assert_eq!(worse, Vec::<&str>::new(), "{name}: these pass without the agent");
+    }
+    assert!(direct.len() > 100 && failed(&direct).len() < 30, "{direct:?}");
+    assert!(passed > 50 && counts["matched"].as_u64().unwrap() > 50, "{counts}");
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and Go"]
+fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not() {
+    let world = World::new();
+    let _app = Servers::start(&world, Place::Pod, "");
+    // It fails at the first request without the key; the application, at the first with it.
+    let _preview = Servers::start(&world, Place::Preview, "pr-1");
+    let mut agent = Agent::stealing(&world, &[GRPC]);
+    assert_eq!(agent.status()["captured"].as_array().unwrap().len(), 2);
+    let address = format!("{POD4}:{GRPC}");
+    for key in ["", "pr-1"] {
+        let verdicts = verdicts(&world, Place::Client, &["grpc", &address, key]);
+        assert_eq!(verdicts.len(), 14);
+        assert_eq!(failed(&verdicts), BTreeSet::new(), "with the key {key:?}");
+    }
+    let counts = agent.counts("s1");
+    report!("gRPC: 14 cases each way, {counts}");
+    assert_eq!(counts["matched"], counts["passed"], "{counts}");
+    assert!(counts["matched"].as_u64().unwrap() >= 14, "{counts}");
+}
