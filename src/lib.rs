@@ -87,7 +87,7 @@ fn keeper(environment: &Environment) -> ExitCode {
     let kept = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let kept = kept
         .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(keeper::run(environment.text(keeper::assignment::VARIABLE))));
+        .and_then(|runtime| runtime.block_on(keeper::run(environment.text(session::ASSIGNMENT))));
     match kept {
         Ok(()) => ExitCode::from(Exit::Bug as u8),
         Err(error) => ended(Mode::Plain, Err(error)),

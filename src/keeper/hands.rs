@@ -250,7 +250,8 @@ impl Hands {
             filter: self.assignment.filter.clone(),
             preview: preview.clone(),
             canary: Some(self.canary.clone()),
-            reset: false,
+            reset: self.assignment.reset,
+            yields: self.assignment.yields,
         };
         self.in_hand = Some((generation, preview));
         self.wanted.send_replace(Wanted::Rules(Arc::new(rules)));

@@ -180,7 +180,7 @@ async fn look(
     step.done(&format!("{path}: container `{}` gets the image", request.container.name));
     if let Some(routing) = request.routing.clone() {
         let step = reporter.step("asking for an agent");
-        match routing::prepared(cluster, routing.assignment).await {
+        match routing::prepared(cluster, routing.assignment, &config.agent).await {
             Ok(routing) => {
                 let ports = routing.assignment.ports.iter().map(|port| port.port.to_string());
                 let ports = ports.collect::<Vec<_>>().join(", ");

@@ -73,7 +73,10 @@ pub async fn start(
         let mut request =
             request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
         if let Some(routing) = request.routing.take() {
-            request.routing = Some(routing::prepared(&cluster, routing.assignment).await?);
+            let routing = routing::prepared(&cluster, routing.assignment, &config.agent).await?;
+            routing::make_room(&cluster, &routing.assignment, &config.incoming, options.extent, reporter)
+                .await?;
+            request.routing = Some(routing);
         }
         Ok((cluster, request, step))
     };
@@ -265,11 +268,7 @@ async fn request(
         container: &container,
         session: id.as_str(),
     };
-    let routing = asked.assignment(reporter)?.map(|assignment| Routing {
-        assignment,
-        account: Account::Own,
-        pull_secrets: Vec::new(),
-    });
+    let routing = asked.assignment(reporter)?.map(|assignment| Routing { assignment, account: Account::Own });
     let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
     Ok(Request {
         identity: Identity {
@@ -290,7 +289,7 @@ async fn request(
         labels: config.labels.clone(),
         config_mounts: config.config_mounts.clone(),
         secret_mounts: config.secret_mounts.clone(),
-        agent_image: config.agent_image.clone(),
+        agent: config.agent.clone(),
         routing,
     })
 }

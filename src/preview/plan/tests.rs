@@ -29,7 +29,7 @@ fn request(template: &Value) -> Request {
         config_mounts: Vec::new(),
         secret_mounts: Vec::new(),
         exclusive_claims: ["disk".to_owned()].into(),
-        agent_image: "mirrord:0.1.0".to_owned(),
+        agent: agent(),
     }
 }
 
@@ -75,7 +75,19 @@ fn routing(account: Account) -> Routing {
         "filter": {"baggage": "feat/login"}, "agent": {"image": "mirrord:0.1.0"},
     });
     let assignment = serde_json::from_value(assignment).unwrap();
-    Routing { assignment, account, pull_secrets: vec!["registry".to_owned()] }
+    Routing { assignment, account }
+}
+
+fn agent() -> Agent {
+    Agent {
+        image: "mirrord:0.1.0".to_owned(),
+        image_pull_policy: Some(crate::config::file::PullPolicy::IfNotPresent),
+        image_pull_secrets: vec!["registry".to_owned()],
+        labels: [("team".to_owned(), "shop".to_owned()), (SESSION.to_owned(), "stolen".to_owned())].into(),
+        annotations: [("note".to_owned(), "hers".to_owned())].into(),
+        is_quiet: false,
+        service_account: None,
+    }
 }
 
 #[test]
