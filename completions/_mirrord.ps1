@@ -90,6 +90,7 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('--kubeconfig', '--kubeconfig', [CompletionResultType]::ParameterName, 'The kubeconfig to use')
             [CompletionResult]::new('-A', '-A ', [CompletionResultType]::ParameterName, 'Look in every namespace')
             [CompletionResult]::new('--all-namespaces', '--all-namespaces', [CompletionResultType]::ParameterName, 'Look in every namespace')
+            [CompletionResult]::new('--failed', '--failed', [CompletionResultType]::ParameterName, 'Show the starts that failed because of the preview pod, for 15 minutes each')
             [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'Print them again whenever something has changed, until interrupted')
             [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'Print them again whenever something has changed, until interrupted')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

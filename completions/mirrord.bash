@@ -852,7 +852,7 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__preview__subcmd__status)
-            opts="-t -n -A -o -w -k -f -h --glob --target --target-namespace --namespace --all-namespaces --output --watch --key --config-file --context --kubeconfig --help"
+            opts="-t -n -A -o -w -k -f -h --glob --target --target-namespace --namespace --all-namespaces --failed --output --watch --key --config-file --context --kubeconfig --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

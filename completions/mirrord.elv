@@ -84,6 +84,7 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --kubeconfig 'The kubeconfig to use'
             cand -A 'Look in every namespace'
             cand --all-namespaces 'Look in every namespace'
+            cand --failed 'Show the starts that failed because of the preview pod, for 15 minutes each'
             cand -w 'Print them again whenever something has changed, until interrupted'
             cand --watch 'Print them again whenever something has changed, until interrupted'
             cand -h 'Print help (see more with ''--help'')'

@@ -70,6 +70,7 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l context -d 'The kubeconfig\'s context' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s A -l all-namespaces -d 'Look in every namespace'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l failed -d 'Show the starts that failed because of the preview pod, for 15 minutes each'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s w -l watch -d 'Print them again whenever something has changed, until interrupted'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r

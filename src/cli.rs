@@ -158,6 +158,9 @@ pub struct Selected {
 pub struct Status {
     #[command(flatten)]
     pub selected: Selected,
+    /// Show the starts that failed because of the preview pod, for 15 minutes each
+    #[arg(long)]
+    pub failed: bool,
     /// How to print them
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,

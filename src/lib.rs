@@ -42,11 +42,11 @@ use cli::{Cli, Command, Common, Preview, Selected, Verb};
 use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
 use output::{Mode, Reporter, Terminal};
-use preview::Selector;
 use preview::rbac::Subject;
 use preview::start::{self, Extent};
 use preview::status::{Show, Watch};
 use preview::stop::{self, NotFound, Patience};
+use preview::{Selector, Standing};
 use problem::{Exit, Problem, Report};
 
 /// Runs the command line `arguments`, program name first.
@@ -187,15 +187,17 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             let options = start::Options { extent, output };
             Box::pin(start::start(&flags, environment, options, reporter)).await
         }
-        Verb::Status(cli::Status { selected, output, watch }) => {
-            let (selection, selector, scope) = select(flags, environment, selected)?;
+        Verb::Status(cli::Status { selected, failed, output, watch }) => {
+            let (selection, mut selector, scope) = select(flags, environment, selected)?;
+            selector.standing = if failed { Standing::Failed } else { Standing::Live };
             reporter.warnings(&selection.warnings);
             let watch = if watch { Watch::Changes } else { Watch::Once };
             let show = Show { format: output, watch };
             preview::status::status(&selection, &selector, scope, show, reporter).await
         }
         Verb::Stop(cli::Stop { selected, ignore_not_found, no_wait }) => {
-            let (selection, selector, scope) = select(flags, environment, selected)?;
+            let (selection, mut selector, scope) = select(flags, environment, selected)?;
+            selector.standing = Standing::Either;
             selector.names_something()?;
             reporter.warnings(&selection.warnings);
             let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };

@@ -30,6 +30,20 @@ pub struct Selector {
     pub glob: Option<glob::Pattern>,
     /// The ones on this target.
     pub target: Option<Target>,
+    /// Those that live, or what is kept of those that failed.
+    pub standing: Standing,
+}
+
+/// Whether an environment lives, or only tells why its start failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It lives, or is about to.
+    #[default]
+    Live,
+    /// Its start failed, and its root is kept with the reason.
+    Failed,
+    /// The one or the other.
+    Either,
 }
 
 // === impl Selector ===
@@ -41,6 +55,7 @@ impl Selector {
             key: selection.key.given().filter(|_| glob.is_none()).cloned(),
             glob,
             target: selection.target.clone(),
+            standing: Standing::Live,
         }
     }
 
@@ -59,10 +74,20 @@ impl Selector {
         self.key.iter().map(|key| (KEY, key.label_value())).collect()
     }
 
+    /// Whether it is alive, or failed, as was asked for.
+    fn wants(&self, session: &Session) -> bool {
+        match self.standing {
+            Standing::Live => session.failed.is_none(),
+            Standing::Failed => session.failed.is_some(),
+            Standing::Either => true,
+        }
+    }
+
     /// The rest: the key itself behind its hash, the pattern, the container.
     fn matches(&self, session: &Session) -> bool {
         let key = &session.key;
-        self.key.as_ref().is_none_or(|wanted| wanted == key)
+        self.wants(session)
+            && self.key.as_ref().is_none_or(|wanted| wanted == key)
             && self.glob.as_ref().is_none_or(|pattern| pattern.matches(key.as_str()))
             && self.target.as_ref().is_none_or(|target| session.is_on(target))
     }
