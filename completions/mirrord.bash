@@ -22,6 +22,9 @@ _mirrord() {
             mirrord,help)
                 cmd="mirrord__subcmd__help"
                 ;;
+            mirrord,man)
+                cmd="mirrord__subcmd__man"
+                ;;
             mirrord,preview)
                 cmd="mirrord__subcmd__preview"
                 ;;
@@ -30,6 +33,9 @@ _mirrord() {
                 ;;
             mirrord__subcmd__help,help)
                 cmd="mirrord__subcmd__help__subcmd__help"
+                ;;
+            mirrord__subcmd__help,man)
+                cmd="mirrord__subcmd__help__subcmd__man"
                 ;;
             mirrord__subcmd__help,preview)
                 cmd="mirrord__subcmd__help__subcmd__preview"
@@ -101,7 +107,7 @@ _mirrord() {
 
     case "${cmd}" in
         mirrord)
-            opts="-h -V --help --version preview completions help"
+            opts="-h -V --help --version preview completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,7 +135,7 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__help)
-            opts="preview completions help"
+            opts="preview completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +163,20 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -257,6 +277,20 @@ _mirrord() {
         mirrord__subcmd__help__subcmd__preview__subcmd__stop)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__man)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

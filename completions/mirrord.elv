@@ -24,6 +24,7 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --version 'Print version'
             cand preview 'Start, look at and stop preview environments'
             cand completions 'Print the completion script for a shell'
+            cand man 'Print the manual page'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;preview'= {
@@ -187,9 +188,14 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand -h 'Print help'
             cand --help 'Print help'
         }
+        &'mirrord;man'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
         &'mirrord;help'= {
             cand preview 'Start, look at and stop preview environments'
             cand completions 'Print the completion script for a shell'
+            cand man 'Print the manual page'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;help;preview'= {
@@ -213,6 +219,8 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         &'mirrord;help;preview;rbac'= {
         }
         &'mirrord;help;completions'= {
+        }
+        &'mirrord;help;man'= {
         }
         &'mirrord;help;help'= {
         }

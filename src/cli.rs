@@ -2,6 +2,8 @@
 //! is decided in `config`.
 #![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
 
+pub mod manual;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +33,9 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
 }
 
 /// Start, look at and stop preview environments

@@ -130,6 +130,10 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
             ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
         }
+        Command::Man => {
+            let page = cli::manual::page().map_err(Into::into);
+            ended(mode, page.and_then(|page| Ok(output::data(&String::from_utf8_lossy(&page))?)))
+        }
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {

@@ -7,6 +7,7 @@
 mod completions;
 mod configuration;
 mod connection;
+mod manual;
 mod usage;
 
 use std::io::Write as _;
