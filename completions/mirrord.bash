@@ -1086,8 +1086,38 @@ _mirrord() {
     esac
 }
 
+# Asks the cluster for keys, namespaces and targets.
+_mirrord_live() {
+    local what line="${COMP_LINE:0:COMP_POINT}" words
+    local typed="${line##*[[:space:]]}"
+    read -ra words <<< "${line%"${typed}"}"
+    local flag="${words[${#words[@]}-1]}"
+    if [[ "${typed}" == --*=* ]]; then
+        flag="${typed%%=*}"
+        typed="${typed#*=}"
+    fi
+    case "${flag}" in
+        -k|--key) what=key ;;
+        -n|--namespace|--target-namespace) what=namespace ;;
+        -t|--target) what=target ;;
+        *) _mirrord "$@"; return ;;
+    esac
+    local candidate part=""
+    if [[ "${typed}" == *:* && "${COMP_WORDBREAKS}" == *:* ]]; then
+        part="${typed%"${typed##*:}"}"
+    fi
+    COMPREPLY=()
+    while IFS= read -r candidate; do
+        if [[ "${candidate}" == "${typed}"* ]]; then
+            COMPREPLY+=("$(printf '%q' "${candidate#"${part}"}")")
+        fi
+    done < <(mirrord candidates "${what}" -- "${COMP_WORDS[@]:1}" </dev/null 2>/dev/null)
+    # No file can be meant.
+    compopt +o default +o bashdefault 2>/dev/null
+}
+
 if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -F _mirrord -o nosort -o bashdefault -o default mirrord
+    complete -F _mirrord_live -o nosort -o bashdefault -o default mirrord
 else
-    complete -F _mirrord -o bashdefault -o default mirrord
+    complete -F _mirrord_live -o bashdefault -o default mirrord
 fi

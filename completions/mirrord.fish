@@ -130,3 +130,12 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_su
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
+
+# Asks the cluster for keys, namespaces and targets.
+function __fish_mirrord_live
+    set -l typed (commandline -opc)
+    command mirrord candidates $argv[1] -- $typed[2..-1] </dev/null 2>/dev/null
+end
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview" -s k -l key -x -a "(__fish_mirrord_live key)"
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start status stop extend doctor rbac" -s n -l namespace -l target-namespace -x -a "(__fish_mirrord_live namespace)"
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start status stop extend doctor" -s t -l target -x -a "(__fish_mirrord_live target)"

@@ -2,6 +2,7 @@
 //! is decided in `config`.
 #![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
 
+pub mod live;
 pub mod manual;
 
 use std::path::PathBuf;

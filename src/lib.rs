@@ -32,12 +32,15 @@ pub mod traffic;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use uuid::Uuid;
 
+use cli::live::{Typed, Wanted};
 use cli::{Cli, Command, Common, Preview, Selected, Verb};
 use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
@@ -61,6 +64,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some("agent") => return within_pod(&arguments[1..]),
         Some("keeper") => return keeper(&environment),
+        Some("candidates") => return candidates(&arguments[2..], environment),
         _ => {}
     }
     match Cli::try_parse_from(arguments) {
@@ -92,6 +96,34 @@ fn keeper(environment: &Environment) -> ExitCode {
         Ok(()) => ExitCode::from(Exit::Bug as u8),
         Err(error) => ended(Mode::Plain, Err(error)),
     }
+}
+
+/// How long a shell waits for candidates.
+const COMPLETION: Duration = Duration::from_secs(2);
+
+/// `mirrord candidates`: what a shell offers while somebody types. There may be
+/// nothing to offer, but never an error. Asked by a thread of its own: what
+/// the kubeconfig runs to get a token may hold that up for long.
+fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
+    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let Some(wanted) = words.first().and_then(|word| Wanted::of(word)) else { return ExitCode::SUCCESS };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut typed = Typed::of(&words[1..]);
+        // Standard input is the shell's.
+        typed.flags.config_file = typed.flags.config_file.filter(|path| path.as_os_str() != "-");
+        let selection =
+            Selection::resolve(&typed.flags, &environment, Named::Otherwise, Uuid::new_v4()).ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let candidates =
+            runtime.block_on(preview::candidates::candidates(&selection, wanted, typed.is_of_sessions));
+        sender.send(candidates.ok()?).ok()
+    });
+    if let Ok(candidates) = receiver.recv_timeout(COMPLETION) {
+        // A shell that has stopped listening needs no candidates.
+        let _ = output::data(&candidates.join("\n"));
+    }
+    ExitCode::SUCCESS
 }
 
 /// How the story is told: as chosen, or as fits the place.
@@ -128,7 +160,8 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
-            ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
+            let script = cli::live::wired(shell, &String::from_utf8_lossy(&script));
+            ended(mode, output::data(&script).map_err(Into::into))
         }
         Command::Man => {
             let page = cli::manual::page().map_err(Into::into);

@@ -1,6 +1,7 @@
 //! The verbs. Each reads like the README: read the configuration, resolve,
 //! plan, act, wait, report.
 
+pub mod candidates;
 pub mod doctor;
 pub mod extend;
 pub(crate) mod plan;

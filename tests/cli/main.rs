@@ -7,6 +7,7 @@
 mod completions;
 mod configuration;
 mod connection;
+mod live;
 mod manual;
 mod usage;
 
