@@ -44,6 +44,7 @@ use cli::live::{Typed, Wanted};
 use cli::{Cli, Command, Common, Preview, Selected, Verb};
 use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
+use output::log::Verbosity;
 use output::{Mode, Reporter, Terminal};
 use preview::rbac::Subject;
 use preview::start::{self, Extent};
@@ -67,6 +68,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some("candidates") => return candidates(&arguments[2..], environment),
         _ => {}
     }
+    let mode = match logging(&environment, mode) {
+        Ok(mode) => mode,
+        Err(error) => return ended(mode, Err(error)),
+    };
     match Cli::try_parse_from(arguments) {
         Ok(cli) => dispatch(cli, &environment, mode),
         Err(error) => refused(&error, mode),
@@ -138,6 +143,17 @@ fn mode(environment: &Environment) -> Result<Mode> {
                 .into()
         }),
     }
+}
+
+/// Begins to log, where that is wished; a spinner and a log would write over
+/// each other.
+fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
+    let Some(text) = environment.text("MIRRORD_LOG") else { return Ok(mode) };
+    let verbosity: Verbosity = text.parse().map_err(|why: String| {
+        config::wrong(format!("`MIRRORD_LOG` holds `{text}`, which cannot be used")).because_of(why)
+    })?;
+    verbosity.begin(mode);
+    Ok(if mode == Mode::Standard { Mode::Plain } else { mode })
 }
 
 /// Help and versions are what was asked for; the rest is a usage error.

@@ -21,6 +21,11 @@ fn completions(file: &str) -> PathBuf {
 
 /// What a shell prints with the script `program`, and what it asked `mirrord`
 /// for; nothing where there is no such shell on this machine.
+#[expect(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test that is skipped says so, and shells are found by PATH"
+)]
 fn driven(shell: &str, program: &str) -> Option<(String, String)> {
     let folder = folder();
     let asked = folder.path().join("asked");

@@ -8,6 +8,7 @@ mod completions;
 mod configuration;
 mod connection;
 mod live;
+mod log;
 mod manual;
 mod usage;
 
