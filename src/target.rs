@@ -5,6 +5,7 @@
 //! Objects are read as JSON, so that a field newer than our types is copied
 //! like every other. This room never calls the API.
 
+pub mod consumer;
 pub mod container;
 mod cron_job;
 mod daemon_set;

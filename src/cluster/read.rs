@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
 };
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -149,6 +150,19 @@ impl Cluster {
         routes.map(kube::ResourceExt::name_any).collect()
     }
 
+    /// Whether a Service selects pods with `labels`; assumed where they may not
+    /// be listed.
+    pub async fn is_served(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+        let api: Api<Service> = Api::namespaced(self.client(), namespace);
+        let Ok(services) = api.list(&ListParams::default()).await else { return true };
+        services.items.iter().any(|service| {
+            let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+            selector.is_some_and(|selector| {
+                !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+            })
+        })
+    }
+
     /// A Service through which requests come to one of `ports` of pods with
     /// `labels`, and its port; none where Services may not be listed.
     pub async fn service_before(
@@ -282,6 +296,9 @@ impl Cluster {
         if self.any::<ConfigMap>(namespace, &selector).await || self.any::<Secret>(namespace, &selector).await
         {
             return Ok(Some("its files".to_owned()));
+        }
+        if self.any::<NetworkPolicy>(namespace, &selector).await {
+            return Ok(Some("its network policy".to_owned()));
         }
         if self.any::<RoleBinding>(namespace, &selector).await
             || self.any::<Role>(namespace, &selector).await

@@ -7,6 +7,7 @@
 mod env;
 pub(crate) mod keeper;
 mod mounts;
+mod policy;
 mod record;
 pub(crate) mod rights;
 pub(crate) mod template;
@@ -63,6 +64,8 @@ pub(crate) struct Request {
     pub(crate) secret_mounts: Vec<Mount>,
     /// The two programs in the cluster.
     pub(crate) agent: Agent,
+    /// The network policies that decide what comes to the preview pods.
+    pub(crate) policies: Vec<String>,
     /// Which requests come to it; nothing where none do.
     pub(crate) routing: Option<Routing>,
 }
@@ -119,6 +122,7 @@ impl Plan {
         let mut owned: Vec<Value> =
             files.map(|sort| sort.object(request, &json!(metadata(request, name.clone())))).collect();
         owned.extend(rights::objects(request));
+        owned.extend(policy::object(request, name.clone(), &mut warnings));
         owned.push(replica_set(request, name, &template));
         Self { root: root(request), owned, warnings }
     }
@@ -152,6 +156,11 @@ impl Plan {
     pub(crate) fn pod_labels(&self) -> BTreeMap<String, String> {
         let labels = self.owned.last().and_then(|set| set.pointer("/spec/template/metadata/labels"));
         labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
+    }
+
+    /// The network policy that lets requests in, where one is needed.
+    pub(crate) fn policy(&self) -> Option<&Value> {
+        self.owned.iter().find(|object| object["kind"] == "NetworkPolicy")
     }
 
     /// What the root owns, once it has a uid.

@@ -24,7 +24,7 @@ use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Identity, KEY, READY_AT, Session, SessionId, Ttl};
-use crate::target::{Target, container};
+use crate::target::{Target, consumer, container, ports};
 
 /// How far `start` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,7 @@ pub async fn start(
                 .await?;
             request.routing = Some(routing);
         }
+        admitted(&cluster, &mut request, reporter).await;
         Ok((cluster, request, step))
     };
     let (cluster, request, step) = tokio::select! {
@@ -213,7 +214,46 @@ async fn counted_by(cluster: &Cluster, request: &Request, labels: &BTreeMap<Stri
              scale up later while it lives; `feature.preview.labels.exclude` keeps a label that it selects by off the preview"
         )
     });
-    services.chain(budgets).chain(scalers).collect()
+    let consumes = works_for_itself(cluster, request).await;
+    services.chain(consumes).chain(budgets).chain(scalers).collect()
+}
+
+/// Whether the target fetches its work itself, and the preview with it.
+async fn works_for_itself(cluster: &Cluster, request: &Request) -> Option<String> {
+    let Request { source, container, identity, namespace, .. } = request;
+    let sign = match consumer::sign(identity.target.name(), source, container) {
+        Some(sign) => sign,
+        None if ports::declared(source, container).is_empty()
+            && !cluster.is_served(namespace, &source.labels()).await =>
+        {
+            "it declares no port, and no Service selects its pods".to_owned()
+        }
+        None => return None,
+    };
+    Some(format!(
+        "`{}` looks like a queue's consumer or a scheduler ({sign}): the preview will consume for real, beside it; \
+         `feature.env.override` can send it elsewhere",
+        identity.target.path()
+    ))
+}
+
+/// Finds the network policies that would keep requests from the preview, and
+/// whether one that lets them in may be made.
+async fn admitted(cluster: &Cluster, request: &mut Request, reporter: &Reporter) {
+    if request.routing.is_none() {
+        return;
+    }
+    let policies = cluster.policies_before(&request.namespace, &Plan::of(request).pod_labels()).await;
+    request.policies.clone_from(&policies);
+    if let Some(policy) = Plan::of(request).policy()
+        && let Err(error) = cluster.would_create(policy.clone()).await
+    {
+        request.policies.clear();
+        reporter.warning(&format!(
+            "what comes to the preview is decided by NetworkPolicies ({}), and none that lets requests in can be made: {error}",
+            explain::listed(&policies)
+        ));
+    }
 }
 
 /// Looks as far as `start` does before it asks for rights; without an image,
@@ -303,6 +343,7 @@ async fn request(
         config_mounts: config.config_mounts.clone(),
         secret_mounts: config.secret_mounts.clone(),
         agent: config.agent.clone(),
+        policies: Vec::new(),
         routing,
     })
 }

@@ -195,3 +195,44 @@ async fn what_would_harm_the_live_workload_is_left_out_and_said() {
     })
     .await;
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_network_policy_before_the_target_gets_one_beside_it_that_goes_with_the_environment() {
+    with_shop("policy", |world| async move {
+        world
+            .create(json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "inside-alone"},
+                "spec": {"podSelector": {"matchLabels": {"app": "shop"}}, "ingress": [{"from": [{"podSelector": {}}]}]},
+            }))
+            .await;
+        let before = world.objects().await;
+        let started = world.route("steal", "deployment/shop", "pr-1", &[]).await.success();
+        assert!(started.stderr.contains("NetworkPolicy `inside-alone`"), "{started:#?}");
+        let policies = |objects: std::collections::BTreeSet<String>| {
+            objects.into_iter().filter(|name| name.starts_with("NetworkPolicy/")).collect::<Vec<_>>()
+        };
+        let now = policies(world.objects().await);
+        assert!(now.iter().any(|name| name.starts_with("NetworkPolicy/preview-session-")), "{now:?}");
+        world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
+        assert_eq!(policies(world.objects().await), policies(before));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn whoever_previews_a_consumer_is_told_that_it_consumes_for_real() {
+    with_shop("consumer", |world| async move {
+        let change = json!({"spec": {"replicas": 0}});
+        world.deploy("mail-worker", &change).await;
+        let started = world.start("deployment/mail-worker", "pr-1", &[]).await.success();
+        assert!(
+            started.stderr.contains("it is called `mail-worker`): the preview will consume for real"),
+            "{started:#?}"
+        );
+        let started = world.start("deployment/shop", "pr-1", &[]).await.success();
+        assert!(!started.stderr.contains("for real"), "{started:#?}");
+    })
+    .await;
+}

@@ -11,6 +11,7 @@ fn request(template: &Value) -> Request {
     let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
     Request {
         routing: None,
+        policies: Vec::new(),
         identity: Identity {
             id: SessionId::new(Uuid::from_u128(0x1a2b_3c4d << 96)),
             key: "feat/login".parse::<Key>().unwrap(),
@@ -234,4 +235,32 @@ fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
     let spec = record.spec.unwrap();
     assert_eq!((spec.parallelism, spec.active_deadline_seconds), (Some(0), Some(900)));
     assert_eq!(record.metadata.labels, plan.root.metadata.labels);
+}
+
+#[test]
+fn where_network_policies_stand_before_the_preview_one_lets_the_targets_pods_in() {
+    let mut request = request(&busy());
+    request.source.pods = Some(crate::target::LivePods::Selected(json!({"matchLabels": {"app": "shop"}})));
+    request.policies = vec!["deny-all".to_owned()];
+    assert_eq!(Plan::of(&request).policy(), None, "nothing is routed");
+    request.routing = Some(Routing {
+        assignment: serde_json::from_value(json!({
+            "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging", "root": "", "target": "deployment/shop",
+            "pods": {"labelled": "app=shop"}, "mode": "steal", "ports": [], "filter": crate::traffic::Filter::Everything,
+            "agent": {"image": "mirrord:1"},
+        }))
+        .unwrap(),
+        account: Account::Prepared("keeper".to_owned()),
+    });
+    let plan = Plan::of(&request);
+    insta::assert_yaml_snapshot!(plan.policy().unwrap());
+    assert!(
+        plan.warnings.iter().any(|warning| warning.contains("NetworkPolicy `deny-all`")),
+        "{:?}",
+        plan.warnings
+    );
+    // The pods' labels, which are read off the last object, are still there.
+    assert_eq!(plan.pod_labels()[SESSION], "1a2b3c4d");
+    request.policies.clear();
+    assert_eq!(Plan::of(&request).policy(), None);
 }
