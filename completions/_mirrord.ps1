@@ -43,6 +43,8 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show environments')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop environments and wait until they are gone')
             [CompletionResult]::new('extend', 'extend', [CompletionResultType]::ParameterValue, 'Raise or shorten what is left of environments, without a restart')
+            [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what would stop `start` here; nothing is created')
+            [CompletionResult]::new('rbac', 'rbac', [CompletionResultType]::ParameterValue, 'Print what an admin can apply once, for people who may make no roles')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -135,11 +137,46 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'mirrord;preview;doctor' {
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'The live workload to copy, as in `deployment/shop`')
+            [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'The live workload to copy, as in `deployment/shop`')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'The target''s namespace')
+            [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'The target''s namespace')
+            [CompletionResult]::new('--target-namespace', '--target-namespace', [CompletionResultType]::ParameterName, 'The target''s namespace')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The environment''s key')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The environment''s key')
+            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')
+            [CompletionResult]::new('--config-file', '--config-file', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')
+            [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The kubeconfig''s context')
+            [CompletionResult]::new('--kubeconfig', '--kubeconfig', [CompletionResultType]::ParameterName, 'The kubeconfig to use')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'mirrord;preview;rbac' {
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'The namespace of the targets; else the context''s')
+            [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'The namespace of the targets; else the context''s')
+            [CompletionResult]::new('--target-namespace', '--target-namespace', [CompletionResultType]::ParameterName, 'The namespace of the targets; else the context''s')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Give the users'' Role to this user')
+            [CompletionResult]::new('--group', '--group', [CompletionResultType]::ParameterName, 'Give it to this group of users')
+            [CompletionResult]::new('--service-account', '--service-account', [CompletionResultType]::ParameterName, 'Give it to this ServiceAccount, as in `ci` or `runners/ci`')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The environment''s key')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'The environment''s key')
+            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')
+            [CompletionResult]::new('--config-file', '--config-file', [CompletionResultType]::ParameterName, 'Read mirrord.json; `-` reads standard input')
+            [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The kubeconfig''s context')
+            [CompletionResult]::new('--kubeconfig', '--kubeconfig', [CompletionResultType]::ParameterName, 'The kubeconfig to use')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'mirrord;preview;help' {
             [CompletionResult]::new('start', 'start', [CompletionResultType]::ParameterValue, 'Start an environment, or replace the one with the same key and target')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show environments')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop environments and wait until they are gone')
             [CompletionResult]::new('extend', 'extend', [CompletionResultType]::ParameterValue, 'Raise or shorten what is left of environments, without a restart')
+            [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what would stop `start` here; nothing is created')
+            [CompletionResult]::new('rbac', 'rbac', [CompletionResultType]::ParameterValue, 'Print what an admin can apply once, for people who may make no roles')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -153,6 +190,12 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;preview;help;extend' {
+            break
+        }
+        'mirrord;preview;help;doctor' {
+            break
+        }
+        'mirrord;preview;help;rbac' {
             break
         }
         'mirrord;preview;help;help' {
@@ -174,6 +217,8 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show environments')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Stop environments and wait until they are gone')
             [CompletionResult]::new('extend', 'extend', [CompletionResultType]::ParameterValue, 'Raise or shorten what is left of environments, without a restart')
+            [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what would stop `start` here; nothing is created')
+            [CompletionResult]::new('rbac', 'rbac', [CompletionResultType]::ParameterValue, 'Print what an admin can apply once, for people who may make no roles')
             break
         }
         'mirrord;help;preview;start' {
@@ -186,6 +231,12 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;help;preview;extend' {
+            break
+        }
+        'mirrord;help;preview;doctor' {
+            break
+        }
+        'mirrord;help;preview;rbac' {
             break
         }
         'mirrord;help;completions' {

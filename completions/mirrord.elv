@@ -39,6 +39,8 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand status 'Show environments'
             cand stop 'Stop environments and wait until they are gone'
             cand extend 'Raise or shorten what is left of environments, without a restart'
+            cand doctor 'Say what would stop `start` here; nothing is created'
+            cand rbac 'Print what an admin can apply once, for people who may make no roles'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;preview;start'= {
@@ -126,11 +128,44 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'mirrord;preview;doctor'= {
+            cand -t 'The live workload to copy, as in `deployment/shop`'
+            cand --target 'The live workload to copy, as in `deployment/shop`'
+            cand -n 'The target''s namespace'
+            cand --namespace 'The target''s namespace'
+            cand --target-namespace 'The target''s namespace'
+            cand -k 'The environment''s key'
+            cand --key 'The environment''s key'
+            cand -f 'Read mirrord.json; `-` reads standard input'
+            cand --config-file 'Read mirrord.json; `-` reads standard input'
+            cand --context 'The kubeconfig''s context'
+            cand --kubeconfig 'The kubeconfig to use'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'mirrord;preview;rbac'= {
+            cand -n 'The namespace of the targets; else the context''s'
+            cand --namespace 'The namespace of the targets; else the context''s'
+            cand --target-namespace 'The namespace of the targets; else the context''s'
+            cand --user 'Give the users'' Role to this user'
+            cand --group 'Give it to this group of users'
+            cand --service-account 'Give it to this ServiceAccount, as in `ci` or `runners/ci`'
+            cand -k 'The environment''s key'
+            cand --key 'The environment''s key'
+            cand -f 'Read mirrord.json; `-` reads standard input'
+            cand --config-file 'Read mirrord.json; `-` reads standard input'
+            cand --context 'The kubeconfig''s context'
+            cand --kubeconfig 'The kubeconfig to use'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'mirrord;preview;help'= {
             cand start 'Start an environment, or replace the one with the same key and target'
             cand status 'Show environments'
             cand stop 'Stop environments and wait until they are gone'
             cand extend 'Raise or shorten what is left of environments, without a restart'
+            cand doctor 'Say what would stop `start` here; nothing is created'
+            cand rbac 'Print what an admin can apply once, for people who may make no roles'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;preview;help;start'= {
@@ -140,6 +175,10 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         &'mirrord;preview;help;stop'= {
         }
         &'mirrord;preview;help;extend'= {
+        }
+        &'mirrord;preview;help;doctor'= {
+        }
+        &'mirrord;preview;help;rbac'= {
         }
         &'mirrord;preview;help;help'= {
         }
@@ -157,6 +196,8 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand status 'Show environments'
             cand stop 'Stop environments and wait until they are gone'
             cand extend 'Raise or shorten what is left of environments, without a restart'
+            cand doctor 'Say what would stop `start` here; nothing is created'
+            cand rbac 'Print what an admin can apply once, for people who may make no roles'
         }
         &'mirrord;help;preview;start'= {
         }
@@ -165,6 +206,10 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         &'mirrord;help;preview;stop'= {
         }
         &'mirrord;help;preview;extend'= {
+        }
+        &'mirrord;help;preview;doctor'= {
+        }
+        &'mirrord;help;preview;rbac'= {
         }
         &'mirrord;help;completions'= {
         }

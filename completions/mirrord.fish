@@ -29,16 +29,18 @@ complete -c mirrord -n "__fish_mirrord_needs_command" -s V -l version -d 'Print 
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "preview" -d 'Start, look at and stop preview environments'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s k -l key -d 'The environment\'s key' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -l context -d 'The kubeconfig\'s context' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -l kubeconfig -d 'The kubeconfig to use' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "status" -d 'Show environments'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "stop" -d 'Stop environments and wait until they are gone'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "status" -d 'Show environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "stop" -d 'Stop environments and wait until they are gone'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s i -l image -d 'The image to run in place of the target\'s' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s t -l target -d 'The live workload to copy, as in `deployment/shop` or `deployment/shop/container/web`' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s n -l namespace -l target-namespace -d 'The target\'s namespace' -r
@@ -91,10 +93,28 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s A -l all-namespaces -d 'Look in every namespace'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -s t -l target -d 'The live workload to copy, as in `deployment/shop`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -s n -l namespace -l target-namespace -d 'The target\'s namespace' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s n -l namespace -l target-namespace -d 'The namespace of the targets; else the context\'s' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l user -d 'Give the users\' Role to this user' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l group -d 'Give it to this group of users' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l service-account -d 'Give it to this ServiceAccount, as in `ci` or `runners/ci`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s k -l key -d 'The environment\'s key' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l context -d 'The kubeconfig\'s context' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l kubeconfig -d 'The kubeconfig to use' -r -F
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop environments and wait until they are gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "preview" -d 'Start, look at and stop preview environments'
@@ -104,3 +124,5 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_su
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "stop" -d 'Stop environments and wait until they are gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'

@@ -79,6 +79,9 @@ fn serve(arguments: Run) -> anyhow::Result<Reason> {
 }
 
 async fn work(arguments: Run) -> anyhow::Result<Reason> {
+    if arguments.quiet {
+        log::be_quiet();
+    }
     memory::offer_to_die_first();
     if let Err(error) = capture::raise_descriptor_limit() {
         log::line("limits", &format!("the number of descriptors stays as it is: {error}"));

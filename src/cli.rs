@@ -80,6 +80,10 @@ pub enum Verb {
     Stop(Stop),
     /// Raise or shorten what is left of environments, without a restart
     Extend(Extend),
+    /// Say what would stop `start` here; nothing is created
+    Doctor(Doctor),
+    /// Print what an admin can apply once, for people who may make no roles
+    Rbac(Rbac),
 }
 
 #[derive(Debug, Args)]
@@ -181,6 +185,32 @@ pub struct Extend {
     /// How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`
     #[arg(long, value_name = "TIME", required = true)]
     pub ttl: Ttl,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The live workload to copy, as in `deployment/shop`
+    #[arg(short, long, value_name = "KIND/NAME")]
+    pub target: Option<Target>,
+    /// The target's namespace
+    #[arg(short, long, visible_alias = "target-namespace", value_name = "NAME")]
+    pub namespace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Rbac {
+    /// The namespace of the targets; else the context's
+    #[arg(short, long, visible_alias = "target-namespace", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Give the users' Role to this user
+    #[arg(long, value_name = "NAME", group = "subject")]
+    pub user: Option<String>,
+    /// Give it to this group of users
+    #[arg(long, value_name = "NAME", group = "subject")]
+    pub group: Option<String>,
+    /// Give it to this ServiceAccount, as in `ci` or `runners/ci`
+    #[arg(long, value_name = "[NAMESPACE/]NAME", group = "subject")]
+    pub service_account: Option<String>,
 }
 
 /// How objects are printed

@@ -2,6 +2,7 @@
 //! create is decided in `preview::plan`, and nothing is printed here.
 
 mod act;
+mod ask;
 mod connect;
 pub mod explain;
 mod keep;
@@ -9,10 +10,13 @@ mod read;
 mod resolve;
 mod watch;
 
+use std::sync::{Arc, OnceLock};
+
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 pub(crate) use act::END;
+pub use ask::{Access, place};
 pub use read::{Found, Scope};
 pub use watch::Change;
 
@@ -22,15 +26,30 @@ pub struct Cluster {
     client: Client,
     /// The namespace of the context, for those who name none.
     pub default_namespace: String,
-    /// For watches, which are silent for as long as nothing changes.
-    patient: kube::Config,
+    /// For watches and conversations, which are silent for as long as nothing
+    /// changes; connected when first needed.
+    patient: Arc<Patient>,
     /// How far the API server's clock is ahead of this machine's.
     ahead: SignedDuration,
+}
+
+struct Patient {
+    config: kube::Config,
+    client: OnceLock<Client>,
 }
 
 // === impl Cluster ===
 
 impl Cluster {
+    /// A client that waits for ever.
+    fn patient(&self) -> kube::Result<Client> {
+        if let Some(client) = self.patient.client.get() {
+            return Ok(client.clone());
+        }
+        let client = Client::try_from(self.patient.config.clone())?;
+        Ok(self.patient.client.get_or_init(|| client).clone())
+    }
+
     /// What the cluster's clock shows when this machine's shows `now`: what is
     /// left of a life does not depend on a laptop's clock.
     pub fn clock(&self, now: Timestamp) -> Timestamp {

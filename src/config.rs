@@ -10,6 +10,7 @@ pub mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod ignored;
+pub mod incoming;
 pub mod list;
 pub mod mounts;
 pub mod pattern;
@@ -18,6 +19,7 @@ mod target;
 pub(crate) use reading::closest;
 mod template;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +32,8 @@ use crate::problem::{Exit, Problem};
 use crate::session::{Key, Ttl};
 use crate::target::{Target, is_object_name};
 use env::{Env, Keep};
-use file::{File, Mode};
+use file::{File, LogLevel, PullPolicy};
+use incoming::Incoming;
 use mounts::Mount;
 
 /// What was typed: the strongest source of every value.
@@ -104,10 +107,10 @@ pub struct Config {
     pub creation_timeout: Duration,
     /// How many preview pods.
     pub replicas: u32,
-    /// The image of keeper and agent.
-    pub agent_image: String,
-    /// What happens to incoming traffic, where somebody chose it.
-    pub incoming: Option<Mode>,
+    /// The two programs in the cluster.
+    pub agent: Agent,
+    /// What happens to incoming traffic.
+    pub incoming: Incoming,
     /// How the container's variables differ.
     pub env: Env,
     /// Which of the target's labels the pods carry.
@@ -116,6 +119,42 @@ pub struct Config {
     pub config_mounts: Vec<Mount>,
     /// Files that are kept in a Secret.
     pub secret_mounts: Vec<Mount>,
+}
+
+/// How the two programs in the cluster are run.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// The image of both.
+    pub image: String,
+    /// When it is pulled; Kubernetes' own rule where nobody says.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// With which Secrets, beside the target's own.
+    pub image_pull_secrets: Vec<String>,
+    /// More labels for the keeper's pod.
+    pub labels: BTreeMap<String, String>,
+    /// More annotations for the keeper's pod.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether agents say nothing but how they ended.
+    pub is_quiet: bool,
+    /// The account that the keeper runs as, where an admin has prepared one.
+    pub service_account: Option<String>,
+}
+
+// === impl Agent ===
+
+impl Agent {
+    fn resolve(section: file::Agent, environment: &Environment) -> Self {
+        let image = environment.text("MIRRORD_AGENT_IMAGE").or(section.image);
+        Self {
+            image: image.unwrap_or_else(|| format!("mirrord:{}", env!("CARGO_PKG_VERSION"))),
+            image_pull_policy: section.image_pull_policy,
+            image_pull_secrets: section.image_pull_secrets.into_iter().map(|secret| secret.name).collect(),
+            labels: section.labels,
+            annotations: section.annotations,
+            is_quiet: matches!(section.log_level, Some(LogLevel::Off | LogLevel::Error | LogLevel::Warn)),
+            service_account: section.service_account,
+        }
+    }
 }
 
 // === impl KeySource ===
@@ -169,13 +208,8 @@ impl Config {
             ttl,
             creation_timeout: flags.timeout.or(creation_timeout).unwrap_or(CREATION_TIMEOUT),
             replicas: replicas.map_or(1, |replicas| replicas.0),
-            agent_image: environment
-                .text("MIRRORD_AGENT_IMAGE")
-                .or(file.agent.image)
-                .unwrap_or_else(|| format!("mirrord:{}", env!("CARGO_PKG_VERSION"))),
-            incoming: environment
-                .parsed("MIRRORD_AGENT_TCP_STEAL_TRAFFIC")?
-                .or(file.feature.network.incoming),
+            agent: Agent::resolve(file.agent, environment),
+            incoming: file.feature.network.incoming.resolve(environment)?,
             env: file.feature.env.resolve(environment)?,
             labels: preview.labels.resolve()?,
             config_mounts,
@@ -224,7 +258,7 @@ impl Selection {
         let path = flags.config_file.clone().or_else(|| environment.path("MIRRORD_CONFIG_FILE"));
         let loaded =
             path.map(|path| template::load(&path, given.as_ref(), environment, randomness)).transpose()?;
-        let (key, mut file, mut warnings) = match loaded {
+        let (key, mut file, warnings) = match loaded {
             Some(loaded) => (loaded.key, loaded.file, loaded.warnings),
             None => (
                 given.map_or_else(|| KeySource::Generated(Key::generated(randomness)), KeySource::Given),
@@ -232,7 +266,6 @@ impl Selection {
                 Vec::new(),
             ),
         };
-        warnings.extend(environment.warnings());
         let target = std::mem::take(&mut file.target);
         let kubeconfig = match &flags.kubeconfig {
             Some(path) => vec![path.clone()],

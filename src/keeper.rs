@@ -13,7 +13,8 @@ mod decide;
 mod hands;
 mod link;
 mod pods;
-pub(crate) mod sample;
+mod sample;
+mod scribe;
 
 use std::time::Duration;
 
@@ -26,9 +27,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cluster::{Change, Cluster, explain};
 use crate::config::Connection;
 use crate::problem::{Explain as _, Problem};
-use crate::session::{ROLE, SESSION, Session};
+use crate::session::{ASSIGNMENT, ROLE, SESSION, Session};
 pub(crate) use agents::container as agent_container;
-use assignment::{Assignment, Pods, VARIABLE};
+use assignment::{Assignment, Pods};
 use hands::Hands;
 
 /// How often pauses are looked at: nothing is asked of the cluster.
@@ -40,7 +41,7 @@ const LOOKS_EVERY: Duration = Duration::from_secs(1);
 /// environment with it.
 pub async fn run(assignment: Option<String>) -> Result<()> {
     let assignment: Assignment = assignment
-        .ok_or_else(|| Error::msg(format!("`{VARIABLE}` is not set")))
+        .ok_or_else(|| Error::msg(format!("`{ASSIGNMENT}` is not set")))
         .and_then(|text| Ok(serde_json::from_str(&text)?))
         .explain(|| Problem::new("the keeper does not know what to keep"))?;
     let mut terminate = signal(SignalKind::terminate())?;

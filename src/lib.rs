@@ -46,6 +46,7 @@ use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
 use output::{Mode, Reporter, Terminal};
 use preview::Selector;
+use preview::rbac::Subject;
 use preview::start::{self, Extent};
 use preview::status::{Show, Watch};
 use preview::stop::{self, NotFound, Patience};
@@ -89,7 +90,7 @@ fn keeper(environment: &Environment) -> ExitCode {
     let kept = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let kept = kept
         .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(keeper::run(environment.text(keeper::assignment::VARIABLE))));
+        .and_then(|runtime| runtime.block_on(keeper::run(environment.text(session::ASSIGNMENT))));
     match kept {
         Ok(()) => ExitCode::from(Exit::Bug as u8),
         Err(error) => ended(Mode::Plain, Err(error)),
@@ -154,10 +155,12 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Verb::Status(_) => "mirrord preview status",
         Verb::Stop(_) => "mirrord preview stop",
         Verb::Extend(_) => "mirrord preview extend",
+        Verb::Doctor(_) => "mirrord preview doctor",
+        Verb::Rbac(_) => "mirrord preview rbac",
     };
     // A list is data: it has no tree around it.
     let reporter = match verb {
-        Verb::Status(_) => Reporter::quiet(mode),
+        Verb::Status(_) | Verb::Rbac(_) => Reporter::quiet(mode),
         _ => Reporter::new(mode, name),
     };
     match Box::pin(tell(common, verb, environment, &reporter)).await {
@@ -207,6 +210,24 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             selector.names_something()?;
             reporter.warnings(&selection.warnings);
             preview::extend::extend(&selection, &selector, scope, ttl, reporter).await
+        }
+        Verb::Doctor(cli::Doctor { target, namespace }) => {
+            let flags = Overrides { target, namespace, ..flags };
+            Box::pin(preview::doctor::doctor(&flags, environment, reporter)).await
+        }
+        Verb::Rbac(cli::Rbac { namespace, user, group, service_account }) => {
+            let flags = Overrides { namespace, ..flags };
+            let selection = Selection::resolve(&flags, environment, Named::Otherwise, Uuid::new_v4())?;
+            let namespace = match selection.namespace {
+                Some(namespace) => namespace,
+                None => cluster::Cluster::namespace(&selection.connection).await?,
+            };
+            let account = service_account.map(|name| match name.split_once('/') {
+                Some((other, name)) => Subject::ServiceAccount(name.to_owned(), Some(other.to_owned())),
+                None => Subject::ServiceAccount(name, None),
+            });
+            let subject = account.or(user.map(Subject::User)).or(group.map(Subject::Group));
+            preview::rbac::rbac(&namespace, subject.as_ref())
         }
     }
 }

@@ -183,6 +183,12 @@ impl Step {
         self.reporter.with(|writer| writer.update(self.name, message));
     }
 
+    /// Ends the step badly, and says how.
+    pub fn failed(mut self, message: &str) {
+        self.done = true;
+        self.reporter.with(|writer| writer.finish(self.name, Outcome::Failure, Some(message)));
+    }
+
     /// Ends the step well.
     pub fn done(mut self, message: &str) {
         self.done = true;

@@ -1,10 +1,13 @@
 //! The verbs. Each reads like the README: read the configuration, resolve,
 //! plan, act, wait, report.
 
+pub mod doctor;
 pub mod extend;
 pub(crate) mod plan;
 mod progress;
+pub mod rbac;
 mod render;
+pub(crate) mod rights;
 pub mod start;
 pub mod status;
 pub mod stop;

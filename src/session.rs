@@ -42,6 +42,8 @@ pub const REPLICAS: &str = "preview.mirrord.io/replicas";
 pub const READY_AT: &str = "preview.mirrord.io/ready-at";
 /// The annotation with the keeper's [`Report`], as JSON.
 pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
+/// The variable of the keeper's container that says what to keep, as JSON.
+pub const ASSIGNMENT: &str = "MIRRORD_KEEPER";
 /// The label that tells the keeper's pod from the preview's.
 pub const ROLE: &str = "preview.mirrord.io/role";
 /// The value of [`ROLE`] on the keeper's pod.
@@ -94,6 +96,8 @@ pub struct Session {
     pub replicas: usize,
     /// Whether a keeper routes requests to it.
     pub is_routed: bool,
+    /// What the keeper was told, as JSON.
+    pub assignment: Option<String>,
     /// What the keeper last said; nothing before it has spoken.
     pub report: Option<Report>,
     /// Whether it is on its way out: deleted, failed or past its deadline.
@@ -162,6 +166,7 @@ impl Session {
             image: annotations.get(IMAGE).cloned(),
             replicas: annotations.get(REPLICAS).and_then(|count| count.parse().ok()).unwrap_or(1),
             is_routed: root.spec.as_ref().and_then(|spec| spec.parallelism).is_some_and(|pods| pods > 0),
+            assignment: assignment(root),
             report: annotations.get(TRAFFIC).and_then(|report| serde_json::from_str(report).ok()),
             ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(1),
         })
@@ -192,6 +197,13 @@ impl Session {
         let left = self.expiry?.duration_since(now).as_secs();
         Some(std::time::Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
+}
+
+/// What the keeper was told, in the environment of its container.
+fn assignment(root: &Job) -> Option<String> {
+    let pod = root.spec.as_ref()?.template.spec.as_ref()?;
+    let variables = pod.containers.iter().flat_map(|container| container.env.iter().flatten());
+    variables.filter(|one| one.name == ASSIGNMENT).find_map(|one| one.value.clone())
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub struct Run {
     /// Carry open connections on for so many seconds when told to leave
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
+    /// Log nothing but how it ended
+    #[arg(long)]
+    pub quiet: bool,
     /// When told to leave, go on for so long while the application listens
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub stay_seconds: u64,

@@ -90,7 +90,7 @@ pub(super) fn write(path: &Path, result: &anyhow::Result<Reason>) {
         Ok(reason) => reason.to_string(),
         Err(error) => Report::of(error).to_string(),
     };
-    log::line("left", &words);
+    log::line(log::LEFT, &words);
     // Only a container has the file; it is not for us to create one elsewhere.
     if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
         let _ = std::io::Write::write_all(&mut file, words.as_bytes());

@@ -69,7 +69,8 @@ impl State {
     pub(super) fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<Arc<Counters>> {
         let rules = self.rules();
         let judgement = rules.judge(port, head, body);
-        if !judgement.needs_body {
+        // The kubelet's probes are nobody's requests.
+        if !judgement.needs_body && !head.is_probe() {
             for session in rules.sessions().filter(|session| session.rules.preview_port(port).is_some()) {
                 let is_stealer =
                     judgement.stealer.as_ref().is_some_and(|stealer| Arc::ptr_eq(stealer, session));

@@ -1,6 +1,7 @@
 //! From a kubeconfig to a cluster that has answered.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use super::{Cluster, explain};
+use super::{Cluster, Patient, explain};
 use crate::config::Connection;
 use crate::problem::{Exit, Explain as _, Problem};
 
@@ -30,7 +31,7 @@ impl Cluster {
         if let Some(accept) = connection.accept_invalid_certificates {
             config.accept_invalid_certs = accept;
         }
-        let patient = config.clone();
+        let patient = Arc::new(Patient { config: config.clone(), client: OnceLock::new() });
         config.read_timeout = Some(ANSWER);
         let server = config.cluster_url.to_string();
         let default_namespace = config.default_namespace.clone();
@@ -41,6 +42,16 @@ impl Cluster {
             explain::api(&error, format!("could not connect to the cluster at `{server}`"))
         })?;
         Ok(Self { client, default_namespace, patient, ahead })
+    }
+
+    /// The namespace of the context, without asking the cluster.
+    pub async fn namespace(connection: &Connection) -> Result<String> {
+        Ok(config(connection).await?.default_namespace)
+    }
+
+    /// The server's version, as `v1.34.4`.
+    pub async fn version(&self) -> Option<String> {
+        self.client.apiserver_version().await.ok().map(|version| version.git_version)
     }
 
     pub(super) fn client(&self) -> Client {

@@ -4,6 +4,7 @@
 use std::error::Error as _;
 
 use kube::Error;
+use kube::client::UpgradeConnectionError;
 
 use crate::problem::{Exit, Problem};
 use crate::session::report::Obstacle;
@@ -69,7 +70,13 @@ pub fn is_forbidden(error: &Error) -> bool {
 
 /// Whether the API refused for want of rights or of credentials.
 pub fn is_refused(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if matches!(status.code, 401 | 403))
+    match error {
+        Error::Api(status) => matches!(status.code, 401 | 403),
+        Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+            matches!(status.as_u16(), 401 | 403)
+        }
+        _ => false,
+    }
 }
 
 /// Whether the API answered that it did not do what it was asked for; after any

@@ -1,9 +1,7 @@
 //! What a keeper does in its cluster: attaches agents, speaks with them, and
 //! says how things stand.
 
-use anyhow::Result;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use kube::Client;
 use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -59,11 +57,10 @@ impl Cluster {
         list.items.first()?.metadata.name.clone()
     }
 
-    /// Whether there is such a ServiceAccount; where that cannot be seen, one
-    /// is hoped for: Kubernetes says so if there is none.
+    /// Whether there is such a `ServiceAccount` to be seen.
     pub async fn has_account(&self, namespace: &str, name: &str) -> bool {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
-        !matches!(api.get_metadata_opt(name).await, Ok(None))
+        matches!(api.get_metadata_opt(name).await, Ok(Some(_)))
     }
 
     /// Runs a command in a container, with its standard input and output here.
@@ -73,11 +70,11 @@ impl Cluster {
         pod: &str,
         container: &str,
         command: &[&str],
-    ) -> Result<AttachedProcess> {
+    ) -> kube::Result<AttachedProcess> {
         // It may be silent for longer than an answer may take.
-        let api: Api<Pod> = Api::namespaced(Client::try_from(self.patient.clone())?, namespace);
+        let api: Api<Pod> = Api::namespaced(self.patient()?, namespace);
         let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
-        Ok(api.exec(pod, command.iter().copied(), &parameters).await?)
+        api.exec(pod, command.iter().copied(), &parameters).await
     }
 
     /// Writes annotations on a root.

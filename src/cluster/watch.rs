@@ -9,10 +9,10 @@ use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
-use kube::{Client, Resource};
 
 use serde::de::DeserializeOwned;
 
@@ -52,7 +52,7 @@ pub enum Change {
 impl Cluster {
     /// Streams the changes to one session's objects, those that exist first.
     pub fn watch_session(&self, namespace: &str, session: &str) -> Result<BoxStream<'static, Change>> {
-        let client = Client::try_from(self.patient.clone())?;
+        let client = self.patient()?;
         let selected = || watcher::Config::default().labels(&format!("{SESSION}={session}"));
         let roots =
             changes::<Job>(Api::namespaced(client.clone(), namespace), selected(), |event| match event {
@@ -87,7 +87,7 @@ impl Cluster {
         labels: Option<&str>,
         fields: Option<&str>,
     ) -> Result<BoxStream<'static, Change>> {
-        let client = Client::try_from(self.patient.clone())?;
+        let client = self.patient()?;
         let selected = watcher::Config {
             label_selector: labels.map(str::to_owned),
             field_selector: fields.map(str::to_owned),
@@ -104,7 +104,7 @@ impl Cluster {
     /// Streams a mark for each change to the roots and pods that match; how
     /// things are then is for the caller to ask.
     pub fn watch_all(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<BoxStream<'static, Change>> {
-        let client = Client::try_from(self.patient.clone())?;
+        let client = self.patient()?;
         let selected = || watcher::Config::default().labels(&selector(labels));
         let roots = changes::<Job>(scope.api_of(client.clone()), selected(), |event| match event {
             Event::Apply(root) | Event::InitApply(root) => Some(Change::Root(Box::new(root))),

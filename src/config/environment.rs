@@ -12,11 +12,6 @@ use super::wrong;
 use crate::problem::Explain as _;
 use crate::session::Ttl;
 
-/// Variables of mirrord's that this version does not act on yet; set, they
-/// would be ignored in silence.
-const NOT_YET: &[&str] =
-    &["MIRRORD_HTTP_HEADER_FILTER", "MIRRORD_HTTP_PATH_FILTER", "MIRRORD_HTTP_METHOD_FILTER"];
-
 /// The environment as it was when the process began.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, String>);
@@ -87,15 +82,6 @@ impl Environment {
             text.parse::<Ttl>().map_err(anyhow::Error::from)
         };
         ttl.map(Some).explain(|| wrong(format!("`{name}` holds `{text}`, which is no time to live")))
-    }
-
-    /// What is set and would be ignored.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        NOT_YET
-            .iter()
-            .filter(|name| self.text(name).is_some())
-            .map(|name| format!("`{name}` is set, but this version does not act on it yet"))
-            .collect()
     }
 }
 

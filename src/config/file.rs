@@ -1,14 +1,16 @@
 //! `mirrord.json` as types: every field that is honoured, and no other.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Result;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, Visitor};
 use serde_json::Value;
 
 use super::env::{EnvSection, Keep};
+use super::incoming::IncomingSection;
 use super::list::Patterns;
 use super::mounts::MountSection;
 use super::target::TargetSection;
@@ -87,8 +89,7 @@ pub struct LabelsSection {
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// What happens to incoming traffic.
-    #[serde(deserialize_with = "incoming")]
-    pub incoming: Option<Mode>,
+    pub incoming: IncomingSection,
 }
 
 /// `agent`.
@@ -97,6 +98,55 @@ pub struct Network {
 pub struct Agent {
     /// The image of keeper and agent.
     pub image: Option<String>,
+    /// When it is pulled.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// With which secrets, beside the target's own.
+    pub image_pull_secrets: Vec<NamedSecret>,
+    /// More labels for the keeper's pod.
+    pub labels: BTreeMap<String, String>,
+    /// More annotations for the keeper's pod.
+    pub annotations: BTreeMap<String, String>,
+    /// How much the agents log.
+    pub log_level: Option<LogLevel>,
+    /// The account that the keeper runs as, which an admin has prepared.
+    pub service_account: Option<String>,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum PullPolicy {
+    /// Each time.
+    Always,
+    /// Where the node has none.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+/// A Secret by its name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedSecret {
+    /// Its name.
+    pub name: String,
+}
+
+/// How much is logged, in mirrord's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing but how it ended.
+    Off,
+    /// The same.
+    Error,
+    /// The same.
+    Warn,
+    /// What the agent did.
+    Info,
+    /// The same.
+    Debug,
+    /// The same.
+    Trace,
 }
 
 /// What happens to incoming traffic that carries the key.
@@ -236,72 +286,4 @@ impl<'de> Deserialize<'de> for Positive {
         }
         deserializer.deserialize_any(Reader)
     }
-}
-
-/// `incoming`: a mode, a boolean, or `{mode}`. The rest of the object comes
-/// with routing, and is refused until then by being unknown.
-fn incoming<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
-    struct Reader;
-    impl<'de> Visitor<'de> for Reader {
-        type Value = Option<Mode>;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("\"steal\", \"mirror\", \"off\", a boolean, or {\"mode\": …}")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Option<Mode>, E> {
-            Ok(None)
-        }
-
-        fn visit_bool<E: de::Error>(self, on: bool) -> Result<Option<Mode>, E> {
-            Ok((!on).then_some(Mode::Off))
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<Mode>, E> {
-            match text.parse() {
-                Ok(mode) if !matches!(text, "true" | "false") => Ok(Some(mode)),
-                _ => Err(E::unknown_variant(text, &["steal", "mirror", "off"])),
-            }
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<Mode>, A::Error> {
-            #[derive(Default, Deserialize)]
-            #[serde(deny_unknown_fields, default)]
-            struct Section {
-                mode: Option<String>,
-                ports: Option<Value>,
-                ignore_ports: Option<Value>,
-                port_mapping: Option<Value>,
-                http_filter: Option<Value>,
-                on_concurrent_steal: Option<Value>,
-                https_delivery: Option<Value>,
-                tls_delivery: Option<Value>,
-            }
-            let Section {
-                mode,
-                ports,
-                ignore_ports,
-                port_mapping,
-                http_filter,
-                on_concurrent_steal,
-                https_delivery,
-                tls_delivery,
-            } = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
-            let mode = mode.map(|mode| self.visit_str::<A::Error>(&mode)).transpose()?.flatten();
-            for (name, value) in [("https_delivery", https_delivery), ("tls_delivery", tls_delivery)] {
-                if value.is_some_and(|value| !value.is_null()) {
-                    return Err(de::Error::custom(format!("`{name}` is not supported yet")));
-                }
-            }
-            let routing = [ports, ignore_ports, port_mapping, http_filter, on_concurrent_steal];
-            if mode != Some(Mode::Off)
-                && routing.iter().flatten().any(|value| !matches!(value, Value::Null | Value::Bool(false)))
-            {
-                // Something is to be routed: mirrord's default mode is mirror.
-                return Ok(Some(mode.unwrap_or(Mode::Mirror)));
-            }
-            Ok(mode)
-        }
-    }
-    deserializer.deserialize_any(Reader)
 }

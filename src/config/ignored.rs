@@ -16,6 +16,7 @@ const LOCAL: &[&str] = &[
     "feature.copy_target",
     "feature.network.incoming.listen_ports",
     "feature.network.incoming.ignore_localhost",
+    "feature.network.incoming.http_filter.ports",
     "telemetry",
     "internal_proxy",
     "external_proxy",
@@ -32,15 +33,30 @@ const LOCAL: &[&str] = &[
     "startup_retry",
 ];
 
-/// Fields of the programs in the cluster, which do not run until traffic is routed.
-const UNUSED: &[&str] = &[
-    "agent.image_pull_policy",
-    "agent.image_pull_secrets",
-    "agent.labels",
-    "agent.annotations",
-    "agent.log_level",
+/// Fields of mirrord's own agents, which ours are not: they have one way to run.
+const OTHER_AGENTS: &[&str] = &[
+    "agent.namespace",
     "agent.startup_timeout",
-    "agent.service_account",
+    "agent.ephemeral",
+    "agent.privileged",
+    "agent.ttl",
+    "agent.tolerations",
+    "agent.node_selector",
+    "agent.resources",
+    "agent.priority_class",
+    "agent.communication_timeout",
+    "agent.flush_connections",
+    "agent.metrics",
+    "agent.json_log",
+    "agent.nftables",
+    "agent.dns",
+    "agent.check_out_of_pods",
+    "agent.disabled_capabilities",
+    "agent.network_interface",
+    "agent.exclude_from_mesh",
+    "agent.inject_headers",
+    "agent.max_body_buffer_size",
+    "agent.max_body_buffer_timeout",
 ];
 
 /// Fields that this version cannot honour, and what ignoring them would do.
@@ -68,9 +84,9 @@ pub(super) fn take(value: &mut Value) -> Result<Vec<String>> {
             ignored.push(format!("`{path}` is ignored: it belongs to local runs"));
         }
     }
-    for path in UNUSED {
+    for path in OTHER_AGENTS {
         if remove(value, path) {
-            ignored.push(format!("`{path}` has no effect yet: no agent runs until traffic is routed"));
+            ignored.push(format!("`{path}` is ignored: agents run in the target's pods, in one way"));
         }
     }
     Ok(ignored)

@@ -1,5 +1,6 @@
 //! Which source of a value wins, and what the file may hold.
 
+use super::file::Mode;
 use super::*;
 
 fn resolve(flags: &Overrides, environment: &[(&str, &str)], file: &str) -> Result<Config> {
@@ -107,10 +108,10 @@ fn a_mode_is_read_in_each_of_mirrords_forms() {
         ("{}", None),
     ] {
         let file = format!(r#"{{"feature": {{"network": {{"incoming": {incoming}}}}}}}"#);
-        assert_eq!(resolve(&Overrides::default(), &[], &file).unwrap().incoming, mode, "{incoming}");
+        assert_eq!(resolve(&Overrides::default(), &[], &file).unwrap().incoming.mode, mode, "{incoming}");
     }
     let environment = [("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true")];
-    assert_eq!(resolve(&Overrides::default(), &environment, "{}").unwrap().incoming, Some(Mode::Steal));
+    assert_eq!(resolve(&Overrides::default(), &environment, "{}").unwrap().incoming.mode, Some(Mode::Steal));
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub(crate) fn container(name: &str, grace_seconds: i64, agent: &Agent) -> Value 
             "capabilities": {"drop": ["ALL"], "add": ["BPF", "NET_ADMIN"]},
         },
     });
+    if agent.quiet
+        && let Some(arguments) = container["args"].as_array_mut()
+    {
+        arguments.push("--quiet".into());
+    }
     if let Some(policy) = &agent.image_pull_policy {
         container["imagePullPolicy"] = policy.clone().into();
     }

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::traffic::rules::Port;
 use crate::traffic::{Filter, Mode};
 
-/// The variable that holds an [`Assignment`], as JSON.
-pub const VARIABLE: &str = "MIRRORD_KEEPER";
-
 /// What to keep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -34,6 +31,12 @@ pub struct Assignment {
     pub encrypted: Vec<u16>,
     /// Which requests match.
     pub filter: Filter,
+    /// Whether another key may have what both want.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yields: bool,
+    /// Whether connections from before the capture are closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
     /// The agents.
     pub agent: Agent,
 }
@@ -57,4 +60,22 @@ pub struct Agent {
     /// When it is pulled; Kubernetes' own rule where nobody says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<String>,
+    /// Whether they say nothing but how they ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
+}
+
+// === impl Assignment ===
+
+impl Assignment {
+    /// Whether both would steal the same requests, as the agents would find.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        let is_shared = |port: &Port| other.ports.iter().any(|known| known.port == port.port);
+        self.key != other.key
+            && self.target == other.target
+            && self.mode == Mode::Steal
+            && other.mode == Mode::Steal
+            && self.filter == other.filter
+            && self.ports.iter().any(is_shared)
+    }
 }

@@ -55,6 +55,10 @@ pub(super) async fn prove(
         };
         let found = send(to, &keyed, &value).await.map_err(|error| lost(to, &error, target))?;
         if let Some(other) = found.taken_by {
+            if rules.yields {
+                notes.push(format!("the key `{other}` takes these requests first: it is older"));
+                continue;
+            }
             return Err(Unproven {
                 why: format!("the key `{other}` takes these requests first"),
                 hint: Some(format!(

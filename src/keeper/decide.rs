@@ -88,11 +88,12 @@ impl Observed {
                 // A pod that ends takes no new container.
                 None if pod.life == Life::Ending || self.is_paused(pod, now) => {}
                 None => decision.attach.push((pod.clone(), format!("{AGENT}-{}", pod.agents.len() + 1))),
-                Some(AgentSeen { name, state: AgentState::Running }) => {
+                // Before Kubernetes says that it runs: that takes it a while.
+                Some(AgentSeen { name, state: AgentState::Running | AgentState::Waiting(None) }) => {
                     let link = self.links.get(&pod.uid);
                     let is_free =
                         link.is_none_or(|link| !link.is_open && link.pause.is_none_or(|until| until <= now));
-                    if is_free && pod.address.is_some() {
+                    if is_free {
                         decision.open.push((pod.clone(), name.clone()));
                     }
                 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -17,21 +16,18 @@ use super::assignment::Assignment;
 use super::decide::Observed;
 use super::link::{self, LEASE, Peer, Said, Wanted};
 use super::pods::Seen;
+use super::scribe::{Page, Scribe};
 use crate::agent::Method;
 use crate::cluster::{Cluster, explain};
+use crate::problem::{Exit, Report};
+use crate::session::Session;
 use crate::session::report::Obstacle;
-use crate::session::{ROUTED, Report, Session, TRAFFIC};
 use crate::traffic::{Refusal, Rules, rules};
 
 /// The pause before a lost conversation is begun again.
 const TALKS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// The pause before a refused attachment is tried again.
 const ATTACHES_AGAIN: SignedDuration = SignedDuration::from_secs(15);
-/// How often what was counted is written down, and how often anything is.
-const COUNTS_EVERY: Duration = Duration::from_secs(5);
-const WRITES_EVERY: Duration = Duration::from_millis(200);
-/// How often the conditions of the preview pods follow what was counted.
-const CONDITIONS_EVERY: Duration = Duration::from_secs(30);
 /// How long the agents may take to drop the rules at the end.
 const WITHDRAWAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -42,7 +38,7 @@ enum Heard {
     /// How an attachment went.
     Attached(String, Result<(), Option<Obstacle>>),
     /// How the writing of a report went.
-    Written(Box<Report>, bool),
+    Written(Box<(Page, kube::Result<()>)>),
 }
 
 /// The keeper's hands, and what they have hold of.
@@ -57,15 +53,13 @@ pub(super) struct Hands {
     /// The newest rules, and where the preview was then.
     in_hand: Option<(u64, Vec<IpAddr>)>,
     talks: BTreeMap<String, JoinHandle<()>>,
+    addresses: BTreeMap<String, Arc<OnceLock<IpAddr>>>,
     attaching: BTreeMap<String, Instant>,
     said: mpsc::UnboundedReceiver<(String, Said)>,
     say: mpsc::UnboundedSender<(String, Said)>,
     heard: mpsc::UnboundedReceiver<Heard>,
     hear: mpsc::UnboundedSender<Heard>,
-    written: Option<Report>,
-    writing: bool,
-    written_at: Option<Instant>,
-    conditions: BTreeMap<String, (Report, Instant)>,
+    scribe: Scribe,
 }
 
 // === impl Hands ===
@@ -90,15 +84,13 @@ impl Hands {
             wanted: watch::Sender::new(Wanted::Nothing),
             in_hand: None,
             talks: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             attaching: BTreeMap::new(),
             said,
             say,
             heard,
             hear,
-            written: before,
-            writing: false,
-            written_at: None,
-            conditions: BTreeMap::new(),
+            scribe: Scribe::new(before),
         }
     }
 
@@ -131,11 +123,12 @@ impl Hands {
                     Err(None) => drop(self.attaching.remove(&uid)),
                 }
             }
-            Heard::Written(report, done) => {
-                self.writing = false;
-                if done {
-                    self.written = Some(*report);
+            Heard::Written(written) => {
+                let (page, result) = *written;
+                if let Err(error) = &result {
+                    log(&format!("could not write down how things stand: {error}"));
                 }
+                self.scribe.wrote(page, &result);
             }
         }
     }
@@ -185,6 +178,14 @@ impl Hands {
                 link.predating = status.predating;
             }
             Said::Withdrawn => link.is_withdrawn = true,
+            Said::Forbidden(why) => {
+                link.is_open = false;
+                link.pause = Timestamp::now().checked_add(ATTACHES_AGAIN).ok();
+                let obstacle = Obstacle::new(format!("the keeper may not speak with its agents: {why}"))
+                    .hint("the keeper needs the rights that `mirrord preview rbac` prints");
+                link.refused = Some(Obstacle { is_forbidden: true, ..obstacle });
+                self.talks.remove(uid);
+            }
             Said::Over(why) => {
                 link.is_open = false;
                 link.in_force = None;
@@ -197,6 +198,12 @@ impl Hands {
 
     /// Decides and does what there is to do.
     pub(super) fn act(&mut self, now: Timestamp) {
+        // A pod keeps its address for life.
+        for pod in self.observed.targets.iter() {
+            if let (Some(place), Some(address)) = (self.addresses.get(&pod.uid), pod.address) {
+                let _ = place.set(address);
+            }
+        }
         let decision = self.observed.decide(now);
         if let Some(preview) = decision.preview {
             self.want(preview);
@@ -204,6 +211,7 @@ impl Hands {
         for uid in decision.forget {
             self.observed.refused.remove(&uid);
             self.attaching.remove(&uid);
+            self.addresses.remove(&uid);
             if let Some(link) = self.observed.links.remove(&uid) {
                 self.observed.gone = self.observed.gone.and(link.counts);
             }
@@ -242,7 +250,8 @@ impl Hands {
             filter: self.assignment.filter.clone(),
             preview: preview.clone(),
             canary: Some(self.canary.clone()),
-            reset: false,
+            reset: self.assignment.reset,
+            yields: self.assignment.yields,
         };
         self.in_hand = Some((generation, preview));
         self.wanted.send_replace(Wanted::Rules(Arc::new(rules)));
@@ -269,15 +278,24 @@ impl Hands {
         });
     }
 
+    /// Where a pod's address is written once it is known.
+    fn place(&mut self, pod: &Seen) -> Arc<OnceLock<IpAddr>> {
+        let place = self.addresses.entry(pod.uid.clone()).or_default();
+        if let Some(address) = pod.address {
+            let _ = place.set(address);
+        }
+        Arc::clone(place)
+    }
+
     fn open(&mut self, pod: Seen, container: String) {
         let link = self.observed.links.entry(pod.uid.clone()).or_default();
         link.is_open = true;
         link.pause = None;
         let peer = Peer {
             namespace: self.assignment.namespace.clone(),
-            pod: pod.name,
+            pod: pod.name.clone(),
             uid: pod.uid.clone(),
-            address: pod.address,
+            address: self.place(&pod),
             container,
             session: self.assignment.session.clone(),
             target: self.assignment.target.clone(),
@@ -287,65 +305,18 @@ impl Hands {
         self.talks.insert(pod.uid, tokio::spawn(talk));
     }
 
-    /// Says how things stand: at once where that has changed, now and then
-    /// where only more was counted, and never twice the same.
+    /// Has it written how things stand.
     fn report(&mut self) {
         let generation = self.in_hand.as_ref().map(|(generation, _)| *generation);
         let report = self.observed.report(self.assignment.mode, generation);
-        let waited = |long: Duration| self.written_at.is_none_or(|at| at.elapsed() >= long);
-        let is_due = match &self.written {
-            _ if self.writing => false,
-            Some(written) if *written == report => false,
-            Some(written) if written.standing() == report.standing() => waited(COUNTS_EVERY),
-            _ => waited(WRITES_EVERY),
-        };
-        self.mark(&report);
-        if !is_due {
-            return;
-        }
-        self.writing = true;
-        self.written_at = Some(Instant::now());
+        let previews: Vec<String> = self.observed.previews.iter().map(|pod| pod.name.clone()).collect();
+        let Some(page) = self.scribe.page(report, &previews) else { return };
         let (cluster, assignment, hear) =
             (self.cluster.clone(), Arc::clone(&self.assignment), self.hear.clone());
         tokio::spawn(async move {
-            let text = serde_json::to_string(&report).unwrap_or_default();
-            let result =
-                cluster.annotate_root(&assignment.namespace, &assignment.root, json!({TRAFFIC: text})).await;
-            if let Err(error) = &result {
-                log(&format!("could not write down how things stand: {error}"));
-            }
-            let _ = hear.send(Heard::Written(Box::new(report), result.is_ok()));
+            let result = page.write(&cluster, &assignment).await;
+            let _ = hear.send(Heard::Written(Box::new((page, result))));
         });
-    }
-
-    /// Sets the condition of each preview pod, for those who describe pods.
-    fn mark(&mut self, report: &Report) {
-        let there: Vec<String> = self.observed.previews.iter().map(|pod| pod.name.clone()).collect();
-        self.conditions.retain(|name, _| there.contains(name));
-        for name in there {
-            let is_due = match self.conditions.get(&name) {
-                None => true,
-                Some((said, _)) if said == report => false,
-                Some((said, at)) => said.standing() != report.standing() || at.elapsed() >= CONDITIONS_EVERY,
-            };
-            if !is_due {
-                continue;
-            }
-            let changed = self.conditions.get(&name).is_none_or(|(said, _)| said.ready != report.ready);
-            self.conditions.insert(name.clone(), (report.clone(), Instant::now()));
-            let mut condition = json!({
-                "type": ROUTED,
-                "status": if report.ready { "True" } else { "False" },
-                "reason": if report.ready { "Routed" } else { "NotRouted" },
-                "message": report.in_words(),
-            });
-            if changed {
-                condition["lastTransitionTime"] = json!(Timestamp::now().to_string());
-            }
-            let (cluster, namespace) = (self.cluster.clone(), self.assignment.namespace.clone());
-            // A pod that has gone meanwhile needs none.
-            tokio::spawn(async move { drop(cluster.set_condition(&namespace, &name, &condition).await) });
-        }
     }
 
     /// Whether the environment ends, rather than this keeper alone.
@@ -357,8 +328,9 @@ impl Hands {
                 session.ending || session.expiry.is_some_and(|expiry| expiry <= now)
             }),
             Ok(None) => true,
-            // The lease settles it.
-            Err(_) => false,
+            // Its own rights go with the root. Of anything else, nothing is
+            // known, and the lease settles it.
+            Err(error) => Report::of(&error).exit == Exit::NotAllowed,
         }
     }
 

@@ -3,28 +3,35 @@
 //! they hold.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use kube::api::AttachedProcess;
 use serde_json::to_value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::canary::{self, Unproven};
 use crate::agent::Method;
 use crate::agent::control::message::{PROTOCOL, Reply, Request, Status};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, explain};
 use crate::traffic::{Refusal, Rules};
 
 /// How long rules hold without being sent again: longer than a keeper's
 /// replacement takes.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 /// How often they are sent again, and the agent is asked how things are.
-const RENEWS_EVERY: Duration = Duration::from_secs(5);
+const RENEWS_EVERY: Duration = Duration::from_secs(3);
 /// How often an unproven route is tried again.
 const PROVES_EVERY: Duration = Duration::from_secs(1);
+/// How often a container that may be starting is reached for, at first.
+const REACHES_EVERY: Duration = Duration::from_millis(75);
+/// How long at first.
+const SOON: Duration = Duration::from_secs(5);
+/// How long it may take to start, its image being pulled.
+const STARTS_WITHIN: Duration = Duration::from_mins(2);
 /// How long the agent may take for its first word; it may be just starting.
 const HELLO_WAIT: Duration = Duration::from_secs(20);
 
@@ -61,6 +68,8 @@ pub(crate) enum Said {
     Withdrawn,
     /// The conversation is over.
     Over(String),
+    /// There can be none.
+    Forbidden(String),
 }
 
 /// Whom to talk to.
@@ -69,7 +78,8 @@ pub(crate) struct Peer {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) uid: String,
-    pub(crate) address: Option<IpAddr>,
+    /// Known once Kubernetes has said it.
+    pub(crate) address: Arc<OnceLock<IpAddr>>,
     pub(crate) container: String,
     pub(crate) session: String,
     pub(crate) target: String,
@@ -85,12 +95,15 @@ pub(crate) async fn run(
     said: mpsc::UnboundedSender<(String, Said)>,
 ) {
     let uid = peer.uid.clone();
-    let why = match converse(&cluster, &peer, wanted, &said).await {
-        Ok(()) => "the agent has left".to_owned(),
-        Err(error) => format!("{error:#}"),
+    let over = match converse(&cluster, &peer, wanted, &said).await {
+        Ok(()) => Said::Over("the agent has left".to_owned()),
+        Err(error) => match error.downcast_ref::<kube::Error>() {
+            Some(refusal) if explain::is_refused(refusal) => Said::Forbidden(refusal.to_string()),
+            _ => Said::Over(format!("{error:#}")),
+        },
     };
     // Without a listener there is nobody to tell.
-    let _ = said.send((uid, Said::Over(why)));
+    let _ = said.send((uid, over));
 }
 
 async fn converse(
@@ -99,8 +112,7 @@ async fn converse(
     mut wanted: watch::Receiver<Wanted>,
     said: &mpsc::UnboundedSender<(String, Said)>,
 ) -> Result<()> {
-    let command = ["/mirrord", "agent", "control"];
-    let mut process = cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command).await?;
+    let mut process = reach(cluster, peer).await?;
     let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
         return Err(anyhow!("the bridge to the agent has no streams"));
     };
@@ -163,6 +175,25 @@ async fn converse(
                 }
             }
         }
+    }
+}
+
+/// Runs the bridge. The agent's container may not be there yet: Kubernetes
+/// takes a second to say that it is, in which the application would serve
+/// without it.
+async fn reach(cluster: &Cluster, peer: &Peer) -> Result<AttachedProcess> {
+    let command = ["/mirrord", "agent", "control"];
+    let begun = Instant::now();
+    loop {
+        let error = match cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command).await {
+            Ok(process) => return Ok(process),
+            Err(error) => error,
+        };
+        if begun.elapsed() >= STARTS_WITHIN || explain::is_refused(&error) {
+            return Err(error.into());
+        }
+        let early = begun.elapsed() < SOON;
+        sleep(if early { REACHES_EVERY } else { PROVES_EVERY }).await;
     }
 }
 
@@ -229,7 +260,12 @@ async fn prove(
             ports.push(port);
         }
     }
-    let Some(address) = peer.address else { return };
+    let address = loop {
+        match peer.address.get() {
+            Some(address) => break *address,
+            None => sleep(REACHES_EVERY).await,
+        }
+    };
     if ports.is_empty() && !not_listening.is_empty() {
         return tell(Said::Unproven(Unproven {
             why: notes.join("; "),
@@ -244,6 +280,6 @@ async fn prove(
             }
             Err(unproven) => tell(Said::Unproven(unproven)),
         }
-        tokio::time::sleep(PROVES_EVERY).await;
+        sleep(PROVES_EVERY).await;
     }
 }

@@ -19,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::{Value, json};
 
 use self::mounts::Sort;
+use crate::config::Agent;
 use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
 use crate::keeper::assignment::Assignment;
@@ -59,8 +60,8 @@ pub(crate) struct Request {
     pub(crate) config_mounts: Vec<Mount>,
     /// Files that are kept in a Secret.
     pub(crate) secret_mounts: Vec<Mount>,
-    /// The image of the keeper.
-    pub(crate) agent_image: String,
+    /// The two programs in the cluster.
+    pub(crate) agent: Agent,
     /// Which requests come to it; nothing where none do.
     pub(crate) routing: Option<Routing>,
 }
@@ -72,8 +73,6 @@ pub(crate) struct Routing {
     pub(crate) assignment: Assignment,
     /// Whose rights the keeper has.
     pub(crate) account: Account,
-    /// The pull secrets for the keeper's image, beside the target's own.
-    pub(crate) pull_secrets: Vec<String>,
 }
 
 /// Whose rights the keeper has.
@@ -121,6 +120,16 @@ impl Plan {
         owned.extend(rights::objects(request));
         owned.push(replica_set(request, name, &template));
         Self { root: root(request), owned, warnings }
+    }
+
+    /// The template of the preview pods.
+    pub(crate) fn pod_template(&self) -> Value {
+        self.owned.last().and_then(|set| set.pointer("/spec/template")).cloned().unwrap_or_default()
+    }
+
+    /// The template of the keeper's pod.
+    pub(crate) fn keeper_template(&self) -> Option<Value> {
+        serde_json::to_value(&self.root.spec.as_ref()?.template).ok()
     }
 
     /// Whether the root is to have a pod.

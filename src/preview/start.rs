@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Interrupts;
 use super::plan::template::claim_names;
-use super::plan::{Clock, Plan, Request, deadline};
+use super::plan::{Account, Clock, Plan, Request, Routing, deadline};
 use super::stop::Ending;
 use super::{connected, render, stop};
 use crate::cli::ObjectFormat;
@@ -70,7 +70,14 @@ pub async fn start(
         let namespace =
             config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
         let step = reporter.step("creating preview session resource");
-        let request = request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
+        let mut request =
+            request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
+        if let Some(routing) = request.routing.take() {
+            let routing = routing::prepared(&cluster, routing.assignment, &config.agent).await?;
+            routing::make_room(&cluster, &routing.assignment, &config.incoming, options.extent, reporter)
+                .await?;
+            request.routing = Some(routing);
+        }
         Ok((cluster, request, step))
     };
     let (cluster, request, step) = tokio::select! {
@@ -196,6 +203,28 @@ async fn counted_by(cluster: &Cluster, request: &Request, labels: &BTreeMap<Stri
     services.chain(budgets).chain(scalers).collect()
 }
 
+/// Looks as far as `start` does before it asks for rights; without an image,
+/// at the target's own.
+pub(super) async fn looked_at(
+    cluster: &Cluster,
+    config: &Config,
+    target: Target,
+    image: Option<String>,
+    namespace: &str,
+    reporter: &Reporter,
+) -> Result<Request> {
+    let own = String::new();
+    let mut request =
+        request(cluster, config, target, image.unwrap_or(own), namespace, Extent::Planned, reporter).await?;
+    if request.image.is_empty() {
+        let index = request.container.index;
+        let containers = request.source.template.get("spec").and_then(|spec| spec.get("containers"));
+        let image = containers.and_then(|containers| containers.get(index)?.get("image")?.as_str());
+        request.image = image.unwrap_or_default().to_owned();
+    }
+    Ok(request)
+}
+
 /// Reads from the cluster all that the plan needs.
 async fn request(
     cluster: &Cluster,
@@ -239,10 +268,7 @@ async fn request(
         container: &container,
         session: id.as_str(),
     };
-    let routing = match asked.assignment(reporter)? {
-        Some(assignment) => Some(routing::prepared(cluster, assignment).await?),
-        None => None,
-    };
+    let routing = asked.assignment(reporter)?.map(|assignment| Routing { assignment, account: Account::Own });
     let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
     Ok(Request {
         identity: Identity {
@@ -263,7 +289,7 @@ async fn request(
         labels: config.labels.clone(),
         config_mounts: config.config_mounts.clone(),
         secret_mounts: config.secret_mounts.clone(),
-        agent_image: config.agent_image.clone(),
+        agent: config.agent.clone(),
         routing,
     })
 }

@@ -44,6 +44,11 @@ pub enum ContainerError {
     None,
 }
 
+/// Whether a container is one that others put beside the application.
+pub fn is_mesh(name: &str) -> bool {
+    SIDECARS.contains(&name)
+}
+
 /// Chooses the container: the named one, the only one, the annotated one, or
 /// the first that is no known sidecar.
 pub fn choose(source: &Source, wanted: Option<&str>) -> Result<Choice, ContainerError> {
@@ -76,7 +81,7 @@ pub fn choose(source: &Source, wanted: Option<&str>) -> Result<Choice, Container
         1 => Ok(choice(0, Vec::new())),
         _ => Ok(annotated.and_then(at).map_or_else(
             || {
-                let index = names.iter().position(|name| !SIDECARS.contains(&name.as_str())).unwrap_or(0);
+                let index = names.iter().position(|name| !is_mesh(name)).unwrap_or(0);
                 choice(index, names.clone())
             },
             |index| choice(index, Vec::new()),

@@ -49,6 +49,9 @@ pub struct Rules {
     /// idle ones first, so that their clients' next requests are judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
+    /// Whether another key may have what both want, rather than be in the way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yields: bool,
 }
 
 /// What happens to a request that matches.
@@ -130,6 +133,8 @@ impl Rules {
     pub fn conflicts_with(&self, other: &Self) -> bool {
         self.session != other.session
             && self.key != other.key
+            && !self.yields
+            && !other.yields
             && self.mode == Mode::Steal
             && other.mode == Mode::Steal
             && self.filter == other.filter

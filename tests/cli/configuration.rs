@@ -65,18 +65,6 @@ fn without_a_target_or_an_image_nothing_is_contacted() {
 }
 
 #[test]
-fn routing_is_refused_until_it_is_there() {
-    for mode in ["steal", "mirror"] {
-        let file = format!(
-            r#"{{"target": "deployment/shop", "feature": {{"preview": {{"image": "x"}}, "network": {{"incoming": "{mode}"}}}}}}"#
-        );
-        let screen = start_with(&file);
-        assert!(screen.contains(&format!("error: mode `{mode}` is not supported yet")), "{screen}");
-        assert!(screen.contains("exit code 2"), "{screen}");
-    }
-}
-
-#[test]
 fn comments_trailing_commas_and_fields_of_local_runs_are_tolerated() {
     assert_snapshot!(start_with(
         r#"{

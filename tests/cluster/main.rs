@@ -7,12 +7,14 @@
     reason = "tests fail by panicking, find the cluster in the environment, and say on failure what they saw"
 )]
 
-mod agent;
+mod alone;
 mod failures;
 mod input;
 mod kinds;
 mod life;
 mod pods;
+mod refusals;
 mod registry;
+mod routing;
 mod support;
 mod users;

@@ -1,6 +1,8 @@
 //! What cluster tests share: a namespace each, the binary's screen, and waiting
 //! on conditions.
 
+pub(crate) mod load;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
@@ -224,6 +226,8 @@ impl World {
         command
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
+            // Tests of routing say otherwise; all others need no agents.
+            .env("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "off")
             .envs(environment.iter().copied())
             .args(arguments)
             .stdin(Stdio::null())
@@ -238,6 +242,20 @@ impl World {
         let mut arguments = vec!["-k", key];
         arguments.extend(more);
         screen(self.starting(target, "mirrord-test/shop:preview", &arguments)).await
+    }
+
+    /// `mirrord preview start` that routes requests, in a mode, to the preview.
+    pub(crate) async fn route(&self, how: &str, target: &str, key: &str, more: &[&str]) -> Screen {
+        screen(self.routing(how, target, key, more)).await
+    }
+
+    /// The same, under way.
+    pub(crate) fn routing(&self, how: &str, target: &str, key: &str, more: &[&str]) -> Child {
+        let image = "mirrord-test/shop:preview";
+        let mut arguments =
+            vec!["preview", "start", "-n", &self.namespace, "-t", target, "-i", image, "-k", key];
+        arguments.extend(more);
+        self.spawn(&[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", how)], &arguments)
     }
 
     /// `mirrord preview start` on the shop with another image.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{World, until, with_shop};
 
 /// What starting, looking at and stopping an environment needs.
-fn enough() -> Value {
+pub(crate) fn enough() -> Value {
     json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["create", "list", "watch"]},

@@ -1,1 +1,233 @@
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
 
+use super::*;
+use crate::cluster::Change;
+
+fn pod(name: &str, ready: bool, change: &Value) -> Change {
+    let condition = |kind: &str| json!({"type": kind, "status": if ready { "True" } else { "False" }});
+    let mut pod = json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "7"},
+        "spec": {"containers": [], "ephemeralContainers": []},
+        "status": {
+            "phase": "Running", "podIP": "10.0.0.1",
+            "conditions": [condition("Ready"), condition("ContainersReady")],
+            "ephemeralContainerStatuses": [],
+        },
+    });
+    for (path, value) in change.as_object().unwrap() {
+        let (parent, field) = path.rsplit_once('/').unwrap();
+        pod.pointer_mut(parent).unwrap()[field] = value.clone();
+    }
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    Change::Pod(Box::new(pod))
+}
+
+/// Agents by the states of their containers, in order.
+fn agents(states: &[Value]) -> Value {
+    let named = |index: usize| format!("mirrord-agent-{}", index + 1);
+    let containers: Vec<Value> = (0..states.len()).map(|index| json!({"name": named(index)})).collect();
+    let statuses: Vec<Value> = states
+        .iter()
+        .enumerate()
+        .map(|(index, state)| {
+            json!({"name": named(index), "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0})
+        })
+        .collect();
+    json!({"/spec/ephemeralContainers": containers, "/status/ephemeralContainerStatuses": statuses})
+}
+
+fn running() -> Value {
+    json!({"running": {}})
+}
+
+fn ended(code: i32, at: &str) -> Value {
+    json!({"terminated": {"exitCode": code, "finishedAt": at, "message": "no capture works here"}})
+}
+
+fn watched(pods: impl IntoIterator<Item = Change>) -> Watched {
+    let mut watched = Watched::default();
+    watched.apply(Change::PodsAnew);
+    pods.into_iter().for_each(|pod| watched.apply(pod));
+    watched.apply(Change::PodsListed);
+    watched
+}
+
+fn observed(
+    targets: impl IntoIterator<Item = Change>,
+    previews: impl IntoIterator<Item = Change>,
+) -> Observed {
+    Observed { targets: watched(targets), previews: watched(previews), ..Observed::default() }
+}
+
+fn now() -> Timestamp {
+    "2026-01-01T00:01:00Z".parse().unwrap()
+}
+
+fn attached(decision: &Decision) -> Vec<&str> {
+    decision.attach.iter().map(|(_, name)| name.as_str()).collect()
+}
+
+#[test]
+fn each_pod_that_lives_gets_one_agent_and_only_one() {
+    let none = json!({});
+    let cases = [
+        (none.clone(), vec!["mirrord-agent-1"]),
+        // Another keeper's, or one that has only been asked for.
+        (agents(&[running()]), vec![]),
+        (json!({"/spec/ephemeralContainers": [{"name": "mirrord-agent-1"}]}), vec![]),
+        (json!({"/spec/ephemeralContainers": [{"name": "debugger"}]}), vec!["mirrord-agent-1"]),
+        // One that left because nobody had rules for it.
+        (agents(&[ended(0, "2026-01-01T00:00:59Z")]), vec!["mirrord-agent-2"]),
+        // A pod that ends takes no container, one that is over needs none.
+        (json!({"/metadata/deletionTimestamp": "2026-01-01T00:00:00Z"}), vec![]),
+        (json!({"/status/phase": "Succeeded"}), vec![]),
+        // Before it is ready, so that it is there when requests come.
+        (json!({"/status/phase": "Pending", "/status/podIP": null}), vec!["mirrord-agent-1"]),
+    ];
+    for (change, expected) in cases {
+        let decision = observed([pod("a", true, &change)], []).decide(now());
+        assert_eq!(attached(&decision), expected, "{change}");
+    }
+}
+
+#[test]
+fn an_agent_that_fails_again_and_again_is_tried_more_and_more_rarely() {
+    let failed = |count: usize, at: &str| {
+        let states: Vec<Value> = (0..count).map(|_| ended(1, at)).collect();
+        observed([pod("a", true, &agents(&states))], []).decide(now()).attach.len()
+    };
+    // The first failure may be the kernel's, for want of memory: at once.
+    assert_eq!(failed(1, "2026-01-01T00:01:00Z"), 1);
+    assert_eq!((failed(2, "2026-01-01T00:01:00Z"), failed(2, "2026-01-01T00:00:59Z")), (0, 1));
+    assert_eq!((failed(5, "2026-01-01T00:00:46Z"), failed(5, "2026-01-01T00:00:45Z")), (0, 1));
+    assert_eq!((failed(20, "2025-12-31T23:57:00Z"), failed(20, "2025-12-31T23:56:00Z")), (0, 1));
+}
+
+#[test]
+fn nothing_is_decided_from_half_a_list() {
+    let mut half = observed([], [pod("p", true, &json!({}))]);
+    half.targets = Watched::default();
+    half.targets.apply(Change::PodsAnew);
+    half.targets.apply(pod("a", true, &json!({})));
+    assert_eq!(half.decide(now()), Decision::default());
+    // A list anew keeps what was known until it is whole.
+    let mut whole = observed([pod("a", true, &json!({}))], [pod("p", true, &json!({}))]);
+    whole.previews.apply(Change::PodsAnew);
+    assert_eq!(whole.decide(now()).preview.unwrap().len(), 1);
+    whole.previews.apply(Change::PodsListed);
+    assert!(whole.addresses().is_empty());
+}
+
+#[test]
+fn requests_are_taken_once_a_preview_was_ready_and_then_for_good() {
+    let without = observed([], [pod("p", false, &json!({}))]);
+    assert_eq!(without.decide(now()).preview, None, "nobody's requests are answered with 503 before");
+    let mut later = observed([], [pod("p", false, &json!({}))]);
+    later.has_begun = true;
+    assert_eq!(later.decide(now()).preview, Some(vec![]), "the key's requests never go to the application");
+    let ending = json!({"/metadata/deletionTimestamp": "2026-01-01T00:00:00Z"});
+    let leaving = observed([], [pod("p", true, &json!({})), pod("q", true, &ending)]);
+    assert_eq!(leaving.decide(now()).preview.unwrap().len(), 1);
+}
+
+#[test]
+fn what_was_lost_is_taken_up_again_after_a_pause_and_what_is_gone_is_forgotten() {
+    let mut observed = observed([pod("a", true, &agents(&[running()]))], []);
+    assert_eq!(observed.decide(now()).open.len(), 1);
+    let paused = Link { pause: "2026-01-01T00:01:01Z".parse().ok(), ..Link::default() };
+    observed.links.insert("uid-a".to_owned(), paused);
+    assert_eq!(observed.decide(now()).open.len(), 0);
+    assert_eq!(observed.decide("2026-01-01T00:01:01Z".parse().unwrap()).open.len(), 1);
+    observed.links.insert("uid-gone".to_owned(), Link::default());
+    assert_eq!(observed.decide(now()).forget, ["uid-gone"]);
+}
+
+/// A target of two ready pods with agents at work, and a ready preview.
+fn at_work() -> Observed {
+    observed(["a", "b"].map(|name| pod(name, true, &agents(&[running()]))), [pod("p", true, &json!({}))])
+}
+
+fn proven(generation: u64) -> Link {
+    let counts = Counts { matched: 2, passed: 3, ..Counts::default() };
+    Link {
+        method: Some("sk_lookup".to_owned()),
+        in_force: Some(generation),
+        proven: Some((generation, vec!["a note".to_owned()])),
+        counts,
+        predating: 1,
+        ..Link::default()
+    }
+}
+
+#[test]
+fn ready_is_said_when_every_pod_that_gets_requests_is_proven() {
+    let mut observed = at_work();
+    let waiting = observed.report(Mode::Steal, Some(7));
+    assert!(!waiting.ready && waiting.waiting.unwrap().contains("pod `a`"));
+    observed.links.insert("uid-a".to_owned(), proven(7));
+    observed.links.insert("uid-b".to_owned(), proven(6));
+    let half = observed.report(Mode::Steal, Some(7));
+    assert_eq!((half.ready, half.pods, half.agents, half.proven), (false, 2, 1, 1));
+    observed.links.insert("uid-b".to_owned(), proven(7));
+    observed.gone = Counts { matched: 10, ..Counts::default() };
+    let ready = observed.report(Mode::Steal, Some(7));
+    assert_eq!((ready.ready, ready.pods, ready.agents, ready.proven), (true, 2, 2, 2));
+    assert_eq!((ready.counts.matched, ready.seen(), ready.predating), (14, 20, 2));
+    assert_eq!((ready.methods, ready.notes), (vec!["sk_lookup".to_owned()], vec!["a note".to_owned()]));
+}
+
+#[test]
+fn a_pod_that_gets_no_requests_keeps_nobody_waiting() {
+    let mut observed = at_work();
+    observed.links.insert("uid-a".to_owned(), proven(7));
+    observed.targets.apply(pod("b", false, &json!({})));
+    let report = observed.report(Mode::Steal, Some(7));
+    assert_eq!((report.ready, report.pods), (true, 1));
+    observed.targets.apply(pod("a", false, &json!({})));
+    assert_eq!(
+        observed.report(Mode::Steal, Some(7)).waiting.as_deref(),
+        Some("none of the target's pods is ready")
+    );
+    observed.targets.apply(Change::PodGone("a".to_owned()));
+    observed.targets.apply(Change::PodGone("b".to_owned()));
+    let empty = observed.report(Mode::Steal, Some(7));
+    assert!(empty.ready && empty.notes[0].contains("no pods now"), "{empty:?}");
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_in_full() {
+    for (agent, link, why) in [
+        (
+            agents(&[json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}})]),
+            None,
+            "cannot be started: ErrImagePull: not found",
+        ),
+        (agents(&[ended(1, "2026-01-01T00:00:00Z")]), None, "has ended: no capture works here"),
+        (
+            agents(&[running()]),
+            Some(Link {
+                refused: Some(Obstacle::new("the key `x` already steals".to_owned())),
+                ..Link::default()
+            }),
+            "the key `x` already steals",
+        ),
+    ] {
+        let mut observed = observed([pod("a", true, &agent)], [pod("p", true, &json!({}))]);
+        observed.links.extend(link.map(|link| ("uid-a".to_owned(), link)));
+        let report = observed.report(Mode::Steal, Some(7));
+        assert!(!report.ready);
+        let obstacle = report.obstacle.unwrap().why;
+        assert!(obstacle.contains(why), "{obstacle}");
+    }
+    let mut unproven = at_work();
+    unproven.targets.apply(Change::PodGone("b".to_owned()));
+    let obstacle = Obstacle::new("10.0.0.1:80 does not answer".to_owned()).hint("look at NetworkPolicies");
+    let link = Link { proven: None, unproven: Some(obstacle), ..proven(7) };
+    unproven.links.insert("uid-a".to_owned(), link);
+    let report = unproven.report(Mode::Steal, Some(7));
+    assert_eq!(
+        (report.agents, report.proven, report.waiting.as_deref(), report.hint.as_deref()),
+        (1, 0, Some("10.0.0.1:80 does not answer"), Some("look at NetworkPolicies"))
+    );
+}

@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use super::{Account, Request, rights};
-use crate::keeper::assignment::{Assignment, VARIABLE};
-use crate::session::{KEEPER, ROLE};
+use crate::keeper::assignment::Assignment;
+use crate::session::{ASSIGNMENT, KEEPER, ROLE};
 
 /// How long the keeper may take to have its rules dropped, in seconds.
 const GRACE_SECONDS: i64 = 15;
@@ -27,8 +27,11 @@ const LIMITS: &[(&str, &str)] = &[("cpu", "1"), ("memory", "128Mi")];
 pub(super) fn template(request: &Request) -> PodTemplateSpec {
     let mut labels = request.identity.labels();
     labels.insert(ROLE.to_owned(), KEEPER.to_owned());
+    // Ours last: what finds our pods must not be changed.
+    let labels = request.agent.labels.clone().into_iter().chain(labels).collect();
+    let annotations = Some(request.agent.annotations.clone()).filter(|more| !more.is_empty());
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() }),
         spec: Some(pod(request)),
     }
 }
@@ -41,12 +44,8 @@ fn pod(request: &Request) -> PodSpec {
         serde_json::to_string(&assignment).unwrap_or_default()
     });
     let mut secrets: Vec<LocalObjectReference> = of_target(request, "imagePullSecrets").unwrap_or_default();
-    secrets.extend(
-        routing
-            .into_iter()
-            .flat_map(|routing| &routing.pull_secrets)
-            .map(|name| LocalObjectReference { name: name.clone() }),
-    );
+    let named = request.agent.image_pull_secrets.iter();
+    secrets.extend(named.map(|name| LocalObjectReference { name: name.clone() }));
     PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
         service_account_name: routing.map(|routing| match &routing.account {
@@ -71,11 +70,11 @@ fn pod(request: &Request) -> PodSpec {
         }),
         containers: vec![Container {
             name: KEEPER.to_owned(),
-            image: Some(request.agent_image.clone()),
-            image_pull_policy: routing.and_then(|routing| routing.assignment.agent.image_pull_policy.clone()),
+            image: Some(request.agent.image.clone()),
+            image_pull_policy: request.agent.image_pull_policy.map(|policy| format!("{policy:?}")),
             args: Some(vec![KEEPER.to_owned()]),
             env: assignment.map(|value| {
-                vec![EnvVar { name: VARIABLE.to_owned(), value: Some(value), value_from: None }]
+                vec![EnvVar { name: ASSIGNMENT.to_owned(), value: Some(value), value_from: None }]
             }),
             resources: Some(ResourceRequirements {
                 requests: Some(quantities(REQUESTS)),

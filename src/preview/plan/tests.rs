@@ -29,7 +29,7 @@ fn request(template: &Value) -> Request {
         config_mounts: Vec::new(),
         secret_mounts: Vec::new(),
         exclusive_claims: ["disk".to_owned()].into(),
-        agent_image: "mirrord:0.1.0".to_owned(),
+        agent: agent(),
     }
 }
 
@@ -66,6 +66,46 @@ fn busy() -> Value {
             "tolerations": [{"operator": "Exists"}],
         },
     })
+}
+
+fn routing(account: Account) -> Routing {
+    let assignment = json!({
+        "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging", "root": "", "target": "deployment/shop",
+        "pods": {"labelled": "app=shop"}, "mode": "steal", "ports": [{"port": 80}, {"port": 81, "preview_port": 8081}],
+        "filter": {"baggage": "feat/login"}, "agent": {"image": "mirrord:0.1.0"},
+    });
+    let assignment = serde_json::from_value(assignment).unwrap();
+    Routing { assignment, account }
+}
+
+fn agent() -> Agent {
+    Agent {
+        image: "mirrord:0.1.0".to_owned(),
+        image_pull_policy: Some(crate::config::file::PullPolicy::IfNotPresent),
+        image_pull_secrets: vec!["registry".to_owned()],
+        labels: [("team".to_owned(), "shop".to_owned()), (SESSION.to_owned(), "stolen".to_owned())].into(),
+        annotations: [("note".to_owned(), "hers".to_owned())].into(),
+        is_quiet: false,
+        service_account: None,
+    }
+}
+
+#[test]
+fn what_routes_requests_is_a_pod_with_an_account_of_its_own_that_the_root_takes_along() {
+    let mut request = request(&busy());
+    request.routing = Some(routing(Account::Own));
+    let plan = Plan::of(&request);
+    let kinds: Vec<_> = plan.owned.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "ReplicaSet"]);
+    insta::assert_yaml_snapshot!((&plan.root, &plan.owned_by("1-2-3")[..3]));
+    // Without the account its pod could not be made: it waits for that.
+    assert_eq!(plan.childless_root().spec.unwrap().parallelism, Some(0));
+
+    request.routing = Some(routing(Account::Prepared("mirrord-keeper".to_owned())));
+    let plan = Plan::of(&request);
+    assert_eq!(plan.owned.len(), 1, "an admin has made the account");
+    let pod = plan.root.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.service_account_name.as_deref(), Some("mirrord-keeper"));
 }
 
 #[test]

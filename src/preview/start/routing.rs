@@ -8,17 +8,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, explain};
-use crate::config::Config;
+use super::Extent;
+use crate::cluster::{Cluster, Scope, explain};
 use crate::config::file::Mode as Chosen;
+use crate::config::incoming::{ConcurrentSteal, Incoming};
 use crate::config::wrong;
+use crate::config::{self, Config};
 use crate::keeper::assignment::{Agent, Assignment, Pods};
 use crate::output::Reporter;
-use crate::preview::plan::rights::{self, RIGHTS};
+use crate::preview::plan::rights;
 use crate::preview::plan::{Account, Request, Routing};
 use crate::preview::render::{self, Routes};
+use crate::preview::rights::KEEPER;
 use crate::problem::{Exit, Problem};
-use crate::session::SESSION;
+use crate::session::{SESSION, Session};
 use crate::target::container::Choice;
 use crate::target::ports::{Declared, declared};
 use crate::target::{LivePods, Source, Target};
@@ -44,7 +47,8 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// What the keeper is to be told; nothing where no requests are routed.
     pub(super) fn assignment(&self, reporter: &Reporter) -> Result<Option<Assignment>> {
-        let chosen = self.config.incoming;
+        let incoming = &self.config.incoming;
+        let chosen = incoming.mode;
         if chosen == Some(Chosen::Off) {
             return Ok(None);
         }
@@ -61,22 +65,23 @@ impl Asked<'_> {
             Some(Chosen::Steal) => Mode::Steal,
             Some(Chosen::Mirror | Chosen::Off) | None => Mode::Mirror,
         };
-        let filter = match mode {
+        let filter = incoming.filter.clone().unwrap_or_else(|| match mode {
             Mode::Steal => Filter::Baggage(Baggage::new(self.config.selection.key.key().as_str())),
             Mode::Mirror => Filter::Everything,
-        };
-        if chosen.is_none() && filter == Filter::Everything {
-            reporter.warning(
-                "every request to the target is copied to the preview, because nobody chose a mode: set \
-                 `feature.network.incoming` to `steal`, `mirror` or `off`",
-            );
+        });
+        if chosen.is_none() {
+            reporter.warning(&format!(
+                "{filter} to the target are copied to the preview, because nobody chose a mode: set \
+                 `feature.network.incoming` to `steal`, `mirror` or `off`"
+            ));
         }
         let pods = match &self.source.pods {
             Some(LivePods::Named(name)) => Pods::Named(name.clone()),
             Some(LivePods::Selected(selector)) => Pods::Labelled(in_words(selector)?),
             None => return Ok(None),
         };
-        let declared = self.ports();
+        let ports = self.ports();
+        let agent = &self.config.agent;
         Ok(Some(Assignment {
             session: self.session.to_owned(),
             key: self.config.selection.key.key().to_string(),
@@ -85,15 +90,39 @@ impl Asked<'_> {
             target: self.target.path(),
             pods,
             mode,
-            ports: declared.iter().map(|one| Port { port: one.port, preview_port: None }).collect(),
-            encrypted: declared.iter().filter(|one| one.is_encrypted).map(|one| one.port).collect(),
+            ports: ports
+                .iter()
+                .map(|one| Port {
+                    port: one.port,
+                    preview_port: incoming.port_mapping.get(&one.port).copied(),
+                })
+                .collect(),
+            encrypted: ports.iter().filter(|one| one.is_encrypted).map(|one| one.port).collect(),
             filter,
-            agent: Agent { image: self.config.agent_image.clone(), image_pull_policy: None },
+            yields: incoming.on_concurrent_steal != ConcurrentSteal::Abort,
+            reset: incoming.reset_connections,
+            agent: Agent {
+                image: agent.image.clone(),
+                image_pull_policy: agent.image_pull_policy.map(|policy| format!("{policy:?}")),
+                quiet: agent.is_quiet,
+            },
         }))
     }
 
+    /// The ports that are named, else those that are declared and not left out.
     fn ports(&self) -> Vec<Declared> {
-        declared(self.source, self.container)
+        let incoming = &self.config.incoming;
+        let declared = declared(self.source, self.container);
+        match &incoming.ports {
+            Some(named) => named
+                .iter()
+                .map(|port| {
+                    let known = declared.iter().find(|one| one.port == *port);
+                    known.copied().unwrap_or(Declared { port: *port, is_encrypted: false })
+                })
+                .collect(),
+            None => declared.into_iter().filter(|one| !incoming.ignore_ports.contains(&one.port)).collect(),
+        }
     }
 
     /// Why no request can be routed, whatever the cluster says.
@@ -116,6 +145,14 @@ impl Asked<'_> {
             );
         }
         let ports: BTreeSet<u16> = self.ports().iter().map(|one| one.port).collect();
+        if let Some(port) = self.config.incoming.port_mapping.keys().find(|port| !ports.contains(port)) {
+            return Some(
+                wrong(format!(
+                    "`feature.network.incoming.port_mapping` maps port {port}, from which no request is taken"
+                ))
+                .hint("each pair is [the preview's port, the application's port]"),
+            );
+        }
         ports.is_empty().then(|| {
             wrong(format!(
                 "container `{}` of `{path}` declares no port to take requests from",
@@ -128,13 +165,20 @@ impl Asked<'_> {
 
 /// Finds out whose rights the keeper can have, and whether agents may be
 /// attached, before anything is created.
-pub(super) async fn prepared(cluster: &Cluster, assignment: Assignment) -> Result<Routing> {
+pub(crate) async fn prepared(
+    cluster: &Cluster,
+    assignment: Assignment,
+    agent: &config::Agent,
+) -> Result<Routing> {
     let namespace = assignment.namespace.clone();
-    let account = account(cluster, &namespace).await?;
+    let account = match &agent.service_account {
+        Some(name) => Account::Prepared(name.clone()),
+        None => account(cluster, &namespace).await?,
+    };
     if account == Account::Own {
         may_attach(cluster, &assignment).await?;
     }
-    Ok(Routing { assignment, account, pull_secrets: Vec::new() })
+    Ok(Routing { assignment, account })
 }
 
 /// The keeper gets a Role of its own where the user may make it: nobody may
@@ -143,7 +187,7 @@ async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
     let probe = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "preview-keeper-probe", "namespace": namespace},
-        "rules": rights::rules(Some("preview-keeper-probe")),
+        "rules": rights::rules("preview-keeper-probe"),
     });
     let Err(refusal) = cluster.would_create(probe).await else { return Ok(Account::Own) };
     if !explain::is_forbidden(&refusal) {
@@ -152,7 +196,7 @@ async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
     if cluster.has_account(namespace, PREPARED).await {
         return Ok(Account::Prepared(PREPARED.to_owned()));
     }
-    let lines: Vec<String> = RIGHTS
+    let lines: Vec<String> = KEEPER
         .iter()
         .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
         .collect();
@@ -168,6 +212,49 @@ async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
     ))
     .exit(Exit::NotAllowed)
     .into())
+}
+
+/// Sees to other keys that steal the same requests: they are refused, let
+/// be, or stopped, as the configuration says.
+pub(super) async fn make_room(
+    cluster: &Cluster,
+    assignment: &Assignment,
+    incoming: &Incoming,
+    extent: Extent,
+    reporter: &Reporter,
+) -> Result<()> {
+    let scope = Scope::Namespace(assignment.namespace.clone());
+    let found = cluster.sessions(&scope, &[]).await?;
+    for session in found.sessions.iter().filter(|session| !session.ending) {
+        let theirs =
+            session.assignment.as_ref().and_then(|text| serde_json::from_str::<Assignment>(text).ok());
+        if !theirs.is_some_and(|theirs| assignment.conflicts_with(&theirs)) {
+            continue;
+        }
+        let Session { key, root, .. } = session;
+        let what = format!("the key `{key}` steals the same requests of `{}`", assignment.target);
+        match incoming.on_concurrent_steal {
+            ConcurrentSteal::Abort => {
+                return Err(Problem::new(what)
+                    .because_of(format!("both want {}", assignment.filter))
+                    .hint(format!(
+                        "use another filter, stop it with `mirrord preview stop --key {key}`, or set `on_concurrent_steal`"
+                    ))
+                    .into());
+            }
+            ConcurrentSteal::Continue => {
+                reporter.warning(&format!("{what}, and keeps them as long as it lives: it is older"));
+            }
+            ConcurrentSteal::Override if extent == Extent::Planned => {
+                reporter.warning(&format!("{what}, and would be stopped"));
+            }
+            ConcurrentSteal::Override => {
+                reporter.warning(&format!("{what}, and is stopped"));
+                cluster.end(&assignment.namespace, root).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Asks every admission check for an agent in one of the target's pods.

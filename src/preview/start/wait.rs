@@ -117,6 +117,9 @@ pub(super) async fn until_ready(
         }
         if elapsed.counted >= request.creation_timeout {
             if let Some(hint) = routing {
+                let complaint = last_complaint(&cluster.events(namespace, root).await);
+                let complaint = complaint.filter(|_| observed.keeper.is_none());
+                let why = complaint.map_or_else(|| why.clone(), |complaint| format!("{why}\n{complaint}"));
                 return Err(unproven(request, why, hint).into());
             }
             return Err(timed_out(request, why, &events(cluster, namespace, &observed).await).into());

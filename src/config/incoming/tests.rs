@@ -1,0 +1,133 @@
+use serde_json::json;
+
+use super::*;
+use crate::problem::Report;
+
+fn resolve(variables: &[(&str, &str)], section: Value) -> Result<Incoming> {
+    let environment: Environment =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    serde_json::from_value::<IncomingSection>(section)?.resolve(&environment)
+}
+
+#[test]
+fn every_field_is_read() {
+    let incoming = resolve(
+        &[],
+        json!({
+            "mode": "steal", "ports": [80, 443, 80], "port_mapping": [[8080, 80]], "on_concurrent_steal": "override",
+            "http_filter": {"header_filter": "^x-user: ann$"}, "reset_connections": true,
+        }),
+    )
+    .unwrap();
+    assert_eq!(incoming.mode, Some(Mode::Steal));
+    assert_eq!(incoming.ports.unwrap().into_iter().collect::<Vec<_>>(), [80, 443]);
+    assert_eq!(
+        incoming.port_mapping,
+        [(80, 8080)].into(),
+        "the preview listens on 8080 for the application's 80"
+    );
+    assert_eq!(incoming.on_concurrent_steal, ConcurrentSteal::Override);
+    assert_eq!(serde_json::to_value(incoming.filter).unwrap(), json!({"header": "^x-user: ann$"}));
+    assert!(incoming.reset_connections);
+}
+
+#[test]
+fn false_means_none_and_what_asks_for_routing_without_a_mode_mirrors() {
+    let none = resolve(&[], json!({"ports": false, "http_filter": null, "port_mapping": false})).unwrap();
+    assert_eq!(none, Incoming::default());
+    assert_eq!(resolve(&[], json!({"ignore_ports": [9090]})).unwrap().mode, Some(Mode::Mirror));
+    assert_eq!(resolve(&[], json!({"on_concurrent_steal": "continue"})).unwrap().mode, None);
+}
+
+#[test]
+fn each_kind_of_filter_becomes_what_travels() {
+    let body = json!({"body": "json", "query": "$.user", "matches": "^ann$"});
+    let wire_body = json!({"body": {"query": "$.user", "matches": "^ann$"}});
+    for (section, wire) in [
+        (json!({"header_filter": "x-a: 1"}), json!({"header": "x-a: 1"})),
+        (json!({"path_filter": "^/cart"}), json!({"path": "^/cart"})),
+        (json!({"method_filter": "POST"}), json!({"method": "POST"})),
+        (json!({"body_filter": body}), wire_body.clone()),
+        (
+            json!({"all_of": [{"header": "x-a: 1"}, {"query": "debug=1"}, body]}),
+            json!({"all_of": [{"header": "x-a: 1"}, {"query": "debug=1"}, wire_body]}),
+        ),
+        (
+            json!({"any_of": [{"path": "/a"}, {"method": "PUT"}]}),
+            json!({"any_of": [{"path": "/a"}, {"method": "PUT"}]}),
+        ),
+    ] {
+        let filter = resolve(&[], json!({"http_filter": section})).unwrap().filter.unwrap();
+        assert_eq!(serde_json::to_value(filter).unwrap(), wire, "{section}");
+    }
+}
+
+#[test]
+fn the_environments_filter_beats_the_files() {
+    let file = json!({"mode": "steal", "http_filter": {"path_filter": "/"}});
+    let incoming = resolve(&[("MIRRORD_HTTP_HEADER_FILTER", "x-a: 1")], file).unwrap();
+    assert_eq!(serde_json::to_value(incoming.filter).unwrap(), json!({"header": "x-a: 1"}));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_place() {
+    let nothing: &[(&str, &str)] = &[];
+    for (variables, section, words) in [
+        (
+            nothing,
+            json!({"http_filter": {"header_filter": "("}}),
+            "http_filter.header_filter` cannot be used",
+        ),
+        (
+            nothing,
+            json!({"http_filter": {"header_filter": ""}}),
+            "an empty pattern would match every request",
+        ),
+        (
+            nothing,
+            json!({"http_filter": {"header_filter": "a", "path_filter": "b"}}),
+            "both `header_filter` and `path_filter`",
+        ),
+        (
+            nothing,
+            json!({"http_filter": {"header_filter": "a", "method_filter": "b"}}),
+            "both `header_filter` and `method_filter`",
+        ),
+        (
+            nothing,
+            json!({"http_filter": {"header_filter_jq": ".a"}}),
+            "header_filter_jq` is not supported yet",
+        ),
+        (nothing, json!({"http_filter": {"all_of": []}}), "at least one"),
+        (
+            nothing,
+            json!({"http_filter": {"any_of": [{"header": "a", "path": "b"}]}}),
+            "any_of[0]` is no condition",
+        ),
+        (nothing, json!({"http_filter": {"any_of": [{"all_of": []}]}}), "any_of[0]` is no condition"),
+        (nothing, json!({"http_filter": {"body_filter": {"body": "xml"}}}), "only \"json\""),
+        (
+            nothing,
+            json!({"http_filter": {"body_filter": {"body": "json", "query": "no path", "matches": "a"}}}),
+            "is no JSONPath",
+        ),
+        (nothing, json!({"ports": [80], "ignore_ports": [81]}), "both `ports` and `ignore_ports`"),
+        (nothing, json!({"ports": []}), "names no port"),
+        (nothing, json!({"ports": [0]}), "port 0"),
+        (nothing, json!({"ports": [70000]}), "70000"),
+        (nothing, json!({"port_mapping": [[1, 80], [2, 80]]}), "maps a port twice"),
+        (nothing, json!({"port_mapping": [[1, 80], [1, 81]]}), "maps a port twice"),
+        (nothing, json!({"on_concurrent_steal": "fight"}), "fight"),
+        (nothing, json!({"mode": "stael"}), "stael"),
+        (nothing, json!({"tls_delivery": {"protocol": "tcp"}}), "`tls_delivery` is not supported yet"),
+        (
+            &[("MIRRORD_HTTP_HEADER_FILTER", "a"), ("MIRRORD_HTTP_PATH_FILTER", "b")],
+            json!({}),
+            "`MIRRORD_HTTP_HEADER_FILTER` and `MIRRORD_HTTP_PATH_FILTER` are both set",
+        ),
+    ] {
+        let error = resolve(variables, section.clone()).unwrap_err();
+        let said = Report::of(&error).to_string();
+        assert!(said.contains(words), "{section}: {said}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What disturbs the whole cluster, and so runs by itself: control plane and
+//! node agent stopped, agents killed, environments started and ended at random.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams};
+use serde_json::Value;
+
+use crate::support::load::Load;
+use crate::support::{World, screen, until, with_shop};
+
+const KEYED: &str = "baggage: mirrord-session=pr-1\r\n";
+
+fn is_own(world: &World) -> bool {
+    if !world.own {
+        eprintln!("skipped: only the own cluster may be disturbed");
+    }
+    world.own
+}
+
+/// Kills a component of the own cluster, leaves it dead, and has it mended.
+async fn interrupt(world: &World, component: &str, dead: Duration) {
+    let state = world.kubeconfig.parent().unwrap();
+    let id = tokio::fs::read_to_string(state.join(format!("run/{component}.pid"))).await.unwrap();
+    kill(id.trim()).await;
+    tokio::time::sleep(dead).await;
+    let up = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/up");
+    let mended = tokio::process::Command::new(up).output().await.unwrap();
+    assert!(mended.status.success(), "{}", String::from_utf8_lossy(&mended.stderr));
+}
+
+async fn kill(id: &str) {
+    assert!(tokio::process::Command::new("kill").args(["-KILL", id]).status().await.unwrap().success());
+}
+
+async fn traffic(world: &World) -> Option<Value> {
+    let screen =
+        world.mirrord(&["preview", "status", "-n", &world.namespace, "-k", "pr-1", "-o", "json"]).await;
+    let mut list: Value = serde_json::from_str(&screen.stdout).ok()?;
+    Some(list["items"][0]["traffic"].take())
+}
+
+async fn proven(world: &World) {
+    until("the proof", || async {
+        let traffic = traffic(world).await?;
+        (traffic["ready"] == true && traffic["podsProven"] == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn without_an_api_server_and_without_a_kubelet_requests_go_where_they_went() {
+    with_shop("headless", |world| async move {
+        if !is_own(&world) {
+            return;
+        }
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        for (component, dead) in [("kube-apiserver", 30), ("kubelet", 5)] {
+            let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
+            let others = Load::begin(&world, "shop", "", "shop stable", 2).await;
+            interrupt(&world, component, Duration::from_secs(dead)).await;
+            proven(&world).await;
+            others.end().await.flawless(&format!("{component} dead for {dead} s, without a key"));
+            keyed.end().await.flawless(&format!("{component} dead for {dead} s, with the key"));
+        }
+        let restarts = world.preview_pods(",preview.mirrord.io/role=keeper").await;
+        assert_eq!(restarts.len(), 1);
+        world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
+    })
+    .await;
+}
+
+/// The process of the agent in a pod, on this machine.
+fn agent_of(pod: &Pod) -> Option<String> {
+    let uid = pod.metadata.uid.clone()?;
+    let folders = std::fs::read_dir("/proc").unwrap().flatten();
+    folders.map(|folder| folder.path()).find_map(|folder| {
+        let command = std::fs::read(folder.join("cmdline")).ok()?;
+        let group = std::fs::read_to_string(folder.join("cgroup")).ok()?;
+        let is_agent = command.starts_with(b"/mirrord\0agent\0--") && group.contains(&uid);
+        is_agent.then(|| folder.file_name().unwrap().to_string_lossy().into_owned())
+    })
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
+    with_shop("killed", |world| async move {
+        if !is_own(&world) {
+            return;
+        }
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
+        let others = Load::begin(&world, "shop", "", "shop stable", 3).await;
+        let pods: Api<Pod> = world.api();
+        let live = ListParams::default().labels("app=shop,!preview.mirrord.io/session");
+        for pod in pods.list(&live).await.unwrap() {
+            kill(&agent_of(&pod).expect("an agent")).await;
+            let begun = Instant::now();
+            until("another agent", || async {
+                agent_of(&pod)?;
+                let pod = pods.get(&pod.name_any()).await.unwrap();
+                (pod.spec.unwrap().ephemeral_containers.unwrap().len() == 2).then_some(())
+            })
+            .await;
+            proven(&world).await;
+            eprintln!("a killed agent was replaced, and proven, in {:.1?}", begun.elapsed());
+        }
+        let (keyed, others) = (keyed.end().await, others.end().await);
+        eprintln!("{}\n{}", others.line("two agents killed, without a key"), keyed.line("with the key"));
+        assert!(others.wrong.is_empty(), "{:?}", others.wrong);
+        // One exchange of each client may have been under way each time.
+        assert!(others.failed.len() <= 6, "{:?}", others.failed);
+        assert!(keyed.failed.len() <= 4, "{:?}", keyed.failed);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_it_was() {
+    with_shop("random", |world| async move {
+        let rounds: u64 =
+            std::env::var("MIRRORD_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+        let before = world.objects().await;
+        let pods: Api<Pod> = world.api();
+        let mut random = rounds;
+        let mut number = |below: u64| {
+            // The constants of Knuth's MMIX.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let load =
+            if world.own { Some(Load::begin(&world, "shop", "", "shop stable", 1).await) } else { None };
+        for round in 0..rounds {
+            let mode = ["steal", "mirror"][usize::try_from(number(2)).unwrap()];
+            let mut starting = world.routing(mode, "deployment/shop", "pr-1", &["--ttl", "30s"]);
+            let action = number(4);
+            if action == 0 {
+                // The command is killed half way: Kubernetes cleans up at the deadline, or the stop below.
+                tokio::time::sleep(Duration::from_millis(number(3000))).await;
+                starting.kill().await.unwrap();
+            } else {
+                screen(starting).await.success();
+            }
+            match action {
+                1 => {
+                    let keepers = ListParams::default().labels("preview.mirrord.io/role=keeper");
+                    for keeper in pods.list(&keepers).await.unwrap() {
+                        let parameters = DeleteParams::default().grace_period(0);
+                        let _ = pods.delete(&keeper.name_any(), &parameters).await;
+                    }
+                }
+                2 => {
+                    let jobs: Api<k8s_openapi::api::batch::v1::Job> = world.api();
+                    for job in jobs.list(&ListParams::default()).await.unwrap() {
+                        let _ = jobs.delete(&job.name_any(), &DeleteParams::background()).await;
+                    }
+                }
+                _ => {}
+            }
+            world
+                .mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace, "--ignore-not-found"])
+                .await
+                .success();
+            until(&format!("round {round} to leave nothing"), || async {
+                (world.objects().await == before).then_some(())
+            })
+            .await;
+        }
+        if let Some(load) = load {
+            load.end().await.flawless(&format!("{rounds} random rounds, without a key"));
+        }
+    })
+    .await;
+}

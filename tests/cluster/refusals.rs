@@ -1,0 +1,287 @@
+//! Where requests cannot come to a preview: what is said, and that nothing is
+//! left; and what people without the right to make roles can do.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::support::{World, with_shop};
+use crate::users::enough;
+
+async fn label_namespace(world: &World, labels: Value) {
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+    namespaces.patch(&world.namespace, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_pod_security_standard_that_refuses_agents_is_named_before_anything_is_created() {
+    with_shop("security", |world| async move {
+        let before = world.objects().await;
+        label_namespace(&world, json!({"pod-security.kubernetes.io/enforce": "baseline"})).await;
+        world.route("steal", "deployment/shop", "pr-1", &[]).await.failure(
+            4,
+            &[
+                "violates PodSecurity \"baseline:latest\"",
+                "pod-security.kubernetes.io/enforce=privileged",
+                "`off`",
+            ],
+        );
+        let doctor = world
+            .mirrord_with(
+                &[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")],
+                &["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"],
+            )
+            .await;
+        doctor.failure(1, &["violates PodSecurity", "one thing would stop `mirrord preview start`"]);
+        assert_eq!(world.objects().await, before);
+        // Without agents there is nothing to refuse: the keeper needs none of it.
+        label_namespace(&world, json!({"pod-security.kubernetes.io/enforce": "baseline"})).await;
+        world.route("off", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn what_cannot_be_routed_is_refused_with_its_reason() {
+    with_shop("unroutable", |world| async move {
+        let before = world.objects().await;
+        let spec = |spec: Value| json!({"spec": {"replicas": 0, "template": {"spec": spec}}});
+        world.deploy("host", &spec(json!({"hostNetwork": true}))).await;
+        let container = |change: Value| {
+            let mut container = json!({"name": "web", "image": "mirrord-test/shop:stable"});
+            crate::support::merge(&mut container, &change);
+            spec(json!({"containers": [container]}))
+        };
+        world.deploy("portless", &container(json!({}))).await;
+        world
+            .create(json!({
+                "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"},
+                "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": {"spec": {
+                    "restartPolicy": "Never", "containers": [{"name": "web", "image": "mirrord-test/shop:stable"}],
+                }}}}},
+            }))
+            .await;
+        for (target, words) in [
+            ("deployment/host", "uses its node's network"),
+            ("deployment/portless", "declares no port to take requests from"),
+            ("cronjob/nightly", "has no pods of its own that live on"),
+        ] {
+            world.route("steal", target, "pr-1", &[]).await.failure(2, &[words, "hint: "]);
+        }
+        let left: Vec<_> =
+            world.objects().await.difference(&before).filter(|name| name.contains("preview")).cloned().collect();
+        assert!(left.is_empty(), "{left:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_route_that_is_not_proven_is_no_success() {
+    with_shop("unproven", |world| async move {
+        let container = |change: Value| {
+            let mut container = json!({
+                "name": "web", "image": "mirrord-test/shop:stable", "env": [{"name": "SHOP_NAME", "value": "shop"}],
+                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+            });
+            crate::support::merge(&mut container, &change);
+            json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}}})
+        };
+        world.deploy("elsewhere", &container(json!({"ports": [{"containerPort": 9999}]}))).await;
+        world.deploy("inward", &container(json!({"ports": [{"containerPort": 8080}]}))).await;
+        let before = world.objects().await;
+        world
+            .route("steal", "deployment/elsewhere", "pr-1", &["--timeout", "6"])
+            .await
+            .failure(7, &["nothing listens on port 9999 of `deployment/elsewhere`", "feature.network.incoming.ports"]);
+        let file = world.folder.path().join("inward.json");
+        let inward = json!({"feature": {"env": {"override": {"SHOP_LISTEN": "127.0.0.1:8080"}}}});
+        tokio::fs::write(&file, inward.to_string()).await.unwrap();
+        world
+            .route("steal", "deployment/inward", "pr-1", &["--timeout", "6", "-f", file.to_str().unwrap()])
+            .await
+            .failure(
+                7,
+                &["the preview cannot be reached from the target's pod", "Connection refused", "port_mapping"],
+            );
+        world
+            .mirrord_with(
+                &[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal"), ("MIRRORD_AGENT_IMAGE", "mirrord-test/none:1")],
+                &[
+                    "preview", "start", "-n", &world.namespace, "-t", "deployment/inward", "-i",
+                    "mirrord-test/shop:preview", "-k", "pr-1",
+                ],
+            )
+            .await
+            .failure(7, &["the keeper's pod failed: image `mirrord-test/none:1` cannot be pulled", "MIRRORD_AGENT_IMAGE"]);
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn with_what_rbac_prints_people_without_the_right_to_make_roles_can_start() {
+    with_shop("rbac", |world| async move {
+        let before = world.objects().await;
+        let poor = world.user("poor", enough()).await;
+        let poor = poor.to_str().unwrap();
+        let refused = world.route("steal", "deployment/shop", "pr-1", &["--kubeconfig", poor]).await;
+        refused.failure(4, &["the keeper cannot have the rights that it needs", "mirrord preview rbac -n"]);
+
+        let printed =
+            world.mirrord(&["preview", "rbac", "-n", &world.namespace, "--user", "ann"]).await.success();
+        for document in printed.stdout.split("---\n") {
+            world.create(serde_saphyr::from_str(document).unwrap()).await;
+        }
+        // A user with the users' Role, and with nothing else.
+        let role =
+            world.api::<k8s_openapi::api::rbac::v1::Role>().get("mirrord-preview-users").await.unwrap();
+        let member = world.user("member", json!(role.rules)).await;
+        let member = member.to_str().unwrap();
+        let doctor = world
+            .mirrord_with(
+                &[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")],
+                &[
+                    "preview",
+                    "doctor",
+                    "-n",
+                    &world.namespace,
+                    "-t",
+                    "deployment/shop",
+                    "--kubeconfig",
+                    member,
+                ],
+            )
+            .await
+            .success();
+        assert!(doctor.stderr.contains("the keeper runs as ServiceAccount `mirrord-keeper`"), "{doctor:#?}");
+        world
+            .route("steal", "deployment/shop", "pr-1", &["--kubeconfig", member, "--ttl", "5"])
+            .await
+            .success();
+        if world.own {
+            let answer = world.ask_service_with("shop", "baggage: mirrord-session=pr-1\r\n").await;
+            assert!(answer.starts_with("shop preview"), "{answer}");
+        }
+        let status = world.mirrord(&["preview", "status", "--kubeconfig", member]).await.success();
+        assert!(status.stdout.contains("steal "), "{status:#?}");
+        world
+            .mirrord(&["preview", "extend", "-k", "pr-1", "--ttl", "9", "--kubeconfig", member])
+            .await
+            .success();
+        world.mirrord(&["preview", "stop", "-k", "pr-1", "--kubeconfig", member]).await.success();
+        let left: Vec<_> = world
+            .objects()
+            .await
+            .difference(&before)
+            .filter(|name| name.contains("preview-"))
+            .cloned()
+            .collect();
+        assert_eq!(left, ["Role/mirrord-preview-users", "RoleBinding/mirrord-preview-users"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn doctor_prints_the_role_that_lacks() {
+    with_shop("doctor", |world| async move {
+        let before = world.objects().await;
+        let nobody =
+            world.user("nobody", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])).await;
+        let doctor = world
+            .mirrord(&["preview", "doctor", "-n", &world.namespace, "--kubeconfig", nobody.to_str().unwrap()])
+            .await
+            .failure(
+                4,
+                &[
+                    "you lack rights to `jobs`, `replicasets`, `pods`, `deployments`",
+                    "mirrord preview rbac -n",
+                ],
+            );
+        let role: Value = serde_saphyr::from_str(&doctor.stdout).unwrap();
+        assert_eq!(role["kind"], "Role");
+        assert_eq!(role["rules"][0]["resources"], json!(["jobs"]));
+        let good = world
+            .mirrord(&["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"])
+            .await
+            .success();
+        assert!(good.stderr.contains("nothing that is known would stop it"), "{good:#?}");
+        let left: Vec<_> = world
+            .objects()
+            .await
+            .difference(&before)
+            .filter(|name| name.contains("preview"))
+            .cloned()
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn two_keys_on_one_target_and_one_key_on_two_targets_get_each_their_own() {
+    with_shop("several", |world| async move {
+        if !world.own {
+            eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");
+            return;
+        }
+        world.deploy("cart", &json!({"spec": {"replicas": 1}})).await;
+        for (target, key) in
+            [("deployment/shop", "pr-1"), ("deployment/shop", "pr-12"), ("deployment/cart", "pr-1")]
+        {
+            let started = world.route("steal", target, key, &["--ttl", "5"]).await.success();
+            let service = target.split_once('/').unwrap().1;
+            let header = format!("baggage: mirrord-session={key}\r\n");
+            let answer = world.ask_service_with(service, &header).await;
+            assert_eq!(answer, format!("shop preview on {}\n", started.info("pod")));
+        }
+        let other = world.ask_service_with("cart", "baggage: mirrord-session=pr-12\r\n").await;
+        assert!(other.starts_with("shop stable on cart-"), "{other}");
+        // One agent in each pod serves both.
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = world.api();
+        let selector = kube::api::ListParams::default().labels("app=shop,!preview.mirrord.io/session");
+        for pod in pods.list(&selector).await.unwrap() {
+            assert_eq!(pod.spec.unwrap().ephemeral_containers.unwrap().len(), 1);
+        }
+        world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
+        let answer = world.ask_service_with("shop", "baggage: mirrord-session=pr-12\r\n").await;
+        assert!(answer.starts_with("shop preview"), "the other key's stays: {answer}");
+        let answer = world.ask_service_with("shop", "baggage: mirrord-session=pr-1\r\n").await;
+        assert!(answer.starts_with("shop stable"), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_preview() {
+    with_shop("mirror", |world| async move {
+        if !world.own {
+            eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");
+            return;
+        }
+        let file = world.folder.path().join("empty.json");
+        tokio::fs::write(&file, "{}").await.unwrap();
+        let started = world.route("mirror", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(started.info("traffic").starts_with("all requests to port 8080"), "{started:#?}");
+        for _ in 0..20 {
+            assert!(world.ask_service("shop").await.starts_with("shop stable"));
+        }
+        crate::support::until("20 copies", || async {
+            let screen = world
+                .mirrord(&["preview", "status", "-n", &world.namespace, "-k", "pr-1", "-o", "json"])
+                .await
+                .success();
+            let list: Value = serde_json::from_str(&screen.stdout).unwrap();
+            (list["items"][0]["traffic"]["mirrored"] == 20).then_some(())
+        })
+        .await;
+    })
+    .await;
+}

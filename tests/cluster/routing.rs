@@ -1,0 +1,296 @@
+//! Requests with the key come to the preview, and nobody else notices: under
+//! load, through everything that happens to a live workload.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::support::load::Load;
+use crate::support::{World, until, with_shop};
+
+const KEYED: &str = "baggage: other=1, mirrord-session=pr-1\r\n";
+/// A key that begins like the environment's is another key.
+const SIMILAR: &str = "baggage: mirrord-session=pr-12\r\n";
+
+/// A shop that ends as a careful one does: it serves on until every node has
+/// heard of it. Without that, requests fail on every roll-out, previews or not.
+fn careful() -> Value {
+    json!({"spec": {"template": {"spec": {
+        "terminationGracePeriodSeconds": 20,
+        "containers": [{
+            "name": "web", "image": "mirrord-test/shop:stable",
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "env": [{"name": "SHOP_NAME", "value": "shop"}],
+            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+            "lifecycle": {"preStop": {"sleep": {"seconds": 4}}},
+        }],
+    }}}})
+}
+
+/// Whether requests can be sent to a Service's address, with headers.
+fn can_ask(world: &World) -> bool {
+    if !world.own {
+        eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");
+    }
+    world.own
+}
+
+/// Clients with the key, clients without, and clients with one like it.
+struct Everybody(Load, Load, Load);
+
+impl Everybody {
+    async fn begin(world: &World, service: &str) -> Self {
+        Self(
+            Load::begin(world, service, KEYED, "shop preview", 2).await,
+            Load::begin(world, service, "", "shop stable", 3).await,
+            Load::begin(world, service, SIMILAR, "shop stable", 1).await,
+        )
+    }
+
+    /// Ends all of it: whoever has no key must have noticed nothing. Returns
+    /// what those with the key were answered.
+    async fn end(self, what: &str) -> crate::support::load::Tally {
+        let (keyed, others, similar) = (self.0.end().await, self.1.end().await, self.2.end().await);
+        others.flawless(&format!("{what}, without a key"));
+        similar.flawless(&format!("{what}, with a similar key"));
+        eprintln!("{}", keyed.line(&format!("{what}, with the key")));
+        keyed
+    }
+}
+
+async fn status(world: &World, key: &str) -> Value {
+    let screen = world
+        .mirrord(&["preview", "status", "-n", &world.namespace, "-k", key, "-o", "json"])
+        .await
+        .success();
+    let mut list: Value = serde_json::from_str(&screen.stdout).unwrap();
+    list["items"][0].take()
+}
+
+/// The target's pods: not the previews.
+async fn live(world: &World) -> Vec<Pod> {
+    let selector = "app=shop,!preview.mirrord.io/session";
+    world.api::<Pod>().list(&ListParams::default().labels(selector)).await.unwrap().items
+}
+
+/// Waits until every ready pod of the target is proven, and there are `pods`.
+async fn proven(world: &World, key: &str, pods: u64) {
+    until("a proof for every pod", || async {
+        let traffic = status(world, key).await["traffic"].take();
+        let as_wanted =
+            traffic["ready"] == true && traffic["podsServing"] == pods && traffic["podsProven"] == pods;
+        as_wanted.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn requests_with_the_key_go_to_the_preview_and_all_others_to_the_live_pods() {
+    with_shop("routing", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        let before = world.objects().await;
+        let started = world.route("steal", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(
+            started.info("traffic").starts_with(
+                "requests with `baggage: mirrord-session=pr-1` to port 8080 of deployment/shop come here (2 pods, proven"
+            ),
+            "{started:#?}"
+        );
+        assert_eq!(
+            started.info("try"),
+            format!("curl -H 'baggage: mirrord-session=pr-1' http://shop.{}", world.namespace)
+        );
+        // From the very first request on: ready was proven.
+        for _ in 0..25 {
+            let keyed = world.ask_service_with("shop", KEYED).await;
+            assert_eq!(keyed, format!("shop preview on {}\n", started.info("pod")));
+            for headers in ["", SIMILAR] {
+                let answer = world.ask_service_with("shop", headers).await;
+                assert!(answer.starts_with("shop stable on shop-"), "{answer}");
+            }
+        }
+        let traffic = until("the counts", || async {
+            let traffic = status(&world, "pr-1").await["traffic"].take();
+            (traffic["seen"] == 75).then_some(traffic)
+        })
+        .await;
+        assert_eq!((&traffic["matched"], &traffic["passed"]), (&json!(25), &json!(50)), "{traffic}");
+        assert_eq!(traffic["captureMethods"], json!(["sk_lookup"]));
+        let table = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
+        assert!(table.stdout.contains("steal 25/75, "), "{table:#?}");
+        // What `status` tells, the pod itself tells, too.
+        let message = until("the condition", || async {
+            let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
+            let conditions = pod.status.unwrap().conditions.unwrap();
+            let routed = conditions.into_iter().find(|one| one.type_ == "preview.mirrord.io/routed")?;
+            (routed.status == "True").then(|| routed.message.unwrap())
+        })
+        .await;
+        assert!(message.starts_with("steal: 2/2 pods of the target have an agent (sk_lookup)"), "{message}");
+
+        world
+            .mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace])
+            .await
+            .success();
+        assert_eq!(world.objects().await, before);
+        let answer = world.ask_service_with("shop", KEYED).await;
+        assert!(answer.starts_with("shop stable on shop-"), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_target_rolls_and_scales_and_nobody_without_the_key_notices() {
+    with_shop("rolling", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        let mut change = careful();
+        change["spec"]["replicas"] = 3.into();
+        let deployments: Api<Deployment> = world.api();
+        let patch = |change: Value| {
+            let deployments = deployments.clone();
+            async move {
+                deployments.patch("shop", &PatchParams::default(), &Patch::Strategic(change)).await.unwrap();
+            }
+        };
+        patch(change).await;
+        let rolled = |wanted: usize| {
+            let world = world.clone();
+            async move {
+                until("the roll-out to end", || async {
+                    let pods = live(&world).await;
+                    let deployment: Deployment = world.api().get("shop").await.unwrap();
+                    let status = deployment.status.unwrap();
+                    let done = status.updated_replicas == i32::try_from(wanted).ok()
+                        && status.ready_replicas == i32::try_from(wanted).ok()
+                        && status.observed_generation == deployment.metadata.generation;
+                    (done && pods.len() == wanted).then_some(())
+                })
+                .await;
+            }
+        };
+        rolled(3).await;
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        let everybody = Everybody::begin(&world, "shop").await;
+
+        patch(json!({"spec": {"template": {"metadata": {"annotations": {"rolled": "1"}}}}})).await;
+        rolled(3).await;
+        proven(&world, "pr-1", 3).await;
+        patch(json!({"spec": {"replicas": 6}})).await;
+        rolled(6).await;
+        proven(&world, "pr-1", 6).await;
+        patch(json!({"spec": {"replicas": 1}})).await;
+        rolled(1).await;
+        proven(&world, "pr-1", 1).await;
+
+        let keyed = everybody.end("roll-out of 3, scale to 6, to 1").await;
+        assert!(keyed.failed.is_empty(), "{:?}", keyed.failed);
+        assert_eq!(keyed.unavailable, 0, "the preview was there all the time");
+        // A new pod may get requests a moment before its agent does.
+        assert!(keyed.wrong.len() * 50 <= keyed.right, "{}: {:?}", keyed.line("keyed"), keyed.wrong);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn keepers_come_and_go_without_a_request_noticing() {
+    with_shop("keepers", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        let everybody = Everybody::begin(&world, "shop").await;
+        let pods: Api<Pod> = world.api();
+        let keepers = ListParams::default().labels("preview.mirrord.io/role=keeper");
+        for parameters in [DeleteParams::default(), DeleteParams::default().grace_period(0)] {
+            let keeper = pods.list(&keepers).await.unwrap().items.remove(0).name_any();
+            let begun = Instant::now();
+            pods.delete(&keeper, &parameters).await.unwrap();
+            until("another keeper at work", || async {
+                let found = pods.list(&keepers).await.unwrap().items;
+                let other = found.iter().find(|pod| pod.name_any() != keeper)?;
+                let status = other.status.as_ref()?.container_statuses.as_ref()?;
+                status[0].state.as_ref()?.running.as_ref().map(drop)
+            })
+            .await;
+            proven(&world, "pr-1", 2).await;
+            eprintln!("a deleted keeper was replaced in {:.1?}", begun.elapsed());
+        }
+        everybody.end("two keepers deleted").await.flawless("with the key");
+        // One agent in each pod did it all.
+        for pod in live(&world).await {
+            assert_eq!(pod.spec.unwrap().ephemeral_containers.unwrap().len(), 1);
+        }
+        // Deleted by hand, the root takes everything along, the rules too.
+        let before = world.preview_pods("").await.len();
+        assert_eq!(before, 2, "a preview and a keeper");
+        let jobs: Api<k8s_openapi::api::batch::v1::Job> = world.api();
+        let root = jobs.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+        jobs.delete(&root, &DeleteParams::background()).await.unwrap();
+        let begun = Instant::now();
+        until("the key's requests at the application", || async {
+            let answer = world.ask_service_with("shop", KEYED).await;
+            answer.starts_with("shop stable").then_some(())
+        })
+        .await;
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:.1?}", begun.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_environment_is_replaced_again_and_again_and_loses_no_request() {
+    with_shop("replaced", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        let rounds: usize =
+            std::env::var("MIRRORD_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+        let before = world.objects().await;
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        let everybody = Everybody::begin(&world, "shop").await;
+        for _ in 0..rounds {
+            world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        }
+        everybody.end(&format!("{rounds} times replaced")).await.flawless("with the key");
+        world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn the_end_by_clock_or_by_hand_is_the_applications_again_at_once() {
+    with_shop("ends", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        for by_clock in [true, false] {
+            let ttl = if by_clock { "6s" } else { "5" };
+            world.route("steal", "deployment/shop", "pr-1", &["--ttl", ttl]).await.success();
+            let everybody = Everybody::begin(&world, "shop").await;
+            if !by_clock {
+                world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
+            }
+            until("the end", || async { world.preview_pods("").await.is_empty().then_some(()) }).await;
+            let keyed = everybody.end(if by_clock { "expired" } else { "stopped" }).await;
+            // First the preview's, then the application's; never an error between.
+            assert!(keyed.failed.is_empty(), "{:?}", keyed.failed);
+            assert!(keyed.unavailable == 0, "{}", keyed.line("keyed"));
+            assert!(keyed.wrong.iter().all(|answer| answer.contains("200 shop stable")), "{:?}", keyed.wrong);
+        }
+    })
+    .await;
+}
