@@ -51,6 +51,11 @@ const MAX_RESET_STREAMS: usize = 1_024;
 /// How long the application may take to say how many streams it offers.
 const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the application's first bytes are awaited before its answer is
+/// taken to be HTTP/2: servers send their settings with the preface, and one
+/// that waits for ours must not wait long.
+const FIRST_BYTES_WAIT: Duration = Duration::from_millis(250);
+
 /// One client's connection and its application's.
 pub(super) struct Http2 {
     pub(super) state: Arc<State>,
@@ -125,7 +130,7 @@ impl Http2 {
 /// says nothing to the preface waits for more, as HTTP/2 may.
 async fn speaks_http2(server: &TcpStream) -> bool {
     let mut bytes = [0; SETTINGS_BYTES];
-    match tokio::time::timeout(SETTINGS_WAIT, server.peek(&mut bytes)).await {
+    match tokio::time::timeout(FIRST_BYTES_WAIT, server.peek(&mut bytes)).await {
         Ok(Ok(seen)) => may_be_settings(&bytes[..seen]),
         Ok(Err(_)) => false,
         Err(_) => true,
