@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use crate::support::agent::Agent;
-use crate::support::{POD4, Place, World};
+use crate::support::{POD4, Place, World, wait_until};
 
 const GRPC: u16 = 5001;
 const HTTP2: u16 = 5002;
@@ -140,4 +140,24 @@ fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not(
     report!("gRPC: 14 cases each way, {counts}");
     assert_eq!(counts["matched"], counts["passed"], "{counts}");
     assert!(counts["matched"].as_u64().unwrap() >= 14, "{counts}");
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and Go"]
+fn every_interoperability_case_of_grpc_passes_while_a_preview_gets_copies() {
+    let world = World::new();
+    let _app = Servers::start(&world, Place::Pod, "pr-1");
+    let _preview = Servers::start(&world, Place::Preview, "pr-1");
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[GRPC], &json!({"baggage": "pr-1"}));
+    let verdicts = verdicts(&world, Place::Client, &["grpc", &format!("{POD4}:{GRPC}"), "pr-1"]);
+    assert_eq!((verdicts.len(), failed(&verdicts)), (14, BTreeSet::new()));
+    let mut counts = agent.counts("s1");
+    wait_until("every request was copied, or given up with its client", || {
+        counts = agent.counts("s1");
+        counts["mirrored"].as_u64().unwrap() + counts["dropped"].as_u64().unwrap() == 14
+    });
+    report!("gRPC: 14 cases with copies, {counts}");
+    // A case that breaks off before its request is whole takes its copy with it.
+    assert!(counts["mirrored"].as_u64().unwrap() >= 11, "{counts}");
 }
