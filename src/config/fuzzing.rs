@@ -5,6 +5,10 @@ use super::reading::{self, Format};
 use super::{file, ignored};
 
 /// Reads a configuration in one of the three languages, whatever it holds.
+///
+/// # Panics
+///
+/// Where something is wrong: that is a finding.
 pub fn configuration(language: u8, text: &str) {
     let format = [Format::Json, Format::Toml, Format::Yaml][usize::from(language % 3)];
     let Ok(mut value) = reading::parse(text, format) else { return };

@@ -5,8 +5,13 @@ use std::fmt::Debug;
 
 use super::chunked::Chunked;
 use super::head::{self, Doubt, Kind};
+use crate::agent::detect::{Detected, detect};
 
 /// Reads a request head, and what follows it as its body.
+///
+/// # Panics
+///
+/// Where something is wrong: that is a finding.
 pub fn request(bytes: &[u8], cuts: &[u8]) {
     let facts = |bytes: &[u8], scanned: &mut usize| {
         head::request(bytes, scanned, |request, parsed| {
@@ -24,8 +29,11 @@ pub fn request(bytes: &[u8], cuts: &[u8]) {
         })
         .map(|found| found.map(|(request, ())| request))
     };
+    let detected = ends(bytes, cuts).into_iter().map(|end| detect(&bytes[..end]));
+    let decided: Vec<_> = detected.skip_while(|detected| *detected == Detected::Undecided).collect();
+    assert!(decided.windows(2).all(|pair| pair[0] == pair[1]), "what is decided stays so: {decided:?}");
     let whole = facts(bytes, &mut 0);
-    agree(in_pieces(bytes, cuts, facts), whole);
+    agree(&in_pieces(bytes, cuts, facts), &whole);
     if let Ok(Some(mut found)) = whole {
         let body = &bytes[found.length..];
         if let Ok(used) = found.framing.advance(body, |_| {}) {
@@ -35,11 +43,15 @@ pub fn request(bytes: &[u8], cuts: &[u8]) {
 }
 
 /// Reads the head of a response to a request of some kind.
+///
+/// # Panics
+///
+/// Where something is wrong: that is a finding.
 pub fn response(bytes: &[u8], cuts: &[u8]) {
     for kind in [Kind::Plain, Kind::Head, Kind::Upgrade, Kind::Connect] {
         let read = |bytes: &[u8], scanned: &mut usize| head::response(bytes, scanned, kind);
         let whole = read(bytes, &mut 0);
-        agree(in_pieces(bytes, cuts, read), whole);
+        agree(&in_pieces(bytes, cuts, read), &whole);
         if let Ok(Some(found)) = whole {
             assert!(bytes[..found.length].ends_with(b"\r\n\r\n"), "{kind:?}");
         }
@@ -47,6 +59,10 @@ pub fn response(bytes: &[u8], cuts: &[u8]) {
 }
 
 /// Reads a chunked body; its content must be what a plain second reader makes of it.
+///
+/// # Panics
+///
+/// Where something is wrong: that is a finding.
 pub fn chunks(bytes: &[u8], cuts: &[u8]) {
     let read = |pieces: &[&[u8]]| {
         let (mut place, mut content, mut used) = (Chunked::START, Vec::new(), 0);
@@ -102,8 +118,8 @@ fn in_pieces<T>(
 
 /// A doubt about a line that has not ended may wait for its end; nothing else
 /// depends on how the bytes came.
-fn agree<T: PartialEq + Debug>(pieces: Result<Option<T>, Doubt>, whole: Result<Option<T>, Doubt>) {
-    if pieces != Ok(None) || whole != Err(Doubt) {
+fn agree<T: PartialEq + Debug>(pieces: &Result<Option<T>, Doubt>, whole: &Result<Option<T>, Doubt>) {
+    if *pieces != Ok(None) || *whole != Err(Doubt) {
         assert_eq!(pieces, whole);
     }
 }
