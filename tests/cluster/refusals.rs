@@ -94,14 +94,14 @@ async fn a_route_that_is_not_proven_is_no_success() {
         world.deploy("inward", &container(json!({"ports": [{"containerPort": 8080}]}))).await;
         let before = world.objects().await;
         world
-            .route("steal", "deployment/elsewhere", "pr-1", &["--timeout", "6"])
+            .route("steal", "deployment/elsewhere", "pr-1", &["--timeout", "15"])
             .await
             .failure(7, &["nothing listens on port 9999 of `deployment/elsewhere`", "feature.network.incoming.ports"]);
         let file = world.folder.path().join("inward.json");
         let inward = json!({"feature": {"env": {"override": {"SHOP_LISTEN": "127.0.0.1:8080"}}}});
         tokio::fs::write(&file, inward.to_string()).await.unwrap();
         world
-            .route("steal", "deployment/inward", "pr-1", &["--timeout", "6", "-f", file.to_str().unwrap()])
+            .route("steal", "deployment/inward", "pr-1", &["--timeout", "15", "-f", file.to_str().unwrap()])
             .await
             .failure(
                 7,
@@ -282,6 +282,71 @@ async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_previ
             (list["items"][0]["traffic"]["mirrored"] == 20).then_some(())
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn filters_ports_and_concurrent_keys_are_as_the_file_says() {
+    with_shop("filters", |world| async move {
+        if !world.own {
+            eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");
+            return;
+        }
+        let file = |name: &str, incoming: Value, env: Value| {
+            let path = world.folder.path().join(name);
+            let file = json!({"feature": {"network": {"incoming": incoming}, "env": {"override": env}}});
+            std::fs::write(&path, file.to_string()).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        // The preview listens elsewhere, and wants one user's requests. Its probe asks the old port.
+        world
+            .deploy("plain", &json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{
+                "name": "web", "image": "mirrord-test/shop:stable", "env": [{"name": "SHOP_NAME", "value": "shop"}],
+                "ports": [{"name": "http", "containerPort": 8080}],
+            }]}}}}))
+            .await;
+        let ann = json!({
+            "mode": "steal", "port_mapping": [[9090, 8080]], "on_concurrent_steal": "abort",
+            "http_filter": {"all_of": [{"header": "^x-user: ann$"}, {"method": "GET"}]},
+        });
+        let start = |key: &'static str, file: String| {
+            let world = world.clone();
+            async move {
+                let words = [
+                    "preview", "start", "-n", &world.namespace, "-t", "deployment/plain", "-i", "mirrord-test/shop:preview",
+                    "-k", key, "-f", &file, "--ttl", "5",
+                ];
+                let child = world.spawn(&[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "")], &words);
+                crate::support::screen(child).await
+            }
+        };
+        let listens = json!({"SHOP_LISTEN": "0.0.0.0:9090"});
+        start("ann", file("ann.json", ann.clone(), listens.clone())).await.success();
+        let ask = |headers: &'static str| {
+            let world = world.clone();
+            async move { world.ask_service_with("plain", headers).await }
+        };
+        assert!(ask("X-User: ann\r\n").await.starts_with("shop preview"));
+        for other in ["x-user: anna\r\n", "", "baggage: mirrord-session=ann\r\n"] {
+            assert!(ask(other).await.starts_with("shop stable"), "{other}");
+        }
+        let before = world.objects().await;
+        start("bob", file("bob.json", ann.clone(), listens.clone()))
+            .await
+            .failure(1, &["the key `ann` steals the same requests of `deployment/plain`", "mirrord preview stop --key ann"]);
+        assert_eq!(world.objects().await, before);
+        let mut yielding = ann.clone();
+        yielding["on_concurrent_steal"] = "continue".into();
+        let second = start("bob", file("bob.json", yielding, listens.clone())).await.success();
+        assert!(second.stderr.contains("the key `ann` takes these requests first"), "{second:#?}");
+        let mut fighting = ann.clone();
+        fighting["on_concurrent_steal"] = "override".into();
+        let third = start("eve", file("eve.json", fighting, listens)).await.success();
+        assert!(third.stderr.contains("the key `ann` steals the same requests of `deployment/plain`, and is stopped"));
+        let answer = ask("x-user: ann\r\n").await;
+        assert_eq!(answer, format!("shop preview on {}\n", third.info("pod")));
     })
     .await;
 }
