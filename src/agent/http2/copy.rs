@@ -18,7 +18,7 @@ use super::pump::send;
 use super::stream::outgoing;
 use crate::agent::state::Stealer;
 
-/// How long a preview may take over its answer once it has the whole request.
+/// How long a preview may take over one piece of a copy, or over its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The copies of one request.
@@ -140,7 +140,7 @@ async fn run(
 ) {
     let mut answered = None;
     let sending = async {
-        let mut sender = previews.get(&session, port).await.ok()?;
+        let mut sender = timeout(PATIENCE, previews.get(&session, port)).await.ok()?.ok()?;
         let (response, mut to) = sender.send_request(request, false).ok()?;
         drop(head);
         // Read while we send: a preview that answers early must not run out of room.
@@ -148,7 +148,9 @@ async fn run(
         answered = Some(AbortOnDrop(forgetting.abort_handle()));
         loop {
             match parts.recv().await? {
-                Part::Data(bytes, _held) => send(bytes, false, &mut to).await.ok()?,
+                Part::Data(bytes, _held) => {
+                    timeout(PATIENCE, send(bytes, false, &mut to)).await.ok()?.ok()?;
+                }
                 Part::End(trailers) => {
                     let ended = match trailers {
                         None => to.send_data(Bytes::new(), true),
