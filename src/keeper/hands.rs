@@ -29,6 +29,8 @@ use crate::traffic::{Refusal, Rules, rules};
 const TALKS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// The pause before a refused attachment is tried again.
 const ATTACHES_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// How far this node's clock may be from that of whoever ends the environment.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
 /// How long the agents may take to drop the rules at the end.
 const WITHDRAWAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -323,6 +325,10 @@ impl Hands {
 
     /// Has it written how things stand.
     fn report(&mut self) {
+        // A keeper that has just taken over has nothing to say yet.
+        if !self.observed.targets.is_known || !self.observed.previews.is_known {
+            return;
+        }
         let generation = self.in_hand.as_ref().map(|(generation, _)| *generation);
         let report = self.observed.report(self.assignment.mode, generation);
         let previews: Vec<String> = self.observed.previews.iter().map(|pod| pod.name.clone()).collect();
@@ -341,7 +347,8 @@ impl Hands {
         match asked {
             Ok(Some(root)) => Session::of(&root).is_none_or(|session| {
                 let now = self.cluster.clock(Timestamp::now());
-                session.ending || session.expiry.is_some_and(|expiry| expiry <= now)
+                let soon = now.checked_add(CLOCKS_APART).unwrap_or(now);
+                session.ending || session.expiry.is_some_and(|expiry| expiry <= soon)
             }),
             Ok(None) => true,
             // Its own rights go with the root. Of anything else, nothing is
