@@ -27,6 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('preview', 'preview', [CompletionResultType]::ParameterValue, 'Start, look at and stop preview environments')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script for a shell')
+            [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -90,6 +91,7 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('--kubeconfig', '--kubeconfig', [CompletionResultType]::ParameterName, 'The kubeconfig to use')
             [CompletionResult]::new('-A', '-A ', [CompletionResultType]::ParameterName, 'Look in every namespace')
             [CompletionResult]::new('--all-namespaces', '--all-namespaces', [CompletionResultType]::ParameterName, 'Look in every namespace')
+            [CompletionResult]::new('--failed', '--failed', [CompletionResultType]::ParameterName, 'Show the starts that failed because of the preview pod, for 15 minutes each')
             [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'Print them again whenever something has changed, until interrupted')
             [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'Print them again whenever something has changed, until interrupted')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -206,9 +208,15 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
         }
+        'mirrord;man' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
         'mirrord;help' {
             [CompletionResult]::new('preview', 'preview', [CompletionResultType]::ParameterValue, 'Start, look at and stop preview environments')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script for a shell')
+            [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -240,6 +248,9 @@ Register-ArgumentCompleter -Native -CommandName 'mirrord' -ScriptBlock {
             break
         }
         'mirrord;help;completions' {
+            break
+        }
+        'mirrord;help;man' {
             break
         }
         'mirrord;help;help' {

@@ -22,6 +22,9 @@ _mirrord() {
             mirrord,help)
                 cmd="mirrord__subcmd__help"
                 ;;
+            mirrord,man)
+                cmd="mirrord__subcmd__man"
+                ;;
             mirrord,preview)
                 cmd="mirrord__subcmd__preview"
                 ;;
@@ -30,6 +33,9 @@ _mirrord() {
                 ;;
             mirrord__subcmd__help,help)
                 cmd="mirrord__subcmd__help__subcmd__help"
+                ;;
+            mirrord__subcmd__help,man)
+                cmd="mirrord__subcmd__help__subcmd__man"
                 ;;
             mirrord__subcmd__help,preview)
                 cmd="mirrord__subcmd__help__subcmd__preview"
@@ -101,7 +107,7 @@ _mirrord() {
 
     case "${cmd}" in
         mirrord)
-            opts="-h -V --help --version preview completions help"
+            opts="-h -V --help --version preview completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,7 +135,7 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__help)
-            opts="preview completions help"
+            opts="preview completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +163,20 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -257,6 +277,20 @@ _mirrord() {
         mirrord__subcmd__help__subcmd__preview__subcmd__stop)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mirrord__subcmd__man)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -852,7 +886,7 @@ _mirrord() {
             return 0
             ;;
         mirrord__subcmd__preview__subcmd__status)
-            opts="-t -n -A -o -w -k -f -h --glob --target --target-namespace --namespace --all-namespaces --output --watch --key --config-file --context --kubeconfig --help"
+            opts="-t -n -A -o -w -k -f -h --glob --target --target-namespace --namespace --all-namespaces --failed --output --watch --key --config-file --context --kubeconfig --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1052,8 +1086,38 @@ _mirrord() {
     esac
 }
 
+# Asks the cluster for keys, namespaces and targets.
+_mirrord_live() {
+    local what line="${COMP_LINE:0:COMP_POINT}" words
+    local typed="${line##*[[:space:]]}"
+    read -ra words <<< "${line%"${typed}"}"
+    local flag="${words[${#words[@]}-1]}"
+    if [[ "${typed}" == --*=* ]]; then
+        flag="${typed%%=*}"
+        typed="${typed#*=}"
+    fi
+    case "${flag}" in
+        -k|--key) what=key ;;
+        -n|--namespace|--target-namespace) what=namespace ;;
+        -t|--target) what=target ;;
+        *) _mirrord "$@"; return ;;
+    esac
+    local candidate part=""
+    if [[ "${typed}" == *:* && "${COMP_WORDBREAKS}" == *:* ]]; then
+        part="${typed%"${typed##*:}"}"
+    fi
+    COMPREPLY=()
+    while IFS= read -r candidate; do
+        if [[ "${candidate}" == "${typed}"* ]]; then
+            COMPREPLY+=("$(printf '%q' "${candidate#"${part}"}")")
+        fi
+    done < <(mirrord candidates "${what}" -- "${COMP_WORDS[@]:1}" </dev/null 2>/dev/null)
+    # No file can be meant.
+    compopt +o default +o bashdefault 2>/dev/null
+}
+
 if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -F _mirrord -o nosort -o bashdefault -o default mirrord
+    complete -F _mirrord_live -o nosort -o bashdefault -o default mirrord
 else
-    complete -F _mirrord -o bashdefault -o default mirrord
+    complete -F _mirrord_live -o bashdefault -o default mirrord
 fi

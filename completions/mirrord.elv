@@ -24,6 +24,7 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --version 'Print version'
             cand preview 'Start, look at and stop preview environments'
             cand completions 'Print the completion script for a shell'
+            cand man 'Print the manual page'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;preview'= {
@@ -84,6 +85,7 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand --kubeconfig 'The kubeconfig to use'
             cand -A 'Look in every namespace'
             cand --all-namespaces 'Look in every namespace'
+            cand --failed 'Show the starts that failed because of the preview pod, for 15 minutes each'
             cand -w 'Print them again whenever something has changed, until interrupted'
             cand --watch 'Print them again whenever something has changed, until interrupted'
             cand -h 'Print help (see more with ''--help'')'
@@ -186,9 +188,14 @@ set edit:completion:arg-completer[mirrord] = {|@words|
             cand -h 'Print help'
             cand --help 'Print help'
         }
+        &'mirrord;man'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
         &'mirrord;help'= {
             cand preview 'Start, look at and stop preview environments'
             cand completions 'Print the completion script for a shell'
+            cand man 'Print the manual page'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'mirrord;help;preview'= {
@@ -212,6 +219,8 @@ set edit:completion:arg-completer[mirrord] = {|@words|
         &'mirrord;help;preview;rbac'= {
         }
         &'mirrord;help;completions'= {
+        }
+        &'mirrord;help;man'= {
         }
         &'mirrord;help;help'= {
         }

@@ -28,6 +28,7 @@ complete -c mirrord -n "__fish_mirrord_needs_command" -s h -l help -d 'Print hel
 complete -c mirrord -n "__fish_mirrord_needs_command" -s V -l version -d 'Print version'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "preview" -d 'Start, look at and stop preview environments'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "man" -d 'Print the manual page'
 complete -c mirrord -n "__fish_mirrord_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -s k -l key -d 'The environment\'s key' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
@@ -70,6 +71,7 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l context -d 'The kubeconfig\'s context' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s A -l all-namespaces -d 'Look in every namespace'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l failed -d 'Show the starts that failed because of the preview pod, for 15 minutes each'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s w -l watch -d 'Print them again whenever something has changed, until interrupted'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
@@ -117,12 +119,23 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "preview" -d 'Start, look at and stop preview environments'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "completions" -d 'Print the completion script for a shell'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mirrord -n "__fish_mirrord_using_subcommand man" -s h -l help -d 'Print help'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions man help" -f -a "preview" -d 'Start, look at and stop preview environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions man help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions man help" -f -a "man" -d 'Print the manual page'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_seen_subcommand_from preview completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "stop" -d 'Stop environments and wait until they are gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
+
+# Asks the cluster for keys, namespaces and targets.
+function __fish_mirrord_live
+    set -l typed (commandline -opc)
+    command mirrord candidates $argv[1] -- $typed[2..-1] </dev/null 2>/dev/null
+end
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview" -s k -l key -x -a "(__fish_mirrord_live key)"
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start status stop extend doctor rbac" -s n -l namespace -l target-namespace -x -a "(__fish_mirrord_live namespace)"
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start status stop extend doctor" -s t -l target -x -a "(__fish_mirrord_live target)"

@@ -2,6 +2,9 @@
 //! is decided in `config`.
 #![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
 
+pub mod live;
+pub mod manual;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +34,9 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
 }
 
 /// Start, look at and stop preview environments
@@ -158,6 +164,9 @@ pub struct Selected {
 pub struct Status {
     #[command(flatten)]
     pub selected: Selected,
+    /// Show the starts that failed because of the preview pod, for 15 minutes each
+    #[arg(long)]
+    pub failed: bool,
     /// How to print them
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,

@@ -6,6 +6,7 @@ mod ask;
 mod connect;
 pub mod explain;
 mod keep;
+mod names;
 mod read;
 mod resolve;
 mod watch;

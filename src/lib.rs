@@ -35,21 +35,25 @@ pub mod traffic;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use uuid::Uuid;
 
+use cli::live::{Typed, Wanted};
 use cli::{Cli, Command, Common, Preview, Selected, Verb};
 use cluster::Scope;
 use config::{Environment, Named, Overrides, Selection};
+use output::log::Verbosity;
 use output::{Mode, Reporter, Terminal};
-use preview::Selector;
 use preview::rbac::Subject;
 use preview::start::{self, Extent};
 use preview::status::{Show, Watch};
 use preview::stop::{self, NotFound, Patience};
+use preview::{Selector, Standing};
 use problem::{Exit, Problem, Report};
 
 /// Runs the command line `arguments`, program name first.
@@ -64,8 +68,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some("agent") => return within_pod(&arguments[1..]),
         Some("keeper") => return keeper(&environment),
+        Some("candidates") => return candidates(&arguments[2..], environment),
         _ => {}
     }
+    let mode = match logging(&environment, mode) {
+        Ok(mode) => mode,
+        Err(error) => return ended(mode, Err(error)),
+    };
     match Cli::try_parse_from(arguments) {
         Ok(cli) => dispatch(cli, &environment, mode),
         Err(error) => refused(&error, mode),
@@ -97,6 +106,34 @@ fn keeper(environment: &Environment) -> ExitCode {
     }
 }
 
+/// How long a shell waits for candidates.
+const COMPLETION: Duration = Duration::from_secs(2);
+
+/// `mirrord candidates`: what a shell offers while somebody types. There may be
+/// nothing to offer, but never an error. Asked by a thread of its own: what
+/// the kubeconfig runs to get a token may hold that up for long.
+fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
+    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let Some(wanted) = words.first().and_then(|word| Wanted::of(word)) else { return ExitCode::SUCCESS };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut typed = Typed::of(&words[1..]);
+        // Standard input is the shell's.
+        typed.flags.config_file = typed.flags.config_file.filter(|path| path.as_os_str() != "-");
+        let selection =
+            Selection::resolve(&typed.flags, &environment, Named::Otherwise, Uuid::new_v4()).ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let candidates =
+            runtime.block_on(preview::candidates::candidates(&selection, wanted, typed.is_of_sessions));
+        sender.send(candidates.ok()?).ok()
+    });
+    if let Ok(candidates) = receiver.recv_timeout(COMPLETION) {
+        // A shell that has stopped listening needs no candidates.
+        let _ = output::data(&candidates.join("\n"));
+    }
+    ExitCode::SUCCESS
+}
+
 /// How the story is told: as chosen, or as fits the place.
 fn mode(environment: &Environment) -> Result<Mode> {
     let terminal =
@@ -109,6 +146,17 @@ fn mode(environment: &Environment) -> Result<Mode> {
                 .into()
         }),
     }
+}
+
+/// Begins to log, where that is wished; a spinner and a log would write over
+/// each other.
+fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
+    let Some(text) = environment.text("MIRRORD_LOG") else { return Ok(mode) };
+    let verbosity: Verbosity = text.parse().map_err(|why: String| {
+        config::wrong(format!("`MIRRORD_LOG` holds `{text}`, which cannot be used")).because_of(why)
+    })?;
+    verbosity.begin(mode);
+    Ok(if mode == Mode::Standard { Mode::Plain } else { mode })
 }
 
 /// Help and versions are what was asked for; the rest is a usage error.
@@ -131,7 +179,12 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), session::MIRRORD, &mut script);
-            ended(mode, output::data(&String::from_utf8_lossy(&script)).map_err(Into::into))
+            let script = cli::live::wired(shell, &String::from_utf8_lossy(&script));
+            ended(mode, output::data(&script).map_err(Into::into))
+        }
+        Command::Man => {
+            let page = cli::manual::page().map_err(Into::into);
+            ended(mode, page.and_then(|page| Ok(output::data(&String::from_utf8_lossy(&page))?)))
         }
         Command::Preview(preview) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -190,15 +243,17 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             let options = start::Options { extent, output };
             Box::pin(start::start(&flags, environment, options, reporter)).await
         }
-        Verb::Status(cli::Status { selected, output, watch }) => {
-            let (selection, selector, scope) = select(flags, environment, selected)?;
+        Verb::Status(cli::Status { selected, failed, output, watch }) => {
+            let (selection, mut selector, scope) = select(flags, environment, selected)?;
+            selector.standing = if failed { Standing::Failed } else { Standing::Live };
             reporter.warnings(&selection.warnings);
             let watch = if watch { Watch::Changes } else { Watch::Once };
             let show = Show { format: output, watch };
             preview::status::status(&selection, &selector, scope, show, reporter).await
         }
         Verb::Stop(cli::Stop { selected, ignore_not_found, no_wait }) => {
-            let (selection, selector, scope) = select(flags, environment, selected)?;
+            let (selection, mut selector, scope) = select(flags, environment, selected)?;
+            selector.standing = Standing::Either;
             selector.names_something()?;
             reporter.warnings(&selection.warnings);
             let not_found = if ignore_not_found { NotFound::Passes } else { NotFound::Fails };

@@ -5,6 +5,7 @@
 //! spinners on a terminal, plain lines, JSON lines for programs, or nothing.
 
 mod json;
+pub mod log;
 mod plain;
 mod spinner;
 pub mod table;

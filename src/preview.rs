@@ -1,6 +1,7 @@
 //! The verbs. Each reads like the README: read the configuration, resolve,
 //! plan, act, wait, report.
 
+pub mod candidates;
 pub mod doctor;
 pub mod extend;
 pub(crate) mod plan;
@@ -30,6 +31,20 @@ pub struct Selector {
     pub glob: Option<glob::Pattern>,
     /// The ones on this target.
     pub target: Option<Target>,
+    /// Those that live, or what is kept of those that failed.
+    pub standing: Standing,
+}
+
+/// Whether an environment lives, or only tells why its start failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It lives, or is about to.
+    #[default]
+    Live,
+    /// Its start failed, and its root is kept with the reason.
+    Failed,
+    /// The one or the other.
+    Either,
 }
 
 // === impl Selector ===
@@ -41,6 +56,7 @@ impl Selector {
             key: selection.key.given().filter(|_| glob.is_none()).cloned(),
             glob,
             target: selection.target.clone(),
+            standing: Standing::Live,
         }
     }
 
@@ -59,10 +75,20 @@ impl Selector {
         self.key.iter().map(|key| (KEY, key.label_value())).collect()
     }
 
+    /// Whether it is alive, or failed, as was asked for.
+    fn wants(&self, session: &Session) -> bool {
+        match self.standing {
+            Standing::Live => session.failed.is_none(),
+            Standing::Failed => session.failed.is_some(),
+            Standing::Either => true,
+        }
+    }
+
     /// The rest: the key itself behind its hash, the pattern, the container.
     fn matches(&self, session: &Session) -> bool {
         let key = &session.key;
-        self.key.as_ref().is_none_or(|wanted| wanted == key)
+        self.wants(session)
+            && self.key.as_ref().is_none_or(|wanted| wanted == key)
             && self.glob.as_ref().is_none_or(|pattern| pattern.matches(key.as_str()))
             && self.target.as_ref().is_none_or(|target| session.is_on(target))
     }

@@ -40,6 +40,8 @@ pub const IMAGE: &str = "preview.mirrord.io/image";
 pub const REPLICAS: &str = "preview.mirrord.io/replicas";
 /// The annotation with the instant of readiness: the clock runs from there.
 pub const READY_AT: &str = "preview.mirrord.io/ready-at";
+/// The annotation with the reason of a start that failed, on the root that is kept of it.
+pub const FAILED: &str = "preview.mirrord.io/failed";
 /// The annotation with the keeper's [`Report`], as JSON.
 pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
 /// The variable of the keeper's container that says what to keep, as JSON.
@@ -100,6 +102,8 @@ pub struct Session {
     pub assignment: Option<String>,
     /// What the keeper last said; nothing before it has spoken.
     pub report: Option<Report>,
+    /// Why its start failed, where this root is all that is kept of it.
+    pub failed: Option<String>,
     /// Whether it is on its way out: deleted, failed or past its deadline.
     pub ending: bool,
 }
@@ -168,6 +172,7 @@ impl Session {
             is_routed: root.spec.as_ref().and_then(|spec| spec.parallelism).is_some_and(|pods| pods > 0),
             assignment: assignment(root),
             report: annotations.get(TRAFFIC).and_then(|report| serde_json::from_str(report).ok()),
+            failed: annotations.get(FAILED).cloned(),
             ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(1),
         })
     }

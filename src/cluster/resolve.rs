@@ -57,7 +57,7 @@ impl Cluster {
         }
     }
 
-    fn workloads(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
+    pub(super) fn workloads(&self, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
         let types = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
         Api::namespaced_with(
             self.client(),

@@ -199,3 +199,33 @@ fn toml_and_yaml_say_the_same_as_json() {
         );
     }
 }
+
+#[test]
+fn templates_have_the_functions_and_filters_of_mirrord() {
+    let image = |expression: &str| {
+        let file = format!(
+            r#"{{"key": "feat/Login Page", "target": "deployment/shop", "feature": {{"preview": {{"image": "{expression}"}}}}}}"#
+        );
+        resolve(&Overrides::default(), &[("MIRRORD_BRANCH_NAME", "Fix/A_b")], &file).unwrap().image.unwrap()
+    };
+    for (expression, value) in [
+        ("shop:{{ key | slugify }}", "shop:feat-login-page"),
+        ("shop:{{ git_branch | slugify | truncate(length=5, end='') }}", "shop:fix-a"),
+        ("{{ get_random(start=7, end=8) }}", "7"),
+        ("{{ 0 | date(format='%Y-%m-%d') }}", "1970-01-01"),
+        ("{{ key | urlencode_strict }}", "feat%2FLogin%20Page"),
+        ("{{ 2048 | filesizeformat }}", "2 kB"),
+    ] {
+        assert_eq!(image(expression), value, "{expression}");
+    }
+    let now: i64 = image("{{ now(timestamp=true) }}").parse().unwrap();
+    assert!(now > 1_700_000_000, "{now}");
+}
+
+#[test]
+fn a_random_key_is_made_once() {
+    let file = r#"{"key": "{{ get_random(end=1000000000000) }}", "target": "deployment/shop",
+        "feature": {"preview": {"image": "shop:{{ key }}"}}}"#;
+    let config = resolve(&Overrides::default(), &[], file).unwrap();
+    assert_eq!(config.image.unwrap(), format!("shop:{}", config.selection.key.key()));
+}

@@ -7,6 +7,7 @@
 mod env;
 pub(crate) mod keeper;
 mod mounts;
+mod record;
 pub(crate) mod rights;
 pub(crate) mod template;
 

@@ -1,5 +1,6 @@
 //! What the verbs report, as text. Pure: sessions and the time come in.
 
+pub(super) mod failed;
 mod traffic;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! `start`: create an environment, or replace the one with the same key and
 //! target; wait until it is ready; report.
 
+mod record;
 pub(crate) mod routing;
 mod wait;
 
@@ -49,6 +50,15 @@ pub struct Options {
 struct Started {
     session: Session,
     uid: String,
+}
+
+/// What has become of what a failed start had created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undone {
+    /// Nothing is left.
+    Fully,
+    /// It ends without being watched.
+    NotYet,
 }
 
 /// Starts an environment.
@@ -133,7 +143,10 @@ pub async fn start(
     let (session, pods, step) = match result {
         Ok(ready) => ready,
         Err(error) => {
-            clean_up(&cluster, &ending, &mut interrupts, reporter).await;
+            let error = match clean_up(&cluster, &ending, &mut interrupts, reporter).await {
+                Undone::Fully => record::keep(&cluster, &plan, error).await,
+                Undone::NotYet => error,
+            };
             return Err(not_started(error));
         }
     };
@@ -365,7 +378,11 @@ async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Ste
     let found = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await?;
     let replaced: Vec<&Session> = found.sessions.iter().filter(|old| session.replaces(old)).collect();
     for old in &replaced {
-        cluster.end(&old.namespace, &old.root).await?;
+        match old.failed {
+            // Only its root is there, and no clock of a keeper's to wait for.
+            Some(_) => cluster.delete(&old.namespace, &old.root).await?,
+            None => cluster.end(&old.namespace, &old.root).await?,
+        }
     }
     if let Some(step) = step {
         for old in replaced {
@@ -378,7 +395,12 @@ async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Ste
 
 /// Removes a half-made environment. What cannot be removed now, the root's own
 /// deadline removes; a second interrupt leaves it to that.
-async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupts, reporter: &Reporter) {
+async fn clean_up(
+    cluster: &Cluster,
+    ending: &Ending,
+    interrupts: &mut Interrupts,
+    reporter: &Reporter,
+) -> Undone {
     let Ending { namespace, root, .. } = ending;
     let step = reporter.step("removing what was created");
     let removal = async {
@@ -398,7 +420,13 @@ async fn clean_up(cluster: &Cluster, ending: &Ending, interrupts: &mut Interrupt
         ))),
     };
     match outcome {
-        Ok(()) => step.done("what was created is removed"),
-        Err(error) => reporter.warning(&format!("{error:#}")),
+        Ok(()) => {
+            step.done("what was created is removed");
+            Undone::Fully
+        }
+        Err(error) => {
+            reporter.warning(&format!("{error:#}"));
+            Undone::NotYet
+        }
     }
 }

@@ -7,9 +7,9 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::Selector;
 use super::progress::refusal;
 use super::render::{self, Listed};
+use super::{Selector, Standing};
 use crate::cli::ListFormat;
 use crate::cluster::{Change, Cluster, Scope, explain};
 use crate::config::Selection;
@@ -65,7 +65,7 @@ pub async fn status(
         }
         output::note(reporter.mode(), &nothing);
     }
-    print(&listed, show.format, &cluster, reporter)?;
+    print(&listed, selector.standing, show.format, &cluster, reporter)?;
     match show.watch {
         Watch::Once => Ok(()),
         Watch::Changes => follow(&cluster, selector, &looked, show.format, listed, reporter).await,
@@ -93,7 +93,10 @@ async fn look(cluster: &Cluster, selector: &Selector, scope: &Scope) -> Result<(
             session,
         })
         .collect();
-    for one in listed.iter_mut().filter(|one| one.pods.is_empty() && !one.session.ending) {
+    for one in listed
+        .iter_mut()
+        .filter(|one| one.pods.is_empty() && !one.session.ending && one.session.failed.is_none())
+    {
         let set = cluster.replica_set(&one.session).await;
         one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
     }
@@ -102,13 +105,23 @@ async fn look(cluster: &Cluster, selector: &Selector, scope: &Scope) -> Result<(
 }
 
 /// Prints the list; an empty one only where a program reads it.
-fn print(listed: &[Listed], format: ListFormat, cluster: &Cluster, reporter: &Reporter) -> Result<()> {
+fn print(
+    listed: &[Listed],
+    standing: Standing,
+    format: ListFormat,
+    cluster: &Cluster,
+    reporter: &Reporter,
+) -> Result<()> {
     let for_people = reporter.mode() != Mode::Json && matches!(format, ListFormat::Table | ListFormat::Wide);
     if listed.is_empty() && (for_people || format == ListFormat::Name) {
         return Ok(());
     }
     let now = cluster.clock(Timestamp::now());
-    Ok(output::data(&render::list(listed, format, now, reporter.mode())?)?)
+    let text = match standing {
+        Standing::Failed => render::failed::list(listed, format, now, reporter.mode())?,
+        Standing::Live | Standing::Either => render::list(listed, format, now, reporter.mode())?,
+    };
+    Ok(output::data(&text)?)
 }
 
 /// Prints the list again whenever it has changed in more than its times. The
@@ -137,7 +150,7 @@ async fn follow(
         } else if matches!(format, ListFormat::Table | ListFormat::Wide) && reporter.mode() != Mode::Json {
             output::data("\n")?;
         }
-        print(&listed, format, cluster, reporter)?;
+        print(&listed, selector.standing, format, cluster, reporter)?;
         shown = listed;
     }
     Ok(())
@@ -162,7 +175,10 @@ pub(super) async fn found(
     }
     let problem = Problem::new(nothing(selector, &found.scope)).exit(Exit::NotFound);
     let mut keys: Vec<String> = match cluster.sessions(&found.scope, &[]).await {
-        Ok(found) => found.sessions.iter().map(|session| session.key.to_string()).collect(),
+        Ok(found) => {
+            let meant = found.sessions.iter().filter(|session| selector.wants(session));
+            meant.map(|session| session.key.to_string()).collect()
+        }
         Err(_) => Vec::new(),
     };
     keys.sort();
@@ -188,7 +204,10 @@ fn order(one: &Listed) -> (String, String, String, Option<Timestamp>) {
 
 /// What was looked for and is not there.
 pub(super) fn nothing(selector: &Selector, scope: &Scope) -> String {
-    let mut what = "there is no environment".to_owned();
+    let mut what = match selector.standing {
+        Standing::Failed => "there is no start that failed".to_owned(),
+        Standing::Live | Standing::Either => "there is no environment".to_owned(),
+    };
     if let Some(key) = &selector.key {
         what.push_str(&format!(" with key `{key}`"));
     }

@@ -7,6 +7,9 @@
 mod completions;
 mod configuration;
 mod connection;
+mod live;
+mod log;
+mod manual;
 mod usage;
 
 use std::io::Write as _;

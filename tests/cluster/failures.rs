@@ -1,13 +1,15 @@
 //! What goes wrong in the cluster: said within seconds, with Kubernetes' own
-//! reason, by the right exit code, and nothing is left behind.
+//! reason, by the right exit code; nothing is left behind but, where the preview
+//! pod is to blame, the reason.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{screen, until, with_shop};
+use crate::support::{World, screen, until, with_shop};
 
 /// Far below the creation timeout, far above what Kubernetes needs.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -35,7 +37,8 @@ async fn an_image_that_cannot_be_pulled_is_named_at_once() {
             };
         }
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
-        assert_eq!(world.objects().await, before);
+        // The second never came as far as the cluster.
+        assert_eq!(reasons_beside(&world, &before).await, 2);
     })
     .await;
 }
@@ -51,9 +54,57 @@ async fn a_crashing_container_ends_the_start_with_its_last_words() {
             &[
                 "container `web` crashes: it ended with exit code 1",
                 "cannot reach the warehouse: connection refused",
+                "hint: `mirrord preview status --failed -n ",
             ],
         );
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
+        assert_eq!(reasons_beside(&world, &before).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_failure_can_be_looked_at_again_until_the_next_start_or_stop() {
+    with_shop("failed", |world| async move {
+        let before = world.objects().await;
+        for _ in 0..2 {
+            // The second failure takes the first one's place.
+            world.start_image("mirrord-test/shop:crash", &["-k", "pr-1"]).await.failure(6, &["crashes"]);
+            assert_eq!(reasons_beside(&world, &before).await, 1);
+        }
+        let failed = |more: &'static [&'static str]| {
+            let world = world.clone();
+            async move {
+                let arguments = ["preview", "status", "-n", &world.namespace, "-k", "pr-1"];
+                world.mirrord(&[&arguments, more].concat()).await
+            }
+        };
+        failed(&[]).await.failure(3, &["there is no environment with key `pr-1`"]);
+        let table = failed(&["--failed"]).await.success();
+        assert!(table.stdout.contains("container `web` crashes"), "{table:#?}");
+        assert!(!table.stdout.contains("warehouse"), "{table:#?}");
+        let wide = failed(&["--failed", "-o", "wide"]).await.success();
+        assert!(wide.stdout.contains("cannot reach the warehouse"), "{wide:#?}");
+
+        // It is kept from those who would extend it, and Kubernetes has its end.
+        world
+            .mirrord(&["preview", "extend", "-n", &world.namespace, "-k", "pr-1", "--ttl", "1h"])
+            .await
+            .failure(3, &[]);
+        let jobs = world.api::<k8s_openapi::api::batch::v1::Job>();
+        let root = jobs.list(&kube::api::ListParams::default()).await.unwrap().items.remove(0);
+        let spec = root.spec.unwrap();
+        assert_eq!(
+            (spec.active_deadline_seconds, spec.parallelism, spec.ttl_seconds_after_finished),
+            (Some(900), Some(0), Some(0))
+        );
+
+        world.start("deployment/shop", "pr-1", &[]).await.success();
+        failed(&["--failed"]).await.failure(3, &["there is no start that failed with key `pr-1`"]);
+        failed(&[]).await.success();
+        world.start_image("mirrord-test/shop:crash", &["-k", "pr-1"]).await.failure(6, &["crashes"]);
+        world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
         assert_eq!(world.objects().await, before);
     })
     .await;
@@ -103,7 +154,7 @@ async fn a_full_quota_is_named_at_once() {
         let began = Instant::now();
         world.start("deployment/shop", "pr-1", &[]).await.failure(6, &["Kubernetes does not create the pod", "exceeded quota: small"]);
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
-        assert_eq!(world.objects().await, before);
+        assert_eq!(reasons_beside(&world, &before).await, 1);
     })
     .await;
 }
@@ -123,7 +174,7 @@ async fn an_admission_refusal_is_named_at_once() {
             .start("deployment/shop", "pr-1", &[])
             .await
             .failure(6, &["Kubernetes does not create the pod", "violates PodSecurity \"restricted"]);
-        assert_eq!(world.objects().await, before);
+        assert_eq!(reasons_beside(&world, &before).await, 1);
     })
     .await;
 }
@@ -211,8 +262,18 @@ async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
     .await;
 }
 
+/// How many failed starts are told of by their roots, the only objects beside
+/// those there were `before`.
+async fn reasons_beside(world: &World, before: &BTreeSet<String>) -> usize {
+    let now = world.objects().await;
+    assert!(now.is_superset(before), "{now:?}");
+    let kept: Vec<&String> = now.difference(before).collect();
+    assert!(kept.iter().all(|name| name.starts_with("Job/preview-keeper-")), "{kept:?}");
+    kept.len()
+}
+
 /// A kubeconfig that reaches the API server through a listener of the test's.
-async fn behind_proxy(world: &crate::support::World) -> (std::path::PathBuf, tokio::task::JoinHandle<()>) {
+async fn behind_proxy(world: &World) -> (std::path::PathBuf, tokio::task::JoinHandle<()>) {
     let text = tokio::fs::read_to_string(&world.kubeconfig).await.unwrap();
     let server = text.split("https://").nth(1).unwrap().split(['"', '\n', '/']).next().unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

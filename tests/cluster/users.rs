@@ -108,3 +108,45 @@ async fn credentials_that_are_not_accepted_say_so() {
     })
     .await;
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_shell_is_offered_the_keys_namespaces_and_targets_that_there_are() {
+    with_shop("offered", |world| async move {
+        world.start("deployment/shop", "pr-1", &[]).await.success();
+        let offered = |what: &'static str, words: &'static [&'static str]| {
+            let world = world.clone();
+            async move {
+                let arguments =
+                    [&["candidates", what, "--", "preview"], words, &["-n", &world.namespace]].concat();
+                world
+                    .mirrord(&arguments)
+                    .await
+                    .success()
+                    .stdout
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(offered("key", &["stop", "-k"]).await, ["pr-1"]);
+        assert_eq!(offered("target", &["stop", "-t"]).await, ["deployment/shop"]);
+        // Neither the pods nor the root that are somebody's.
+        assert_eq!(offered("target", &["start", "-t"]).await, ["deployment/shop", "service/shop"]);
+        assert!(offered("namespace", &["start"]).await.contains(&world.namespace));
+        // Who may do nothing is offered the one namespace that the kubeconfig names.
+        let kubeconfig = world.user("nobody", json!([])).await;
+        let nobody = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+        for (what, lines) in [("key", ""), ("target", ""), ("namespace", world.namespace.as_str())] {
+            let screen = world
+                .mirrord(&[&["candidates", what, "--", "preview", "start"], &nobody[..]].concat())
+                .await
+                .success();
+            assert_eq!((screen.stdout.trim_end(), screen.stderr.as_str()), (lines, ""));
+        }
+        let screen =
+            world.mirrord(&["candidates", "key", "--", "preview", "--kubeconfig", "gone"]).await.success();
+        assert_eq!((screen.stdout.as_str(), screen.stderr.as_str()), ("", ""));
+    })
+    .await;
+}

@@ -224,3 +224,14 @@ fn the_disks_of_a_stateful_sets_pods_are_empty_ones() {
     assert!(volumes.contains(&json!({"name": "journal", "emptyDir": {}})));
     assert!(plan.warnings.iter().any(|warning| warning.contains("`journal` is empty")));
 }
+
+#[test]
+fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
+    let plan = Plan::of(&request(&busy()));
+    let record = plan.record(&"ä".repeat(100_000));
+    let reason = &record.metadata.annotations.as_ref().unwrap()[crate::session::FAILED];
+    assert!(reason.len() < 20_000);
+    let spec = record.spec.unwrap();
+    assert_eq!((spec.parallelism, spec.active_deadline_seconds), (Some(0), Some(900)));
+    assert_eq!(record.metadata.labels, plan.root.metadata.labels);
+}

@@ -88,3 +88,13 @@ fn what_is_to_be_copied_can_be_pasted_into_a_shell() {
         assert_eq!(quoted(key), shown);
     }
 }
+
+#[test]
+fn a_start_that_failed_is_listed_with_its_reason() {
+    let mut one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 900}), &[]);
+    one.session.failed =
+        Some("container `web` crashes: it ended with exit code 1, which it says at length\nthe last lines of its log:\nno database".to_owned());
+    let shown =
+        |format| failed::list(std::slice::from_ref(&one), format, NOW.parse().unwrap(), Mode::Plain).unwrap();
+    insta::assert_snapshot!(shown(ListFormat::Table) + &shown(ListFormat::Wide) + &shown(ListFormat::Json));
+}

@@ -1,0 +1,204 @@
+//! `MIRRORD_LOG`: which API calls were made, and what the API client has to
+//! say, on standard error.
+//!
+//! No secrets: of a call its method, address and status, never a header or a
+//! body. The client's own messages that quote answers are left out.
+
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::{Mode, to_stderr};
+
+/// The span of a call, and where the client opens it.
+const CALL: (&str, &str) = ("kube_client::client::builder", "HTTP");
+/// Where the client's messages quote what the cluster answered.
+const QUOTING: &str = "kube_client::client";
+/// Whose messages there are.
+const ROOT: &str = "kube";
+
+/// What is logged: a level for all, or for parts of the client.
+#[derive(Clone, Debug)]
+pub struct Verbosity(Targets);
+
+/// Writes what is logged.
+struct Log {
+    verbosity: Verbosity,
+    mode: Mode,
+}
+
+/// A call under way.
+struct Call {
+    began: Instant,
+    fields: Map<String, Value>,
+}
+
+// === impl Verbosity ===
+
+impl FromStr for Verbosity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let level = |word: &str| match word.to_ascii_lowercase().as_str() {
+            "off" => Ok(LevelFilter::OFF),
+            "error" => Ok(LevelFilter::ERROR),
+            "warn" => Ok(LevelFilter::WARN),
+            "info" => Ok(LevelFilter::INFO),
+            "debug" => Ok(LevelFilter::DEBUG),
+            "trace" => Ok(LevelFilter::TRACE),
+            _ => Err("a level is `off`, `error`, `warn`, `info`, `debug` or `trace`".to_owned()),
+        };
+        let mut targets = Targets::new();
+        for part in text.split(',').map(str::trim) {
+            targets = match part.split_once('=') {
+                None => targets.with_target(ROOT, level(part)?),
+                Some((target, word)) if target.starts_with(ROOT) => targets.with_target(target, level(word)?),
+                Some(_) => return Err("what can be logged is `kube_client` and `kube_runtime`".to_owned()),
+            };
+        }
+        Ok(Self(targets))
+    }
+}
+
+impl Verbosity {
+    /// Begins to log. There is one log in a process; a second is not begun.
+    pub fn begin(self, mode: Mode) {
+        let _ = tracing_subscriber::registry().with(Log { verbosity: self, mode }).try_init();
+    }
+
+    fn wants(&self, target: &str, level: Level) -> bool {
+        target != QUOTING && self.0.would_enable(target, &level)
+    }
+}
+
+// === impl Log ===
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_call(metadata) || self.verbosity.wants(metadata.target(), *metadata.level())
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id).filter(|span| is_call(span.metadata())) else { return };
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(Call { began: Instant::now(), fields: fields.0 });
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(call) = span.extensions_mut().get_mut::<Call>() {
+            let mut fields = Fields::default();
+            values.record(&mut fields);
+            call.fields.extend(fields.0);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut message = fields.0.get("message").map(text).unwrap_or_default();
+        if let Some(span) = context.event_span(event)
+            && let Some(call) = span.extensions().get::<Call>()
+        {
+            message = format!("{message}: {} {}", call.text("http.method"), call.text("http.url"));
+        }
+        self.write(*metadata.level(), metadata.target(), &message, &json!({}));
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else { return };
+        if !self.verbosity.wants(CALL.0, Level::INFO) {
+            return;
+        }
+        if let Some(call) = span.extensions().get::<Call>() {
+            let (method, url) = (call.text("http.method"), call.text("http.url"));
+            let status = call.fields.get("http.status_code").cloned().unwrap_or_default();
+            let took = u64::try_from(call.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let answer = if status.is_null() { "no answer".to_owned() } else { text(&status) };
+            let more = json!({"method": method, "url": url, "status": status, "milliseconds": took});
+            self.write(Level::INFO, CALL.0, &format!("{method} {url}: {answer} ({took} ms)"), &more);
+        }
+    }
+}
+
+impl Log {
+    fn write(&self, level: Level, target: &str, message: &str, more: &Value) {
+        let now = Timestamp::now();
+        if self.mode != Mode::Json {
+            return to_stderr(&format!("{now:.3} {level} {target}: {message}"));
+        }
+        let mut line = json!({
+            "type": "Log", "time": now.to_string(), "level": level.as_str(), "target": target, "message": message,
+        });
+        if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
+            line.extend(more.clone());
+        }
+        to_stderr(&line.to_string());
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    fn text(&self, field: &str) -> String {
+        self.fields.get(field).map(text).unwrap_or_default()
+    }
+}
+
+fn is_call(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && (metadata.target(), metadata.name()) == CALL
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The fields of a span or an event.
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+// === impl Fields ===
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_the_whole_client_or_for_a_part_of_it() {
+        let verbosity: Verbosity = "warn, kube_runtime=debug".parse().unwrap();
+        assert!(verbosity.wants("kube_runtime::watcher", Level::DEBUG));
+        assert!(verbosity.wants(CALL.0, Level::WARN) && !verbosity.wants(CALL.0, Level::INFO));
+        let all: Verbosity = "trace".parse().unwrap();
+        // These would quote what the cluster answered, and the frames' headers.
+        assert!(!all.wants(QUOTING, Level::WARN) && !all.wants("h2::codec", Level::ERROR));
+        for wrong in ["loud", "", "h2=trace", "kube_client=", "info,"] {
+            assert!(wrong.parse::<Verbosity>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What the shell offers for a key, a namespace or a target. Fewer candidates
+//! are no error: somebody is typing.
+
+use anyhow::Result;
+
+use crate::cli::live::Wanted;
+use crate::cluster::{Cluster, Scope};
+use crate::config::Selection;
+
+/// The candidates, each once and in order.
+pub async fn candidates(selection: &Selection, wanted: Wanted, is_of_sessions: bool) -> Result<Vec<String>> {
+    let cluster = Cluster::connect(&selection.connection).await?;
+    let mut candidates = match wanted {
+        Wanted::Namespace => cluster.namespaces().await,
+        Wanted::Target if !is_of_sessions => {
+            let namespace = selection.namespace.as_ref().unwrap_or(&cluster.default_namespace);
+            cluster.targets(namespace).await
+        }
+        Wanted::Key | Wanted::Target => {
+            let scope = selection.namespace.clone().map_or(Scope::All, Scope::Namespace);
+            // What is kept of a failure among them: it can be looked at, and stopped.
+            let sessions = cluster.sessions(&scope, &[]).await?.sessions;
+            sessions
+                .into_iter()
+                .map(|session| match wanted {
+                    Wanted::Target => session.target,
+                    Wanted::Key | Wanted::Namespace => session.key.to_string(),
+                })
+                .collect()
+        }
+    };
+    candidates.sort();
+    candidates.dedup();
+    Ok(candidates)
+}
