@@ -92,7 +92,7 @@ impl Copies {
         for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             match Held::take(&copy.session, bytes.len()) {
                 // A copy that has failed already has been counted.
-                Some(held) => drop(copy.sender.send(Part::Data(bytes.clone(), held))),
+                Some(held) => drop(copy.sender.send(Part::Data(apart(bytes), held))),
                 None => copy.give_up(),
             }
         }
@@ -187,6 +187,13 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A piece to keep. A small one is taken out of the buffer that it came in,
+/// which would otherwise stay for its sake.
+fn apart(bytes: &Bytes) -> Bytes {
+    const SMALL_BYTES: usize = 4 * 1024;
+    if bytes.len() < SMALL_BYTES { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
 }
 
 /// About what a head takes: names, values, and the lists they are in.
