@@ -40,6 +40,8 @@ pub use capture::Method;
 use capture::{Capture, Singleton};
 use connection::Begun;
 use control::message::Event;
+#[cfg(fuzzing)]
+pub use http1::fuzzing;
 use leave::Reason;
 use sessions::Sessions;
 use state::State;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::session::ttl::duration;
 use crate::session::{Key, Ttl};
 use crate::target::Target;
 
@@ -244,8 +245,8 @@ pub enum ListFormat {
 fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "a timeout is seconds as a number, or a duration like `90s` or `5m`".to_owned())?,
+        Err(_) => duration(text)
+            .ok_or_else(|| "a timeout is seconds as a number, or a duration like `90s` or `5m`".to_owned())?,
     };
     if timeout.is_zero() {
         return Err("a timeout must be above zero".to_owned());

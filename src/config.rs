@@ -7,6 +7,8 @@
 pub mod env;
 mod environment;
 pub mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ignored;
 pub mod incoming;
 pub mod list;

@@ -12,6 +12,7 @@ mod canary;
 mod decide;
 mod hands;
 mod link;
+mod pace;
 mod pods;
 mod sample;
 mod scribe;

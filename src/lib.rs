@@ -21,6 +21,9 @@ pub mod agent;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keeper;
 pub mod output;
 pub mod preview;

@@ -9,6 +9,8 @@ mod answer;
 mod canary;
 mod chunked;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 mod preview;
 mod relay;

@@ -20,12 +20,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Ping, client, server};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use super::detect::{PREFACE, SETTINGS_BYTES, may_be_settings};
 use super::lane::Lane;
 use super::state::State;
+use super::tunnel;
 use previews::Previews;
 use rewound::Rewound;
 use stream::Stream;
@@ -48,6 +51,11 @@ const MAX_RESET_STREAMS: usize = 1_024;
 /// How long the application may take to say how many streams it offers.
 const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the application's first bytes are awaited before its answer is
+/// taken to be HTTP/2: servers send their settings with the preface, and one
+/// that waits for ours must not wait long.
+const FIRST_BYTES_WAIT: Duration = Duration::from_millis(250);
+
 /// One client's connection and its application's.
 pub(super) struct Http2 {
     pub(super) state: Arc<State>,
@@ -64,9 +72,24 @@ pub(super) struct Http2 {
 impl Http2 {
     /// Serves the connection to its end.
     pub(super) async fn serve(self) -> Result<(), h2::Error> {
-        let Self { state, original, client, server, up } = self;
+        let Self { state, original, mut client, mut server, mut up } = self;
+        // The preface first, as the client has said it: how an application that
+        // does not know it answers is for the client to see.
+        if server.write_all(PREFACE).await.is_err() {
+            tunnel::reset(&client);
+            return Ok(());
+        }
+        if !speaks_http2(&server).await {
+            up.discard(PREFACE.len());
+            let carried = tunnel::carry(&mut client, &mut server, &mut up, &mut Lane::default()).await;
+            if carried.is_err() {
+                tunnel::reset(&client);
+                tunnel::reset(&server);
+            }
+            return Ok(());
+        }
         let closed = Rc::new(Notify::new());
-        let (app, streams) = connect(server, &closed).await?;
+        let (app, streams) = connect(Rewound::said(PREFACE.len(), server), &closed).await?;
         let mut builder = server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -79,7 +102,7 @@ impl Http2 {
         if app.is_extended_connect_protocol_enabled() {
             builder.enable_connect_protocol();
         }
-        let client = Rewound::new(Bytes::copy_from_slice(up.held()), client);
+        let client = Rewound::read(Bytes::copy_from_slice(up.held()), client);
         drop(up);
         let mut connection = builder.handshake::<_, Bytes>(client).await?;
         let previews = Rc::new(Previews::default());
@@ -103,9 +126,23 @@ impl Http2 {
     }
 }
 
+/// Whether the application's first bytes are what HTTP/2 begins with. One that
+/// says nothing to the preface waits for more, as HTTP/2 may.
+async fn speaks_http2(server: &TcpStream) -> bool {
+    let mut bytes = [0; SETTINGS_BYTES];
+    match tokio::time::timeout(FIRST_BYTES_WAIT, server.peek(&mut bytes)).await {
+        Ok(Ok(seen)) => may_be_settings(&bytes[..seen]),
+        Ok(Err(_)) => false,
+        Err(_) => true,
+    }
+}
+
 /// Makes an HTTP/2 client of a connection, and learns how many streams the
 /// other side offers. `closed` is told when it takes no more.
-async fn connect(stream: TcpStream, closed: &Rc<Notify>) -> Result<(SendRequest<Bytes>, usize), h2::Error> {
+async fn connect(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    closed: &Rc<Notify>,
+) -> Result<(SendRequest<Bytes>, usize), h2::Error> {
     let (sender, mut connection) = client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -13,6 +13,10 @@ use crate::traffic::{Counts, Head, Judgement, Table};
 /// Copies that may wait for one session's preview before copies are dropped.
 const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
 
+/// What each piece of a copy costs beside its bytes: bodies may come in pieces
+/// of one byte.
+const PIECE_BYTES: usize = 128;
+
 /// The rules in force, with what is counted for each session.
 pub(super) type Rules = Table<Arc<Counters>>;
 
@@ -122,15 +126,17 @@ impl Counters {
         self.unavailable.fetch_add(1, Relaxed);
     }
 
-    /// Takes `bytes` of the session's budget for copies, if there are so many.
+    /// Takes a piece of so many bytes out of the session's budget for copies, if
+    /// it fits.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let bytes = bytes + PIECE_BYTES;
         let fits = |waiting: usize| Some(waiting + bytes).filter(|total| *total <= MAX_MIRROR_BYTES);
         self.waiting_bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
-    /// Gives them back.
+    /// Gives it back.
     pub(super) fn release(&self, bytes: usize) {
-        self.waiting_bytes.fetch_sub(bytes, Relaxed);
+        self.waiting_bytes.fetch_sub(bytes + PIECE_BYTES, Relaxed);
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -143,5 +149,21 @@ impl Counters {
             unavailable: self.unavailable.load(Relaxed),
             last_matched_milliseconds: Some(last).filter(|last| *last > 0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_ends_for_small_pieces_too_and_comes_back_whole() {
+        let counters = Counters::default();
+        assert!(!counters.reserve(MAX_MIRROR_BYTES), "a piece costs more than its bytes");
+        let pieces = (0..MAX_MIRROR_BYTES).take_while(|_| counters.reserve(1)).count();
+        assert!((1_000..40_000).contains(&pieces), "{pieces}");
+        (0..pieces).for_each(|_| counters.release(1));
+        assert_eq!(counters.waiting_bytes.load(Relaxed), 0);
+        assert!(counters.reserve(MAX_MIRROR_BYTES - PIECE_BYTES));
     }
 }

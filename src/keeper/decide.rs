@@ -93,7 +93,7 @@ impl Observed {
                     let link = self.links.get(&pod.uid);
                     let is_free =
                         link.is_none_or(|link| !link.is_open && link.pause.is_none_or(|until| until <= now));
-                    if is_free {
+                    if is_free && pod.is_scheduled {
                         decision.open.push((pod.clone(), name.clone()));
                     }
                 }

@@ -15,6 +15,7 @@ use super::agents;
 use super::assignment::Assignment;
 use super::decide::Observed;
 use super::link::{self, LEASE, Peer, Said, Wanted};
+use super::pace::Pace;
 use super::pods::Seen;
 use super::scribe::{Page, Scribe};
 use crate::agent::Method;
@@ -28,6 +29,8 @@ use crate::traffic::{Refusal, Rules, rules};
 const TALKS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// The pause before a refused attachment is tried again.
 const ATTACHES_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// How far this node's clock may be from that of whoever ends the environment.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
 /// How long the agents may take to drop the rules at the end.
 const WITHDRAWAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -50,11 +53,13 @@ pub(super) struct Hands {
     /// Made up anew by each keeper, and told to nobody but the agents.
     canary: String,
     wanted: watch::Sender<Wanted>,
+    pace: Arc<Pace>,
     /// The newest rules, and where the preview was then.
     in_hand: Option<(u64, Vec<IpAddr>)>,
     talks: BTreeMap<String, JoinHandle<()>>,
     addresses: BTreeMap<String, Arc<OnceLock<IpAddr>>>,
-    attaching: BTreeMap<String, Instant>,
+    /// Attachments under way, and those that were taken and when.
+    attaching: BTreeMap<String, Option<Instant>>,
     said: mpsc::UnboundedReceiver<(String, Said)>,
     say: mpsc::UnboundedSender<(String, Said)>,
     heard: mpsc::UnboundedReceiver<Heard>,
@@ -82,6 +87,7 @@ impl Hands {
             since_milliseconds: u64::try_from(created).unwrap_or(0),
             canary: Uuid::new_v4().simple().to_string(),
             wanted: watch::Sender::new(Wanted::Nothing),
+            pace: Arc::default(),
             in_hand: None,
             talks: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -113,7 +119,10 @@ impl Hands {
             Heard::Attached(uid, result) => {
                 match result {
                     // Until the watch shows it, `attaching` does.
-                    Ok(()) => drop(self.observed.refused.remove(&uid)),
+                    Ok(()) => {
+                        self.observed.refused.remove(&uid);
+                        self.attaching.insert(uid, Some(Instant::now()));
+                    }
                     Err(Some(obstacle)) => {
                         self.attaching.remove(&uid);
                         let again = Timestamp::now().saturating_add(ATTACHES_AGAIN);
@@ -260,14 +269,17 @@ impl Hands {
     fn attach(&mut self, pod: &Seen, name: &str) {
         // The watch shows the new container a moment later.
         const SHOWS: Duration = Duration::from_secs(5);
-        if self.attaching.get(&pod.uid).is_some_and(|since| since.elapsed() < SHOWS) {
+        let is_under_way = |taken: &Option<Instant>| taken.is_none_or(|at| at.elapsed() < SHOWS);
+        if self.attaching.get(&pod.uid).is_some_and(is_under_way) {
             return;
         }
-        self.attaching.insert(pod.uid.clone(), Instant::now());
+        self.attaching.insert(pod.uid.clone(), None);
         let container = agents::container(name, pod.grace_seconds, &self.assignment.agent);
         let (cluster, hear) = (self.cluster.clone(), self.hear.clone());
         let (namespace, pod) = (self.assignment.namespace.clone(), pod.clone());
+        let pace = Arc::clone(&self.pace);
         tokio::spawn(async move {
+            let _turn = pace.attachments().acquire().await;
             let version = pod.resource_version.as_deref();
             let result = match cluster.attach(&namespace, &pod.name, version, &container).await {
                 Ok(_) => Ok(()),
@@ -301,12 +313,22 @@ impl Hands {
             target: self.assignment.target.clone(),
             encrypted: self.assignment.encrypted.clone(),
         };
-        let talk = link::run(self.cluster.clone(), peer, self.wanted.subscribe(), self.say.clone());
+        let talk = link::run(
+            self.cluster.clone(),
+            peer,
+            self.wanted.subscribe(),
+            Arc::clone(&self.pace),
+            self.say.clone(),
+        );
         self.talks.insert(pod.uid, tokio::spawn(talk));
     }
 
     /// Has it written how things stand.
     fn report(&mut self) {
+        // A keeper that has just taken over has nothing to say yet.
+        if !self.observed.targets.is_known || !self.observed.previews.is_known {
+            return;
+        }
         let generation = self.in_hand.as_ref().map(|(generation, _)| *generation);
         let report = self.observed.report(self.assignment.mode, generation);
         let previews: Vec<String> = self.observed.previews.iter().map(|pod| pod.name.clone()).collect();
@@ -325,7 +347,8 @@ impl Hands {
         match asked {
             Ok(Some(root)) => Session::of(&root).is_none_or(|session| {
                 let now = self.cluster.clock(Timestamp::now());
-                session.ending || session.expiry.is_some_and(|expiry| expiry <= now)
+                let soon = now.checked_add(CLOCKS_APART).unwrap_or(now);
+                session.ending || session.expiry.is_some_and(|expiry| expiry <= soon)
             }),
             Ok(None) => true,
             // Its own rights go with the root. Of anything else, nothing is

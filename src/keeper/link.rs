@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::canary::{self, Unproven};
+use super::pace::Pace;
 use crate::agent::Method;
 use crate::agent::control::message::{PROTOCOL, Reply, Request, Status};
 use crate::cluster::{Cluster, explain};
@@ -22,13 +23,11 @@ use crate::traffic::{Refusal, Rules};
 /// How long rules hold without being sent again: longer than a keeper's
 /// replacement takes.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
-/// How often they are sent again, and the agent is asked how things are.
-const RENEWS_EVERY: Duration = Duration::from_secs(3);
+/// How often a new pod's address is looked for, which the watch brings.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
 /// How often an unproven route is tried again.
 const PROVES_EVERY: Duration = Duration::from_secs(1);
-/// How often a container that may be starting is reached for, at first.
-const REACHES_EVERY: Duration = Duration::from_millis(75);
-/// How long at first.
+/// How long a container that may be starting is reached for often.
 const SOON: Duration = Duration::from_secs(5);
 /// How long it may take to start, its image being pulled.
 const STARTS_WITHIN: Duration = Duration::from_mins(2);
@@ -92,10 +91,11 @@ pub(crate) async fn run(
     cluster: Cluster,
     peer: Peer,
     wanted: watch::Receiver<Wanted>,
+    pace: Arc<Pace>,
     said: mpsc::UnboundedSender<(String, Said)>,
 ) {
     let uid = peer.uid.clone();
-    let over = match converse(&cluster, &peer, wanted, &said).await {
+    let over = match converse(&cluster, &peer, wanted, &pace, &said).await {
         Ok(()) => Said::Over("the agent has left".to_owned()),
         Err(error) => match error.downcast_ref::<kube::Error>() {
             Some(refusal) if explain::is_refused(refusal) => Said::Forbidden(refusal.to_string()),
@@ -110,9 +110,10 @@ async fn converse(
     cluster: &Cluster,
     peer: &Peer,
     mut wanted: watch::Receiver<Wanted>,
+    pace: &Arc<Pace>,
     said: &mpsc::UnboundedSender<(String, Said)>,
 ) -> Result<()> {
-    let mut process = reach(cluster, peer).await?;
+    let mut process = reach(cluster, peer, pace).await?;
     let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
         return Err(anyhow!("the bridge to the agent has no streams"));
     };
@@ -129,6 +130,7 @@ async fn converse(
         }
         other => return Err(anyhow!("the agent began with {other:?}")),
     }
+    let _talking = pace.talking();
     wanted.mark_changed();
     let mut proof: Option<Proof> = None;
     let mut renewal = Instant::now();
@@ -139,7 +141,7 @@ async fn converse(
                 renewal = Instant::now();
             }
             () = sleep_until(renewal) => {
-                renewal = Instant::now() + RENEWS_EVERY;
+                renewal = Instant::now() + pace.renews_every();
                 let request = match &*wanted.borrow_and_update() {
                     Wanted::Nothing => Request::Status,
                     Wanted::Rules(rules) => Request::Rules { rules: to_value(&**rules)? },
@@ -163,7 +165,7 @@ async fn converse(
                         if let Some(rules) = rules.filter(|rules| !rules.preview.is_empty())
                             && !proof.as_ref().is_some_and(|proof| proof.is_of(generation, &not_listening))
                         {
-                            proof = Some(Proof::begin(peer, rules, not_listening, said.clone()));
+                            proof = Some(Proof::begin(peer, rules, not_listening, pace, said.clone()));
                         }
                     }
                     Reply::Refused(refusal) => tell(Said::Refused(refusal)),
@@ -181,7 +183,8 @@ async fn converse(
 /// Runs the bridge. The agent's container may not be there yet: Kubernetes
 /// takes a second to say that it is, in which the application would serve
 /// without it.
-async fn reach(cluster: &Cluster, peer: &Peer) -> Result<AttachedProcess> {
+async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedProcess> {
+    let _reaching = pace.reaching();
     let command = ["/mirrord", "agent", "control"];
     let begun = Instant::now();
     loop {
@@ -193,7 +196,7 @@ async fn reach(cluster: &Cluster, peer: &Peer) -> Result<AttachedProcess> {
             return Err(error.into());
         }
         let early = begun.elapsed() < SOON;
-        sleep(if early { REACHES_EVERY } else { PROVES_EVERY }).await;
+        sleep(if early { pace.reaches_every() } else { pace.reaches_every().max(PROVES_EVERY) }).await;
     }
 }
 
@@ -226,10 +229,11 @@ impl Proof {
         peer: &Peer,
         rules: Arc<Rules>,
         not_listening: Vec<u16>,
+        pace: &Arc<Pace>,
         said: mpsc::UnboundedSender<(String, Said)>,
     ) -> Self {
         let generation = rules.generation;
-        let task = tokio::spawn(prove(peer.clone(), rules, not_listening.clone(), said));
+        let task = tokio::spawn(prove(peer.clone(), rules, not_listening.clone(), Arc::clone(pace), said));
         Self { generation, not_listening, _task: AbortOnDrop(task) }
     }
 }
@@ -245,6 +249,7 @@ async fn prove(
     peer: Peer,
     rules: Arc<Rules>,
     not_listening: Vec<u16>,
+    pace: Arc<Pace>,
     said: mpsc::UnboundedSender<(String, Said)>,
 ) {
     let tell = |what| drop(said.send((peer.uid.clone(), what)));
@@ -263,7 +268,7 @@ async fn prove(
     let address = loop {
         match peer.address.get() {
             Some(address) => break *address,
-            None => sleep(REACHES_EVERY).await,
+            None => sleep(ADDRESS_PAUSE).await,
         }
     };
     if ports.is_empty() && !not_listening.is_empty() {
@@ -273,7 +278,10 @@ async fn prove(
         }));
     }
     loop {
-        match canary::prove(address, &ports, &rules, &peer.target).await {
+        let turn = pace.proofs().acquire().await;
+        let result = canary::prove(address, &ports, &rules, &peer.target).await;
+        drop(turn);
+        match result {
             Ok(more) => {
                 notes.extend(more);
                 return tell(Said::Proven { generation: rules.generation, notes });

@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     /// Whether all its containers are ready, whatever its gates say.
     pub(crate) has_ready_containers: bool,
     pub(crate) life: Life,
+    /// Whether a node has been found for it.
+    pub(crate) is_scheduled: bool,
     /// How long it may take to end, in seconds.
     pub(crate) grace_seconds: i64,
     /// The agents it has had, in the order in which they were attached.
@@ -106,6 +108,7 @@ impl Seen {
             } else {
                 Life::Live
             },
+            is_scheduled: spec.node_name.is_some(),
             grace_seconds: spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS),
             agents: agents
                 .map(|one| AgentSeen {

@@ -74,9 +74,23 @@ impl FromStr for Ttl {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Self::from_minutes(text.parse().map_err(|_| TtlError::Unreadable)?);
         }
-        let life = humantime::parse_duration(text).map_err(|_| TtlError::Unreadable)?;
+        let life = duration(text).ok_or(TtlError::Unreadable)?;
         Self::from_seconds(life.as_secs())
     }
+}
+
+/// A duration as people type it: `90s`, `1h 30m`.
+///
+/// The library panics where the whole is a hair above what a [`Duration`]
+/// holds. With so few letters, and so few digits in a row, it never comes near.
+pub fn duration(text: &str) -> Option<Duration> {
+    const MAX_LETTERS: usize = 64;
+    const MAX_DIGITS: usize = 10;
+    let is_short = |number: &str| number.len() <= MAX_DIGITS;
+    if text.len() > MAX_LETTERS || !text.split(|letter: char| !letter.is_ascii_digit()).all(is_short) {
+        return None;
+    }
+    humantime::parse_duration(text).ok()
 }
 
 impl fmt::Display for Ttl {
@@ -128,6 +142,9 @@ mod tests {
             ("1.5", Err(TtlError::Unreadable)),
             ("soon", Err(TtlError::Unreadable)),
             ("99999999999999999999", Err(TtlError::Unreadable)),
+            // Found by tests/fuzz: the library panicked.
+            ("18446744073709551615.1s0.9s", Err(TtlError::Unreadable)),
+            ("9999999999y 9999999999y 9999999999y 9999999999y 9999999999y", Ok(Ttl::Infinite)),
         ] {
             assert_eq!(text.parse::<Ttl>(), ttl, "{text}");
         }

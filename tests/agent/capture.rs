@@ -147,7 +147,7 @@ fn connections_from_before_the_capture_are_the_applications_and_are_counted() {
 fn where_bpf_is_refused_nftables_captures_and_the_status_says_so() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
-    let mut agent = Agent::start_without("-bpf,-sys_admin", &world);
+    let mut agent = Agent::start_with("-all,+net_admin", &world);
     agent.steal(&[8080]);
     let mut client = world.connect(8080);
     client.write_all(REQUEST).unwrap();
@@ -195,7 +195,7 @@ fn the_few_descriptors_that_containers_start_with_are_not_the_end_of_it() {
 #[ignore = "needs root and network namespaces"]
 fn where_nothing_is_allowed_the_agent_leaves_with_both_reasons_and_what_it_needs() {
     let world = World::new();
-    let mut agent = Agent::start_without("-bpf,-sys_admin,-net_admin", &world);
+    let mut agent = Agent::start_with("-all", &world);
     assert!(!agent.ended());
     let words = agent.last_words();
     for expected in ["BPF sk_lookup: Operation not permitted", "nftables tproxy: ", "NET_ADMIN"] {

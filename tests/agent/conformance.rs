@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use crate::support::agent::Agent;
-use crate::support::{POD4, Place, World};
+use crate::support::{POD4, Place, World, wait_until};
 
 const GRPC: u16 = 5001;
 const HTTP2: u16 = 5002;
@@ -84,25 +84,40 @@ fn h2spec_finds_no_more_wrong_through_the_agent_than_without_it() {
         let reply = agent.rules("s1", "pr-1", "steal", &[HTTP2], &json!({"path": path}));
         assert_eq!(reply["type"], "accepted", "{reply}");
     };
-    take(&mut agent, "^/preview");
-    // Without the agent: the same server, in a namespace that has none.
-    let (direct, unmatched) = std::thread::scope(|scope| {
-        let direct = scope.spawn(|| run(Place::Preview, "127.0.0.1"));
-        let unmatched = run(Place::Client, POD4);
-        (direct.join().unwrap(), unmatched)
-    });
-    let passed = agent.counts("s1")["passed"].as_u64().unwrap();
-    take(&mut agent, "^/$");
-    let matched = run(Place::Client, POD4);
-    let counts = agent.counts("s1");
-    report!("h2spec: {} cases, {counts}", direct.len());
-    for (name, through) in [("direct", &direct), ("unmatched", &unmatched), ("matched", &matched)] {
-        report!("  {name}: {} failed", failed(through).len());
-        assert_eq!(through.keys().collect::<Vec<_>>(), direct.keys().collect::<Vec<_>>());
-        let worse: Vec<_> = failed(through).difference(&failed(&direct)).copied().collect();
-        assert_eq!(worse, Vec::<&str>::new(), "{name}: these pass without the agent");
+    // Some cases go by time, and fail now and then anywhere: what is worse
+    // through the agent is so every time.
+    let mut worse = BTreeMap::new();
+    for round in 1..=3 {
+        take(&mut agent, "^/preview");
+        // Without the agent: the same server, in a namespace that has none.
+        let (direct, unmatched) = std::thread::scope(|scope| {
+            let direct = scope.spawn(|| run(Place::Preview, "127.0.0.1"));
+            let unmatched = run(Place::Client, POD4);
+            (direct.join().unwrap(), unmatched)
+        });
+        take(&mut agent, "^/$");
+        let matched = run(Place::Client, POD4);
+        report!(
+            "h2spec, round {round}: {} cases, of which {} fail without the agent",
+            direct.len(),
+            failed(&direct).len()
+        );
+        assert!(direct.len() > 100 && failed(&direct).len() < 30, "{direct:?}");
+        for (name, through) in [("unmatched", unmatched), ("matched", matched)] {
+            report!("  {name}: {:?}", failed(&through));
+            assert!(through.keys().eq(direct.keys()));
+            let now: BTreeSet<String> =
+                failed(&through).difference(&failed(&direct)).map(|name| (*name).to_owned()).collect();
+            let before = worse.entry(name).or_insert_with(|| now.clone());
+            before.retain(|case| now.contains(case));
+        }
+        if worse.values().all(BTreeSet::is_empty) {
+            break;
+        }
     }
-    assert!(direct.len() > 100 && failed(&direct).len() < 30, "{direct:?}");
+    assert!(worse.values().all(BTreeSet::is_empty), "these pass without the agent: {worse:?}");
+    let counts = agent.counts("s1");
+    let passed = counts["passed"].as_u64().unwrap();
     assert!(passed > 50 && counts["matched"].as_u64().unwrap() > 50, "{counts}");
 }
 
@@ -125,4 +140,24 @@ fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not(
     report!("gRPC: 14 cases each way, {counts}");
     assert_eq!(counts["matched"], counts["passed"], "{counts}");
     assert!(counts["matched"].as_u64().unwrap() >= 14, "{counts}");
+}
+
+#[test]
+#[ignore = "needs root, network namespaces and Go"]
+fn every_interoperability_case_of_grpc_passes_while_a_preview_gets_copies() {
+    let world = World::new();
+    let _app = Servers::start(&world, Place::Pod, "pr-1");
+    let _preview = Servers::start(&world, Place::Preview, "pr-1");
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[GRPC], &json!({"baggage": "pr-1"}));
+    let verdicts = verdicts(&world, Place::Client, &["grpc", &format!("{POD4}:{GRPC}"), "pr-1"]);
+    assert_eq!((verdicts.len(), failed(&verdicts)), (14, BTreeSet::new()));
+    let mut counts = agent.counts("s1");
+    wait_until("every request was copied, or given up with its client", || {
+        counts = agent.counts("s1");
+        counts["mirrored"].as_u64().unwrap() + counts["dropped"].as_u64().unwrap() == 14
+    });
+    report!("gRPC: 14 cases with copies, {counts}");
+    // A case that breaks off before its request is whole takes its copy with it.
+    assert!(counts["mirrored"].as_u64().unwrap() >= 11, "{counts}");
 }

@@ -1,6 +1,8 @@
 //! HTTP/2 through the agent: each stream to its own, and ended as it was ended.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::support::agent::Agent;
-use crate::support::{PREVIEW4, Place, World};
+use crate::support::server::Server;
+use crate::support::{PREVIEW4, Place, World, read_until};
 
 pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -174,4 +177,39 @@ fn a_preview_that_cannot_be_reached_is_told_to_each_in_its_own_way() {
         assert_eq!(response.await.unwrap().headers()["x-served-by"], "app");
     });
     assert_eq!(agent.counts("s1")["unavailable"], 2);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_an_application_without_http2_answers_to_a_preface_reaches_the_client() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 6\r\n\r\nsorry\n";
+    let world = World::new();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+        stream.write_all(REFUSAL).unwrap();
+        let _ = stream.read_to_end(&mut hearing.lock().unwrap());
+    });
+    let _silent = Server::new(world.listen(Place::Pod, "0.0.0.0", 8081), |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+    });
+    let _agent = Agent::stealing(&world, &[8080, 8081]);
+    let mut client = world.connect(8080);
+    client.write_all(&[PREFACE, SETTINGS].concat()).unwrap();
+    assert_eq!(read_until(&mut client, b"sorry\n"), REFUSAL);
+    client.write_all(SETTINGS).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"");
+    // Everything but the first head, which read_until has: no byte is missing, or there twice.
+    assert!(heard.lock().unwrap().ends_with(&[SETTINGS, SETTINGS].concat()));
+    assert!(heard.lock().unwrap().len() <= b"SM\r\n\r\n".len() + 2 * SETTINGS.len());
+    let mut client = world.connect(8081);
+    client.write_all(&[PREFACE, SETTINGS].concat()).unwrap();
+    let end = client.read(&mut [0]);
+    assert!(!matches!(end, Ok(1..)), "one that closes without a word does so: {end:?}");
 }

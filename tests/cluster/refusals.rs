@@ -260,34 +260,6 @@ async fn two_keys_on_one_target_and_one_key_on_two_targets_get_each_their_own() 
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_preview() {
-    with_shop("mirror", |world| async move {
-        if !world.own {
-            eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");
-            return;
-        }
-        let file = world.folder.path().join("empty.json");
-        tokio::fs::write(&file, "{}").await.unwrap();
-        let started = world.route("mirror", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
-        assert!(started.info("traffic").starts_with("all requests to port 8080"), "{started:#?}");
-        for _ in 0..20 {
-            assert!(world.ask_service("shop").await.starts_with("shop stable"));
-        }
-        crate::support::until("20 copies", || async {
-            let screen = world
-                .mirrord(&["preview", "status", "-n", &world.namespace, "-k", "pr-1", "-o", "json"])
-                .await
-                .success();
-            let list: Value = serde_json::from_str(&screen.stdout).unwrap();
-            (list["items"][0]["traffic"]["mirrored"] == 20).then_some(())
-        })
-        .await;
-    })
-    .await;
-}
-
-#[tokio::test]
-#[ignore = "needs a cluster: tests/run"]
 async fn filters_ports_and_concurrent_keys_are_as_the_file_says() {
     with_shop("filters", |world| async move {
         if !world.own {

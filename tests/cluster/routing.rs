@@ -294,3 +294,32 @@ async fn the_end_by_clock_or_by_hand_is_the_applications_again_at_once() {
     })
     .await;
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_preview() {
+    with_shop("mirror", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        let a_while = Duration::from_secs(3);
+        let before = Load::begin(&world, "shop", "", "shop stable", 3).await;
+        tokio::time::sleep(a_while).await;
+        before.end().await.flawless("before anything is mirrored");
+        let started = world.route("mirror", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(started.info("traffic").starts_with("all requests to port 8080"), "{started:#?}");
+        let mirrored = Load::begin(&world, "shop", "", "shop stable", 3).await;
+        tokio::time::sleep(a_while).await;
+        let mirrored = mirrored.end().await;
+        mirrored.flawless("while everything is mirrored");
+        let copies = until("as many copies as requests", || async {
+            let traffic = status(&world, "pr-1").await["traffic"].take();
+            let copies = traffic["mirrored"].as_u64()?;
+            (copies + traffic["dropped"].as_u64()? >= u64::try_from(mirrored.right).unwrap())
+                .then_some(copies)
+        })
+        .await;
+        assert!(copies > 0);
+    })
+    .await;
+}

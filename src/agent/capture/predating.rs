@@ -31,7 +31,10 @@ pub(in crate::agent) enum Which {
 /// the agent, which has `accepted` open ones itself.
 pub(super) fn count(sockets: &mut Sockets, ports: &BTreeSet<u16>, accepted: usize) -> io::Result<usize> {
     let connections = sockets.dump(State::Established)?;
-    let inbound = connections.iter().filter(|entry| ports.contains(&entry.local.port) && !is_own_dial(entry));
+    // One that nobody has accepted may be on its way to the agent.
+    let is_inbound =
+        |entry: &&Entry| entry.inode != 0 && ports.contains(&entry.local.port) && !is_own_dial(entry);
+    let inbound = connections.iter().filter(is_inbound);
     Ok(inbound.count().saturating_sub(accepted))
 }
 

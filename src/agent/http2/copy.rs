@@ -18,7 +18,7 @@ use super::pump::send;
 use super::stream::outgoing;
 use crate::agent::state::Stealer;
 
-/// How long a preview may take over its answer once it has the whole request.
+/// How long a preview may take over one piece of a copy, or over its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The copies of one request.
@@ -92,7 +92,7 @@ impl Copies {
         for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             match Held::take(&copy.session, bytes.len()) {
                 // A copy that has failed already has been counted.
-                Some(held) => drop(copy.sender.send(Part::Data(bytes.clone(), held))),
+                Some(held) => drop(copy.sender.send(Part::Data(apart(bytes), held))),
                 None => copy.give_up(),
             }
         }
@@ -140,7 +140,7 @@ async fn run(
 ) {
     let mut answered = None;
     let sending = async {
-        let mut sender = previews.get(&session, port).await.ok()?;
+        let mut sender = timeout(PATIENCE, previews.get(&session, port)).await.ok()?.ok()?;
         let (response, mut to) = sender.send_request(request, false).ok()?;
         drop(head);
         // Read while we send: a preview that answers early must not run out of room.
@@ -148,7 +148,9 @@ async fn run(
         answered = Some(AbortOnDrop(forgetting.abort_handle()));
         loop {
             match parts.recv().await? {
-                Part::Data(bytes, _held) => send(bytes, false, &mut to).await.ok()?,
+                Part::Data(bytes, _held) => {
+                    timeout(PATIENCE, send(bytes, false, &mut to)).await.ok()?.ok()?;
+                }
                 Part::End(trailers) => {
                     let ended = match trailers {
                         None => to.send_data(Bytes::new(), true),
@@ -185,6 +187,13 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A piece to keep. A small one is taken out of the buffer that it came in,
+/// which would otherwise stay for its sake.
+fn apart(bytes: &Bytes) -> Bytes {
+    const SMALL_BYTES: usize = 4 * 1024;
+    if bytes.len() < SMALL_BYTES { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
 }
 
 /// About what a head takes: names, values, and the lists they are in.

@@ -1,4 +1,4 @@
-//! A connection of which something was read already.
+//! A connection of which something was read already, or said.
 
 use std::io;
 use std::pin::Pin;
@@ -8,18 +8,33 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Gives back what was read before it reads on.
+/// Gives back what was read before it reads on, and leaves out what was said
+/// when it is said again.
 #[derive(Debug)]
 pub(super) struct Rewound {
     read: Bytes,
+    said: usize,
     stream: TcpStream,
 }
 
 // === impl Rewound ===
 
 impl Rewound {
-    pub(super) fn new(read: Bytes, stream: TcpStream) -> Self {
-        Self { read, stream }
+    /// One of which this was read.
+    pub(super) fn read(read: Bytes, stream: TcpStream) -> Self {
+        Self { read, said: 0, stream }
+    }
+
+    /// One on which the first so many bytes were said.
+    pub(super) fn said(said: usize, stream: TcpStream) -> Self {
+        Self { read: Bytes::new(), said, stream }
+    }
+
+    /// How much of `bytes` was said already.
+    fn leave_out(&mut self, bytes: &[u8]) -> Option<usize> {
+        let length = self.said.min(bytes.len());
+        self.said -= length;
+        Some(length).filter(|length| *length > 0)
     }
 }
 
@@ -45,6 +60,9 @@ impl AsyncWrite for Rewound {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(length) = self.leave_out(bytes) {
+            return Poll::Ready(Ok(length));
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -53,6 +71,10 @@ impl AsyncWrite for Rewound {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        if let Some(length) = first.and_then(|piece| self.leave_out(piece)) {
+            return Poll::Ready(Ok(length));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 

@@ -8,7 +8,7 @@ fn pod(name: &str, ready: bool, change: &Value) -> Change {
     let condition = |kind: &str| json!({"type": kind, "status": if ready { "True" } else { "False" }});
     let mut pod = json!({
         "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "7"},
-        "spec": {"containers": [], "ephemeralContainers": []},
+        "spec": {"containers": [], "ephemeralContainers": [], "nodeName": "node"},
         "status": {
             "phase": "Running", "podIP": "10.0.0.1",
             "conditions": [condition("Ready"), condition("ContainersReady")],

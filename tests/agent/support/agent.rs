@@ -20,27 +20,35 @@ pub(crate) struct Agent {
     generation: u64,
 }
 
+/// What the agent's container is given, as `setpriv` writes it.
+const CAPABILITIES: &str = "-all,+bpf,+net_admin";
+
+/// The program, with these capabilities and no others.
+fn privileged(capabilities: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--bounding-set={capabilities}")).arg(env!("CARGO_BIN_EXE_mirrord"));
+    command
+}
+
 impl Agent {
-    /// Starts an agent in the pod and waits until it can be controlled.
+    /// Starts an agent in the pod, with the capabilities that it has there.
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
-        Self::start_with(Command::new(env!("CARGO_BIN_EXE_mirrord")), world, arguments)
+        Self::start_as(privileged(CAPABILITIES), world, arguments)
     }
 
-    /// Starts an agent that may not use these capabilities.
-    pub(crate) fn start_without(capabilities: &str, world: &World) -> Self {
-        let mut command = Command::new("setpriv");
-        command.arg(format!("--bounding-set={capabilities}")).arg(env!("CARGO_BIN_EXE_mirrord"));
-        Self::start_with(command, world, &[])
+    /// Starts an agent with these capabilities and no others.
+    pub(crate) fn start_with(capabilities: &str, world: &World) -> Self {
+        Self::start_as(privileged(capabilities), world, &[])
     }
 
     /// Starts an agent that has so few descriptors, and may have so many.
     pub(crate) fn start_limited(world: &World, soft: u32, hard: u32) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={soft}:{hard}")).arg(env!("CARGO_BIN_EXE_mirrord"));
-        Self::start_with(command, world, &[])
+        Self::start_as(command, world, &[])
     }
 
-    fn start_with(mut command: Command, world: &World, arguments: &[&str]) -> Self {
+    fn start_as(mut command: Command, world: &World, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let termination_log = directory.path().join("termination-log");
         std::fs::write(&termination_log, "").unwrap();

@@ -12,10 +12,10 @@
 //!     not tcp accept
 //!     1 not in @alive accept                                (a hung agent captures nothing)
 //!     ip saddr 127.6.6.6 accept                             (no loop)
-//!     ip6 tcp sport >= 61000 fib saddr type local accept    (no loop)
 //!     ip daddr . tcp dport @places4 tproxy ip to 127.0.0.1:port accept
 //!     0.0.0.0 . tcp dport @places4 tproxy ip to 127.0.0.1:port accept
-//!     the same two for IPv6
+//!     ip6 tcp sport >= 61000 fib saddr type local accept    (no loop)
+//!     the same two for IPv6, where there is any
 //!   }
 //! }
 //! ```
@@ -68,13 +68,14 @@ pub(super) fn table((port4, port6): (u16, Option<u16>)) -> Transaction {
     all.add_set(TABLE, PLACES4, 8, SetKind::Plain);
     all.add_set(TABLE, PLACES6, 20, SetKind::Plain);
     all.add_chain(TABLE, CHAIN, PREROUTING, PRIORITY);
-    for rule in [heartbeat(), other_protocols(), hung(), own4(), own6()] {
+    for rule in [heartbeat(), other_protocols(), hung(), own4()] {
         all.add_rule(TABLE, CHAIN, rule);
     }
     for address in [None, Some(Ipv4Addr::UNSPECIFIED.octets().as_slice())] {
         all.add_rule(TABLE, CHAIN, arrival4(address, port4));
     }
     if let Some(port) = port6 {
+        all.add_rule(TABLE, CHAIN, own6());
         for address in [None, Some(Ipv6Addr::UNSPECIFIED.octets().as_slice())] {
             all.add_rule(TABLE, CHAIN, arrival6(address, port));
         }

@@ -1,0 +1,149 @@
+"""The command line beside kubectl, on the test cluster: the same pod created and
+waited for, the same objects listed, the same things deleted.
+
+Both take turns, round after round; what is printed is the median and, in
+brackets, the lowest and the highest, in seconds.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+KUBECTL = ["kubectl"]
+MIRRORD = [os.environ["MIRRORD"]]
+rounds = int(os.environ.get("ROUNDS", "5"))
+namespace = "mirrord-bench"
+
+
+def run(words, text=None, variables=None):
+    environment = {**os.environ, **(variables or {})}
+    begun = time.monotonic()
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    out, errors = process.communicate(text.encode() if text else None)
+    took = time.monotonic() - begun
+    if process.returncode:
+        sys.exit(f"{' '.join(words)}: {errors.decode()}")
+    return took, out.decode()
+
+
+def kubectl(*words, text=None):
+    return run([*KUBECTL, "-n", namespace, *words], text)
+
+
+def mirrord(*words, mode="off"):
+    return run([*MIRRORD, "preview", *words], variables={"MIRRORD_AGENT_TCP_STEAL_TRAFFIC": mode})
+
+
+def told(values):
+    return f"{statistics.median(values):.2f} [{min(values):.2f}-{max(values):.2f}]"
+
+
+def compare(title, ours, theirs, goal):
+    taken = {"mirrord": [], "kubectl": []}
+    for _ in range(rounds):
+        taken["mirrord"].append(ours())
+        taken["kubectl"].append(theirs())
+    ratio = statistics.median(taken["mirrord"]) / statistics.median(taken["kubectl"])
+    print(f"| {title} | {told(taken['mirrord'])} | {told(taken['kubectl'])} | {ratio:.2f} | {goal} |", flush=True)
+
+
+def shop(name, document):
+    document["metadata"]["name"] = name
+    return document
+
+
+def pod():
+    """The preview's pod as kubectl would make it: the target's template with another image."""
+    deployment = json.loads(kubectl("get", "deployment", "shop", "-o", "json")[1])
+    template = deployment["spec"]["template"]
+    template["spec"]["containers"][0]["image"] = "mirrord-test/shop:preview"
+    template["metadata"]["labels"] = {"app": "by-hand"}
+    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "by-hand", **template["metadata"]}, "spec": template["spec"]})
+
+
+def main():
+    run([*KUBECTL, "create", "namespace", namespace])
+    manifest = os.path.join(os.path.dirname(__file__), "..", "cluster", "manifests", "shop.yaml")
+    kubectl("apply", "-f", manifest)
+    kubectl("rollout", "status", "deployment/shop", "--timeout", "120s")
+    by_hand = pod()
+    target = ["-n", namespace, "-t", "deployment/shop", "-i", "mirrord-test/shop:preview", "-k", "bench"]
+
+    def create():
+        return kubectl("create", "-f", "-", text=by_hand)[0] + kubectl("wait", "--for=condition=ContainersReady", "pod/by-hand", "--timeout=60s")[0]
+
+    def delete():
+        return kubectl("delete", "pod", "by-hand", "--wait")[0]
+
+    def started(mode):
+        took = mirrord("start", *target, mode=mode)[0]
+        mirrord("stop", "-k", "bench", "-n", namespace)
+        return took
+
+    def created():
+        took = create()
+        delete()
+        return took
+
+    print("| | mirrord, s | kubectl, s | ratio | to reach |\n|---|---|---|---|---|")
+    compare("start, nothing routed · create a pod and wait for its containers", lambda: started("off"), created, "1.15")
+    compare("start, steal, proven · the same", lambda: started("steal"), created, "1.15 + 2 s")
+
+    mirrord("start", *target)
+    create()
+    compare("status of 1 · get pods by label", lambda: mirrord("status", "-n", namespace)[0],
+            lambda: kubectl("get", "pods", "-l", "app.kubernetes.io/managed-by=mirrord", "-o", "wide")[0], "0.2")
+    delete()
+
+    def stopped():
+        took = mirrord("stop", "-k", "bench", "-n", namespace)[0]
+        mirrord("start", *target)
+        return took
+
+    def deleted():
+        create()
+        return delete()
+
+    compare("stop · delete the pod and wait", stopped, deleted, "")
+    mirrord("stop", "-k", "bench", "-n", namespace)
+    many(int(os.environ.get("MANY", "5000")))
+
+
+def many(count):
+    """`status` with so many environments, as objects without processes."""
+    if not count:
+        return
+    target = ["-n", namespace, "-t", "deployment/shop", "-i", "none:1", "-k", "bench"]
+    plan = json.loads(mirrord("start", *target, "--dry-run", "-o", "json")[1])
+    job = next(item for item in plan["items"] if item["kind"] == "Job")
+    template = next(item for item in plan["items"] if item["kind"] == "ReplicaSet")["spec"]["template"]
+    # No node has it: neither the kubelet nor the scheduler has to look twice.
+    template["spec"]["schedulerName"] = "nobody"
+    for first in range(0, count, 500):
+        items = []
+        for number in range(first, min(first + 500, count)):
+            for kind, original in (("Job", job), ("Pod", {"apiVersion": "v1", "kind": "Pod", **template})):
+                item = json.loads(json.dumps(original))
+                item["metadata"].update(name=f"bench-{kind.lower()}-{number}", namespace=namespace)
+                item["metadata"]["labels"]["preview.mirrord.io/session"] = f"{number:08x}"
+                item["metadata"]["labels"]["preview.mirrord.io/key"] = f"bench-{number}"
+                item["metadata"]["annotations"]["preview.mirrord.io/key"] = f"bench-{number}"
+                items.append(item)
+        kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    selector = ["get", "pods", "-l", "app.kubernetes.io/managed-by=mirrord"]
+    compare(f"status of {count:,} · get pods by label", lambda: mirrord("status", "-n", namespace)[0], lambda: kubectl(*selector)[0], "0.5")
+    peaks = []
+    for words in ([*MIRRORD, "preview", "status", "-n", namespace], [*KUBECTL, "-n", namespace, *selector]):
+        script = "import resource,subprocess,sys; subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        peaks.append(int(run([sys.executable, "-c", script, *words])[1]) / 1024)
+    print(f"| the same, peak memory in MiB | {peaks[0]:.0f} | {peaks[1]:.0f} | {peaks[0] / peaks[1]:.2f} | |", flush=True)
+
+
+try:
+    main()
+finally:
+    subprocess.run([*KUBECTL, "delete", "namespace", namespace, "--wait=false"], capture_output=True)
