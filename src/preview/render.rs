@@ -135,7 +135,7 @@ pub(super) fn list(listed: &[Listed], format: ListFormat, now: Timestamp, mode: 
 fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
     let mut heading = vec!["KEY", "TARGET", "NAMESPACE", "STATE", "PODS", "TRAFFIC", "LEFT", "AGE"];
     if format == ListFormat::Wide {
-        heading.extend(["AGENTS", "CAPTURE", "CONTAINER", "IMAGE", "EXPIRES", "SESSION"]);
+        heading.extend(["AGENTS", "CAPTURE", "OLDER", "CONTAINER", "IMAGE", "EXPIRES", "SESSION"]);
     }
     let rows: Vec<Vec<String>> = listed
         .iter()
@@ -159,6 +159,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
                 row.extend([
                     traffic::agents(session),
                     session.report.as_ref().map(|report| report.methods.join(",")).unwrap_or_default(),
+                    traffic::older(session),
                     session.container.clone().unwrap_or_default(),
                     session.image.clone().unwrap_or_default(),
                     session.expiry.map_or_else(|| "never".to_owned(), |expiry| expiry.to_string()),

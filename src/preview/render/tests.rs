@@ -98,3 +98,36 @@ fn a_start_that_failed_is_listed_with_its_reason() {
         |format| failed::list(std::slice::from_ref(&one), format, NOW.parse().unwrap(), Mode::Plain).unwrap();
     insta::assert_snapshot!(shown(ListFormat::Table) + &shown(ListFormat::Wide) + &shown(ListFormat::Json));
 }
+
+/// An environment whose keeper has said `report`.
+fn routed(key: &str, report: &Value) -> Listed {
+    let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
+    let spec = json!({"parallelism": 1, "activeDeadlineSeconds": 3605});
+    let mut one = listed(key, "3600s", &spec, &[ready.clone(), ready]);
+    one.session.report = serde_json::from_value(report.clone()).ok().filter(|_| !report.is_null());
+    one
+}
+
+#[test]
+fn what_comes_to_a_preview_is_said_in_every_form() {
+    let counts = json!({"matched": 12, "passed": 412, "mirrored": 0, "dropped": 0, "unavailable": 1, "last_matched_milliseconds": 1_767_225_597_000_u64});
+    let good = json!({
+        "mode": "steal", "ready": true, "pods": 3, "agents": 3, "proven": 3, "methods": ["sk_lookup"], "counts": counts, "predating": 4,
+    });
+    let unmatched = json!({
+        "mode": "mirror", "ready": false, "pods": 2, "agents": 1, "methods": ["nftables", "sk_lookup"],
+        "counts": {"matched": 0, "passed": 412, "mirrored": 0, "dropped": 0, "unavailable": 0},
+        "waiting": "the agent in pod `shop-1` is being started",
+    });
+    let blocked = json!({"mode": "steal", "ready": false, "pods": 1, "obstacle": {"why": "the agent in pod `shop-1` cannot be started: ErrImagePull"}});
+    let all = [
+        routed("pr-12", &good),
+        routed("pr-13", &unmatched),
+        routed("pr-14", &blocked),
+        routed("pr-15", &Value::Null),
+    ];
+    let now = NOW.parse().unwrap();
+    insta::assert_snapshot!(list(&all, ListFormat::Table, now, Mode::Plain).unwrap());
+    insta::assert_snapshot!(list(&all, ListFormat::Wide, now, Mode::Plain).unwrap());
+    insta::assert_snapshot!(list(&all[..2], ListFormat::Json, now, Mode::Plain).unwrap());
+}

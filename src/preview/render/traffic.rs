@@ -23,6 +23,11 @@ pub(super) fn agents(session: &Session) -> String {
     session.report.as_ref().map_or_else(String::new, |report| format!("{}/{}", report.agents, report.pods))
 }
 
+/// The cell of the wide table: connections that the capture came too late for.
+pub(super) fn older(session: &Session) -> String {
+    session.report.as_ref().map_or_else(String::new, |report| report.predating.to_string())
+}
+
 /// The target's pods, for the line of a start.
 pub(super) fn pods(report: &Report) -> String {
     let pods = match report.pods {
