@@ -76,13 +76,18 @@ async fn without_an_api_server_and_without_a_kubelet_requests_go_where_they_went
 
 /// The process of the agent in a pod, on this machine.
 fn agent_of(pod: &Pod) -> Option<String> {
+    process_of(pod, b"/mirrord\0agent\0--")
+}
+
+/// The process of a pod whose command line begins like this.
+fn process_of(pod: &Pod, begins: &[u8]) -> Option<String> {
     let uid = pod.metadata.uid.clone()?;
     let folders = std::fs::read_dir("/proc").unwrap().flatten();
     folders.map(|folder| folder.path()).find_map(|folder| {
         let command = std::fs::read(folder.join("cmdline")).ok()?;
         let group = std::fs::read_to_string(folder.join("cgroup")).ok()?;
-        let is_agent = command.starts_with(b"/mirrord\0agent\0--") && group.contains(&uid);
-        is_agent.then(|| folder.file_name().unwrap().to_string_lossy().into_owned())
+        let is_meant = command.starts_with(begins) && group.contains(&uid);
+        is_meant.then(|| folder.file_name().unwrap().to_string_lossy().into_owned())
     })
 }
 
@@ -116,6 +121,35 @@ async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
         // One exchange of each client may have been under way each time.
         assert!(others.failed.len() <= 6, "{:?}", others.failed);
         assert!(keyed.failed.len() <= 4, "{:?}", keyed.failed);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn an_application_that_crashes_never_answers_for_the_preview() {
+    with_shop("crashed", |world| async move {
+        if !is_own(&world) {
+            return;
+        }
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
+        let pods: Api<Pod> = world.api();
+        let live = ListParams::default().labels("app=shop,!preview.mirrord.io/session");
+        for pod in pods.list(&live).await.unwrap() {
+            kill(&process_of(&pod, b"/shop").expect("the application")).await;
+            until("the application to be started again", || async {
+                let status = pods.get(&pod.name_any()).await.unwrap().status?;
+                let restarted = status.container_statuses?.first()?.restart_count > 0;
+                let ready = status.conditions?.iter().any(|one| one.type_ == "Ready" && one.status == "True");
+                (restarted && ready).then_some(())
+            })
+            .await;
+            proven(&world).await;
+        }
+        let keyed = keyed.end().await;
+        eprintln!("{}", keyed.line("both applications crashed, with the key"));
+        assert!(keyed.wrong.is_empty(), "{:?}", keyed.wrong);
     })
     .await;
 }

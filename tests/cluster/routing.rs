@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::io::AsyncBufReadExt as _;
 
 use crate::support::load::Load;
 use crate::support::{World, until, with_shop};
@@ -192,7 +193,17 @@ async fn a_target_rolls_and_scales_and_nobody_without_the_key_notices() {
         rolled(1).await;
         proven(&world, "pr-1", 1).await;
 
-        let keyed = everybody.end("roll-out of 3, scale to 6, to 1").await;
+        // An eviction is a drain's way to move a pod to another node.
+        let evicted = live(&world).await.remove(0).name_any();
+        world.api::<Pod>().evict(&evicted, &kube::api::EvictParams::default()).await.unwrap();
+        until("another pod in place of the evicted", || async {
+            let pods = live(&world).await;
+            (pods.len() == 1 && pods[0].name_any() != evicted).then_some(())
+        })
+        .await;
+        proven(&world, "pr-1", 1).await;
+
+        let keyed = everybody.end("roll-out of 3, scale to 6, to 1, an eviction").await;
         assert!(keyed.failed.is_empty(), "{:?}", keyed.failed);
         assert_eq!(keyed.unavailable, 0, "the preview was there all the time");
         // A new pod may get requests a moment before its agent does.
@@ -320,6 +331,84 @@ async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_previ
         })
         .await;
         assert!(copies > 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn one_key_in_two_namespaces_is_two_environments() {
+    with_shop("first-home", |first| async move {
+        with_shop("second-home", |second| async move {
+            if !can_ask(&first) {
+                return;
+            }
+            for world in [&first, &second] {
+                let started =
+                    world.route("steal", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+                let answer = world.ask_service_with("shop", KEYED).await;
+                assert_eq!(answer, format!("shop preview on {}\n", started.info("pod")));
+            }
+            first.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &first.namespace]).await.success();
+            assert!(first.ask_service_with("shop", KEYED).await.starts_with("shop stable"));
+            assert!(second.ask_service_with("shop", KEYED).await.starts_with("shop preview"));
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn status_watched_shows_what_comes_to_the_preview_as_it_comes() {
+    with_shop("watched", |world| async move {
+        if !can_ask(&world) {
+            return;
+        }
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        let mut watching = world.spawn(&[], &["preview", "status", "-n", &world.namespace, "--watch"]);
+        let mut lines = tokio::io::BufReader::new(watching.stdout.take().unwrap()).lines();
+        let mut asked = false;
+        let seen = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if !asked {
+                    asked = true;
+                    assert!(world.ask_service_with("shop", KEYED).await.starts_with("shop preview"));
+                }
+                if line.contains("steal 1/1, ") {
+                    return;
+                }
+            }
+            panic!("it ended without the request");
+        };
+        tokio::time::timeout(Duration::from_secs(30), seen).await.expect("the request within half a minute");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_keeper_whose_pod_is_refused_is_said_and_nothing_is_left() {
+    with_shop("unkept", |world| async move {
+        world
+            .deploy("large", &json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{
+                "name": "web", "image": "mirrord-test/shop:stable", "ports": [{"name": "http", "containerPort": 8080}],
+                "resources": {"requests": {"cpu": "10m", "memory": "256Mi"}},
+            }]}}}}))
+            .await;
+        world
+            .create(json!({
+                "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "large"},
+                "spec": {"limits": [{"type": "Container", "min": {"memory": "256Mi"}}]},
+            }))
+            .await;
+        let before = world.objects().await;
+        // The target's pods are as large as the namespace wants them; the keeper's is not.
+        world
+            .route("steal", "deployment/large", "pr-1", &["--timeout", "10"])
+            .await
+            .failure(7, &["the keeper's pod is being created", "minimum memory usage per Container is 256Mi"]);
+        assert_eq!(world.objects().await, before);
     })
     .await;
 }
