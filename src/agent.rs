@@ -54,6 +54,10 @@ const BEATS_EVERY: Duration = Duration::from_millis(50);
 /// How often the application's listeners, the leases and the memory are looked at.
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 
+/// How often, while a port that is wanted has no listener: so long an
+/// application that is started again answers the key's requests.
+const AWAITS_EVERY: Duration = Duration::from_millis(20);
+
 /// The pause after a failed accept: out of descriptors, which others give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -120,7 +124,7 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, p
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     };
-    let (mut beats, mut looks) = (ticks(BEATS_EVERY), ticks(LOOKS_EVERY));
+    let (mut beats, mut looks, mut awaits) = (ticks(BEATS_EVERY), ticks(LOOKS_EVERY), ticks(AWAITS_EVERY));
     loop {
         tokio::select! {
             _ = beats.tick() => {
@@ -134,6 +138,7 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, p
                     sessions.tell(Event::Frugal { frugal });
                 }
             }
+            _ = awaits.tick(), if sessions.awaits_listeners() => sessions.follow(),
             () = refusals.notified() => sessions.follow(),
         }
     }

@@ -223,6 +223,13 @@ impl Sessions {
         !self.capture.borrow().captured().is_empty()
     }
 
+    /// Whether a port that a session wants has no listener of the application's.
+    pub(super) fn awaits_listeners(&self) -> bool {
+        let capture = self.capture.borrow();
+        let is_captured = |port: &u16| capture.captured().iter().any(|place| place.port == *port);
+        !self.is_released.get() && !self.state.rules().ports().iter().all(is_captured)
+    }
+
     /// The listeners at which captured connections arrive, and their addresses.
     pub(super) fn listeners(&self) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
         let capture = self.capture.borrow();

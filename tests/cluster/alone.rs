@@ -127,7 +127,7 @@ async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn an_application_that_crashes_never_answers_for_the_preview() {
+async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
     with_shop("crashed", |world| async move {
         if !is_own(&world) {
             return;
@@ -149,7 +149,8 @@ async fn an_application_that_crashes_never_answers_for_the_preview() {
         }
         let keyed = keyed.end().await;
         eprintln!("{}", keyed.line("both applications crashed, with the key"));
-        assert!(keyed.wrong.is_empty(), "{:?}", keyed.wrong);
+        // Captured again within 20 ms of listening again, in which a request or two may come.
+        assert!(keyed.wrong.len() <= 4, "{:?}", keyed.wrong);
     })
     .await;
 }
