@@ -1,11 +1,11 @@
 //! `start`: create an environment, or replace the one with the same key and
 //! target; wait until it is ready; report.
 
+mod look;
 mod record;
 pub(crate) mod routing;
+mod surroundings;
 mod wait;
-
-use std::collections::BTreeMap;
 
 use anyhow::{Error, Result};
 use jiff::Timestamp;
@@ -13,9 +13,10 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 use uuid::Uuid;
 
+pub(crate) use look::looked_at;
+
 use super::Interrupts;
-use super::plan::template::claim_names;
-use super::plan::{Account, Clock, Plan, Request, Routing, deadline};
+use super::plan::{Plan, Request, deadline};
 use super::stop::Ending;
 use super::{connected, render, stop};
 use crate::cli::ObjectFormat;
@@ -23,8 +24,8 @@ use crate::cluster::{Cluster, Scope, explain};
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
-use crate::session::{Identity, KEY, READY_AT, Session, SessionId, Ttl};
-use crate::target::{Target, consumer, container, ports};
+use crate::session::{KEY, READY_AT, Session, Ttl};
+use crate::target::Target;
 
 /// How far `start` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +82,14 @@ pub async fn start(
             config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
         let step = reporter.step("creating preview session resource");
         let mut request =
-            request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
+            look::request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
         if let Some(routing) = request.routing.take() {
             let routing = routing::prepared(&cluster, routing.assignment, &config.agent).await?;
             routing::make_room(&cluster, &routing.assignment, &config.incoming, options.extent, reporter)
                 .await?;
             request.routing = Some(routing);
         }
-        admitted(&cluster, &mut request, reporter).await;
+        surroundings::admitted(&cluster, &mut request, reporter).await;
         Ok((cluster, request, step))
     };
     let (cluster, request, step) = tokio::select! {
@@ -96,7 +97,9 @@ pub async fn start(
         () = interrupts.next() => return Err(interrupted()),
     };
     let plan = Plan::of(&request);
-    for warning in plan.warnings.iter().chain(&counted_by(&cluster, &request, &plan.pod_labels()).await) {
+    for warning in
+        plan.warnings.iter().chain(&surroundings::counted_by(&cluster, &request, &plan.pod_labels()).await)
+    {
         reporter.warning(warning);
     }
     if let Some(format) = options.output {
@@ -192,160 +195,6 @@ fn checked(config: &Config, reporter: &Reporter) -> Result<(Target, String)> {
         return Err(wrong(format!("`{image}` is no image")).hint("pass `-i <image>`").into());
     }
     Ok((target, image))
-}
-
-/// What in the namespace will take the preview for one of the target's pods,
-/// by its labels.
-async fn counted_by(cluster: &Cluster, request: &Request, labels: &BTreeMap<String, String>) -> Vec<String> {
-    let (namespace, target) = (request.namespace.as_str(), &request.identity.target);
-    let services = cluster.unready_services(namespace, labels).await.into_iter().map(|service| {
-        format!(
-            "Service `{service}` routes to pods that are not ready (`publishNotReadyAddresses`), and so to the preview"
-        )
-    });
-    let budgets = cluster.counting_budgets(namespace, labels).await.into_iter().map(|budget| {
-        format!(
-            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
-        )
-    });
-    let scalers = cluster.scalers(namespace, target).await.into_iter().map(|scaler| {
-        format!(
-            "HorizontalPodAutoscaler `{scaler}` counts the preview among its target's pods, as one that uses nothing, and may \
-             scale up later while it lives; `feature.preview.labels.exclude` keeps a label that it selects by off the preview"
-        )
-    });
-    let consumes = works_for_itself(cluster, request).await;
-    services.chain(consumes).chain(budgets).chain(scalers).collect()
-}
-
-/// Whether the target fetches its work itself, and the preview with it.
-async fn works_for_itself(cluster: &Cluster, request: &Request) -> Option<String> {
-    let Request { source, container, identity, namespace, .. } = request;
-    let sign = match consumer::sign(identity.target.name(), source, container) {
-        Some(sign) => sign,
-        None if ports::declared(source, container).is_empty()
-            && !cluster.is_served(namespace, &source.labels()).await =>
-        {
-            "it declares no port, and no Service selects its pods".to_owned()
-        }
-        None => return None,
-    };
-    Some(format!(
-        "`{}` looks like a queue's consumer or a scheduler ({sign}): the preview will consume for real, beside it; \
-         `feature.env.override` can send it elsewhere",
-        identity.target.path()
-    ))
-}
-
-/// Finds the network policies that would keep requests from the preview, and
-/// whether one that lets them in may be made.
-async fn admitted(cluster: &Cluster, request: &mut Request, reporter: &Reporter) {
-    if request.routing.is_none() {
-        return;
-    }
-    let policies = cluster.policies_before(&request.namespace, &Plan::of(request).pod_labels()).await;
-    request.policies.clone_from(&policies);
-    if let Some(policy) = Plan::of(request).policy()
-        && let Err(error) = cluster.would_create(policy.clone()).await
-    {
-        request.policies.clear();
-        reporter.warning(&format!(
-            "what comes to the preview is decided by NetworkPolicies ({}), and none that lets requests in can be made: {error}",
-            explain::listed(&policies)
-        ));
-    }
-}
-
-/// Looks as far as `start` does before it asks for rights; without an image,
-/// at the target's own.
-pub(super) async fn looked_at(
-    cluster: &Cluster,
-    config: &Config,
-    target: Target,
-    image: Option<String>,
-    namespace: &str,
-    reporter: &Reporter,
-) -> Result<Request> {
-    let own = String::new();
-    let mut request =
-        request(cluster, config, target, image.unwrap_or(own), namespace, Extent::Planned, reporter).await?;
-    if request.image.is_empty() {
-        let index = request.container.index;
-        let containers = request.source.template.get("spec").and_then(|spec| spec.get("containers"));
-        let image = containers.and_then(|containers| containers.get(index)?.get("image")?.as_str());
-        request.image = image.unwrap_or_default().to_owned();
-    }
-    Ok(request)
-}
-
-/// Reads from the cluster all that the plan needs.
-async fn request(
-    cluster: &Cluster,
-    config: &Config,
-    target: Target,
-    image: String,
-    namespace: &str,
-    extent: Extent,
-    reporter: &Reporter,
-) -> Result<Request> {
-    let source = cluster.source(&target, namespace).await?;
-    let container = container::choose(&source, target.container()).explain(|| {
-        Problem::new(format!(
-            "could not choose a container of `{}` in namespace `{namespace}`",
-            target.path()
-        ))
-        .exit(Exit::NotFound)
-    })?;
-    if !container.guessed_among.is_empty() {
-        reporter.warning(&format!(
-            "container `{}` gets the image; the others are {}; choose with `-t {}/container/<name>`",
-            container.name,
-            explain::listed(
-                &container
-                    .guessed_among
-                    .iter()
-                    .filter(|name| **name != container.name)
-                    .cloned()
-                    .collect::<Vec<_>>()
-            ),
-            target.path()
-        ));
-    }
-    let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
-    let id = SessionId::new(Uuid::new_v4());
-    let asked = routing::Asked {
-        config,
-        target: &target,
-        namespace,
-        source: &source,
-        container: &container,
-        session: id.as_str(),
-    };
-    let routing = asked.assignment(reporter)?.map(|assignment| Routing { assignment, account: Account::Own });
-    let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
-    Ok(Request {
-        identity: Identity {
-            id,
-            key: config.selection.key.key().clone(),
-            target: target.without_container(),
-            ttl: config.ttl,
-        },
-        namespace: namespace.to_owned(),
-        source,
-        container,
-        image,
-        replicas: config.replicas,
-        creation_timeout: config.creation_timeout,
-        clock,
-        exclusive_claims,
-        env: config.env.clone(),
-        labels: config.labels.clone(),
-        config_mounts: config.config_mounts.clone(),
-        secret_mounts: config.secret_mounts.clone(),
-        agent: config.agent.clone(),
-        policies: Vec::new(),
-        routing,
-    })
 }
 
 /// Waits until it is ready, and starts the clock. The step is left open while
