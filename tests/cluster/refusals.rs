@@ -232,14 +232,19 @@ async fn two_keys_on_one_target_and_one_key_on_two_targets_get_each_their_own() 
             return;
         }
         world.deploy("cart", &json!({"spec": {"replicas": 1}})).await;
-        for (target, key) in
-            [("deployment/shop", "pr-1"), ("deployment/shop", "pr-12"), ("deployment/cart", "pr-1")]
+        // At the same moment: whoever comes second finds the first one's agents.
+        let ttl = ["--ttl", "5"];
+        let (one, other, cart) = futures::join!(
+            world.route("steal", "deployment/shop", "pr-1", &ttl),
+            world.route("steal", "deployment/shop", "pr-12", &ttl),
+            world.route("steal", "deployment/cart", "pr-1", &ttl),
+        );
+        for (started, service, key) in
+            [(one, "shop", "pr-1"), (other, "shop", "pr-12"), (cart, "cart", "pr-1")]
         {
-            let started = world.route("steal", target, key, &["--ttl", "5"]).await.success();
-            let service = target.split_once('/').unwrap().1;
             let header = format!("baggage: mirrord-session={key}\r\n");
             let answer = world.ask_service_with(service, &header).await;
-            assert_eq!(answer, format!("shop preview on {}\n", started.info("pod")));
+            assert_eq!(answer, format!("shop preview on {}\n", started.success().info("pod")));
         }
         let other = world.ask_service_with("cart", "baggage: mirrord-session=pr-12\r\n").await;
         assert!(other.starts_with("shop stable on cart-"), "{other}");
