@@ -40,6 +40,13 @@ pub const IMAGE: &str = "preview.mirrord.io/image";
 pub const REPLICAS: &str = "preview.mirrord.io/replicas";
 /// The annotation with the instant of readiness: the clock runs from there.
 pub const READY_AT: &str = "preview.mirrord.io/ready-at";
+/// The annotation of the root with the instant at which `start` planned it, by
+/// that machine's clock: tells apart what the cluster made in one second.
+pub const PLANNED_AT: &str = "preview.mirrord.io/planned-at";
+/// The annotation of the root with who started it, as the API server knows them.
+pub const OWNER: &str = "preview.mirrord.io/owner";
+/// The annotation of the root with the digest of the template that was copied.
+pub const TEMPLATE: &str = "preview.mirrord.io/template";
 /// The annotation with the reason of a start that failed, on the root that is kept of it.
 pub const FAILED: &str = "preview.mirrord.io/failed";
 /// The annotation with the keeper's [`Report`], as JSON.
@@ -55,6 +62,11 @@ pub const ROUTED: &str = "preview.mirrord.io/routed";
 /// The readiness gate that nobody ever satisfies, so that no Service routes here.
 pub const GATE: &str = "preview.mirrord.io/kept-out-of-services";
 
+/// What is left of a session's place for the order within a second, as a mask.
+const WITHIN: u64 = (1 << 21) - 1;
+/// How far a machine's clock may be off, in milliseconds: about 17 minutes.
+const ASTRAY: i64 = 1 << 20;
+
 /// What distinguishes a session from every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -66,6 +78,10 @@ pub struct Identity {
     pub target: Target,
     /// How long it lives.
     pub ttl: Ttl,
+    /// When it was planned, by this machine's clock.
+    pub planned_at: Timestamp,
+    /// Who started it, where the API server says so.
+    pub owner: Option<String>,
 }
 
 /// A session as its root shows it.
@@ -88,6 +104,13 @@ pub struct Session {
     pub created: Option<Timestamp>,
     /// When the root's deadline ends it; nothing while it has none.
     pub expiry: Option<Timestamp>,
+    /// When it was planned, by the clock of the machine that planned it.
+    pub planned_at: Option<Timestamp>,
+    /// Who started it.
+    pub owner: Option<String>,
+    /// The digest of the template that was copied; nothing where the target has
+    /// none that could be compared.
+    pub template: Option<String>,
     /// When its pods became ready.
     pub ready_at: Option<Timestamp>,
     /// The container that was replaced.
@@ -165,6 +188,9 @@ impl Session {
             root: metadata.name.clone()?,
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             expiry,
+            planned_at: annotations.get(PLANNED_AT).and_then(|time| time.parse().ok()),
+            owner: annotations.get(OWNER).cloned(),
+            template: annotations.get(TEMPLATE).cloned(),
             ready_at: annotations.get(READY_AT).and_then(|time| time.parse().ok()),
             container: annotations.get(CONTAINER).cloned(),
             image: annotations.get(IMAGE).cloned(),
@@ -194,7 +220,23 @@ impl Session {
                 session.container.clone(),
             )
         };
-        meant(self) == meant(other) && (other.created, &other.root) < (self.created, &self.root)
+        let age = |session: &Self| (session.order(), session.root.clone());
+        meant(self) == meant(other) && age(other) < age(self)
+    }
+
+    /// Its place among the sessions of a namespace: lower is earlier.
+    ///
+    /// The cluster's clock decides, which counts whole seconds; within one of
+    /// them the clock of the machine that planned it, so that a start that
+    /// follows another on one machine always comes later. How far that clock is
+    /// off does not matter up to [`ASTRAY`].
+    pub fn order(&self) -> u64 {
+        let created = self.created.map_or(0, Timestamp::as_second);
+        let within = self.planned_at.map_or(0, |planned| {
+            let after = planned.as_millisecond() - created * 1000;
+            u64::try_from(after + ASTRAY).unwrap_or(0).min(WITHIN)
+        });
+        (u64::try_from(created).unwrap_or(0) << WITHIN.count_ones()) | within
     }
 
     /// What is left of its life at `now`; `None` where it has no end.
@@ -222,7 +264,7 @@ mod tests {
             "metadata": {
                 "name": format!("preview-keeper-{created}"), "namespace": "a", "creationTimestamp": format!("2026-01-01T00:00:0{created}Z"),
                 "labels": {MANAGED_BY: MIRRORD, SESSION: "1", KEY: "k", TTL: "60s"},
-                "annotations": {TARGET: target, CONTAINER: container},
+                "annotations": {TARGET: target, CONTAINER: container, PLANNED_AT: ""},
             },
             "spec": {"template": {}, "activeDeadlineSeconds": 60},
         });
@@ -265,6 +307,19 @@ mod tests {
     fn the_later_of_two_sessions_of_a_key_on_a_target_replaces_the_earlier() {
         let none = json!({});
         let [first, second] = ["1", "2"].map(|created| session("deployment/shop", "web", created, &none));
+        let planned = |name: &str, at: &str| {
+            let change =
+                json!({"/metadata/name": name, "/metadata/annotations/preview.mirrord.io~1planned-at": at});
+            session("deployment/shop", "web", "1", &change)
+        };
+        for (hour, minute) in [("00", "00"), ("00", "10"), ("09", "00")] {
+            // Within a second of the cluster's the machine's clock tells, and be it wrong.
+            let earlier = planned("z", &format!("2026-01-01T{hour}:{minute}:01.100Z"));
+            let later = planned("a", &format!("2026-01-01T{hour}:{minute}:01.101Z"));
+            assert_eq!(later.replaces(&earlier), hour == "00", "{hour}:{minute}");
+            assert!(later.replaces(&earlier) != earlier.replaces(&later));
+            assert!(second.replaces(&later) && second.order() > later.order());
+        }
         assert!(second.replaces(&first) && !first.replaces(&second) && !first.replaces(&first));
         assert!(!second.replaces(&session("deployment/shop", "log", "1", &none)));
         assert!(!second.replaces(&session("deployment/cart", "web", "1", &none)));

@@ -2,6 +2,7 @@
 
 use futures::StreamExt as _;
 use futures::stream;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -71,6 +72,13 @@ impl Cluster {
         let api: Api<SelfSubjectAccessReview> = Api::all(self.client());
         let answer = api.create(&PostParams::default(), &review).await?;
         Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
+    /// Who the API server takes the user for; nothing where it does not say.
+    pub async fn user(&self) -> Option<String> {
+        let api: Api<SelfSubjectReview> = Api::all(self.client());
+        let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;
+        review.status?.user_info?.username
     }
 
     /// Whether a namespace is there; unknown where it may not be seen.

@@ -77,7 +77,7 @@ impl Cluster {
             explain::api(&error, format!("could not list environments{}", scope.in_words()))
         })?;
         let mut sessions: Vec<Session> = jobs.iter().filter_map(Session::of).collect();
-        sessions.sort_by_key(|session| (session.created, session.root.clone()));
+        sessions.sort_by_key(|session| (session.order(), session.root.clone()));
         Ok(Found { sessions, scope })
     }
 

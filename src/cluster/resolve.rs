@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::read::PAGE;
 use super::{Cluster, explain};
-use crate::problem::{Exit, Problem};
+use crate::problem::{Exit, Problem, Report};
 use crate::target::{KINDS, Kind, Origin, Source, Target, find};
 
 // === impl Cluster ===
@@ -54,6 +54,16 @@ impl Cluster {
                 target.path()
             ))
             .into()),
+        }
+    }
+
+    /// The digest of the template that a target has now; `None` inside once the
+    /// target is gone, and outside where that cannot be told.
+    pub async fn digest(&self, target: &Target, namespace: &str) -> Option<Option<String>> {
+        match self.source(target, namespace).await {
+            Ok(source) => Some(source.digest()),
+            Err(error) if Report::of(&error).exit == Exit::NotFound => Some(None),
+            Err(_) => None,
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Hands {
     pub(super) observed: Observed,
     cluster: Cluster,
     assignment: Arc<Assignment>,
-    since_milliseconds: u64,
+    order: u64,
     /// Made up anew by each keeper, and told to nobody but the agents.
     canary: String,
     wanted: watch::Sender<Wanted>,
@@ -79,12 +79,11 @@ impl Hands {
             has_begun: before.as_ref().is_some_and(|report| report.ready),
             ..Observed::default()
         };
-        let created = session.created.map_or(0, Timestamp::as_millisecond);
         Self {
             observed,
             cluster,
             assignment: Arc::new(assignment),
-            since_milliseconds: u64::try_from(created).unwrap_or(0),
+            order: session.order(),
             canary: Uuid::new_v4().simple().to_string(),
             wanted: watch::Sender::new(Wanted::Nothing),
             pace: Arc::default(),
@@ -252,7 +251,7 @@ impl Hands {
             session: self.assignment.session.clone(),
             generation,
             key: self.assignment.key.clone(),
-            since_milliseconds: self.since_milliseconds,
+            order: self.order,
             lease_seconds: LEASE.as_secs(),
             mode: self.assignment.mode,
             ports: self.assignment.ports.clone(),

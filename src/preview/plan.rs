@@ -25,7 +25,7 @@ use crate::config::Agent;
 use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
 use crate::keeper::assignment::Assignment;
-use crate::session::{CONTAINER, IMAGE, Identity, REPLICAS, SESSION, Ttl};
+use crate::session::{CONTAINER, IMAGE, Identity, OWNER, PLANNED_AT, REPLICAS, SESSION, TEMPLATE, Ttl};
 use crate::target::Source;
 use crate::target::container::Choice;
 
@@ -231,8 +231,13 @@ fn metadata(request: &Request, name: String) -> ObjectMeta {
 /// nothing to route it has none and is only a clock and a root.
 fn root(request: &Request) -> Job {
     let identity = &request.identity;
+    let mut metadata = metadata(request, identity.id.root_name(&identity.target));
+    let said = metadata.annotations.get_or_insert_default();
+    said.insert(PLANNED_AT.to_owned(), identity.planned_at.to_string());
+    said.extend(identity.owner.clone().map(|owner| (OWNER.to_owned(), owner)));
+    said.extend(request.source.digest().map(|digest| (TEMPLATE.to_owned(), digest)));
     Job {
-        metadata: metadata(request, identity.id.root_name(&identity.target)),
+        metadata,
         spec: Some(JobSpec {
             parallelism: Some(i32::from(request.routing.is_some())),
             active_deadline_seconds: first_deadline(identity.ttl, request.creation_timeout, request.clock)

@@ -22,6 +22,32 @@ pub(super) struct Listed {
     pub(super) pods: Vec<Pod>,
     /// Why Kubernetes makes none, where that is so.
     pub(super) refused: Option<String>,
+    /// What has become of the target since it was copied, where somebody asks.
+    pub(super) copy: Option<Copied>,
+}
+
+/// What has become of a target since it was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// Its template is as it was.
+    Current,
+    /// Its template has changed.
+    Outdated,
+    /// It is not there any more.
+    Orphaned,
+}
+
+// === impl Copied ===
+
+impl Copied {
+    /// The word in tables and documents.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Outdated => "outdated",
+            Self::Orphaned => "orphaned",
+        }
+    }
 }
 
 /// The `info` lines of a start: key, namespace and pod first and in this order,
@@ -135,7 +161,17 @@ pub(super) fn list(listed: &[Listed], format: ListFormat, now: Timestamp, mode: 
 fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
     let mut heading = vec!["KEY", "TARGET", "NAMESPACE", "STATE", "PODS", "TRAFFIC", "LEFT", "AGE"];
     if format == ListFormat::Wide {
-        heading.extend(["AGENTS", "CAPTURE", "OLDER", "CONTAINER", "IMAGE", "EXPIRES", "SESSION"]);
+        heading.extend([
+            "AGENTS",
+            "CAPTURE",
+            "OLDER",
+            "CONTAINER",
+            "IMAGE",
+            "COPY",
+            "OWNER",
+            "EXPIRES",
+            "SESSION",
+        ]);
     }
     let rows: Vec<Vec<String>> = listed
         .iter()
@@ -162,6 +198,8 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
                     traffic::older(session),
                     session.container.clone().unwrap_or_default(),
                     session.image.clone().unwrap_or_default(),
+                    one.copy.map_or("", Copied::word).to_owned(),
+                    session.owner.clone().unwrap_or_default(),
                     session.expiry.map_or_else(|| "never".to_owned(), |expiry| expiry.to_string()),
                     session.id.as_str().to_owned(),
                 ]);
@@ -198,6 +236,8 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
                 "namespace": session.namespace,
                 "session": session.id.as_str(),
                 "image": session.image,
+                "copy": one.copy.map(Copied::word),
+                "owner": session.owner,
                 "state": state,
                 "reason": reason,
                 "pods": pods,
@@ -223,7 +263,7 @@ pub(super) fn signature(listed: &[Listed]) -> String {
     let said = listed.iter().map(|one| {
         let (state, reason) = state(one);
         let Session { root, expiry, report, .. } = &one.session;
-        format!("{root} {state} {reason:?} {} {expiry:?} {report:?}\n", ready_pods(one))
+        format!("{root} {state} {reason:?} {} {expiry:?} {report:?} {:?}\n", ready_pods(one), one.copy)
     });
     said.collect()
 }

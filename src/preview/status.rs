@@ -1,14 +1,15 @@
 //! `status`: what is there, its pods, its state, and the time it has left.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::progress::refusal;
-use super::render::{self, Listed};
+use super::render::{self, Copied, Listed};
 use super::{Selector, Standing};
 use crate::cli::ListFormat;
 use crate::cluster::{Change, Cluster, Scope, explain};
@@ -16,9 +17,13 @@ use crate::config::Selection;
 use crate::output::{self, Mode, Reporter};
 use crate::problem::{Exit, Problem};
 use crate::session::Session;
+use crate::target::Target;
 
 /// How long changes that come together are gathered: a start is a dozen.
 const TOGETHER: Duration = Duration::from_millis(300);
+
+/// How many targets are looked at at once.
+const AT_ONCE: usize = 8;
 
 /// How the environments are shown.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +53,8 @@ pub async fn status(
 ) -> Result<()> {
     let what = "could not show the environments";
     let cluster = Cluster::connect(&selection.connection).await.map_err(|error| error.context(what))?;
-    let (listed, looked) = look(&cluster, selector, &scope).await.map_err(|error| error.context(what))?;
+    let (listed, looked) =
+        look(&cluster, selector, &scope, show.format).await.map_err(|error| error.context(what))?;
     if looked != scope {
         output::note(
             reporter.mode(),
@@ -72,8 +78,14 @@ pub async fn status(
     }
 }
 
-/// Looks at the sessions and their pods.
-async fn look(cluster: &Cluster, selector: &Selector, scope: &Scope) -> Result<(Vec<Listed>, Scope)> {
+/// Looks at the sessions and their pods, and where `format` says so at what
+/// they were copied from.
+async fn look(
+    cluster: &Cluster,
+    selector: &Selector,
+    scope: &Scope,
+    format: ListFormat,
+) -> Result<(Vec<Listed>, Scope)> {
     let labels = selector.labels();
     // Side by side: each takes its time where there are thousands.
     let (found, pods) =
@@ -90,6 +102,7 @@ async fn look(cluster: &Cluster, selector: &Selector, scope: &Scope) -> Result<(
         .map(|session| Listed {
             pods: pods.remove(session.id.as_str()).unwrap_or_default(),
             refused: None,
+            copy: None,
             session,
         })
         .collect();
@@ -100,8 +113,39 @@ async fn look(cluster: &Cluster, selector: &Selector, scope: &Scope) -> Result<(
         let set = cluster.replica_set(&one.session).await;
         one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
     }
+    if matches!(format, ListFormat::Wide | ListFormat::Json | ListFormat::Yaml) {
+        compare(cluster, &mut listed).await;
+    }
     listed.sort_by_key(order);
     Ok((listed, found.scope))
+}
+
+/// Compares what was copied with what is there now, each target once.
+async fn compare(cluster: &Cluster, listed: &mut [Listed]) {
+    let place = |session: &Session| {
+        let target: Target = session.target.parse().ok()?;
+        session.template.is_some().then(|| (session.namespace.clone(), target.path()))
+    };
+    let targets: BTreeSet<_> = listed.iter().filter_map(|one| place(&one.session)).collect();
+    let digests: BTreeMap<_, _> = stream::iter(targets)
+        .map(|(namespace, path)| async move {
+            let digest = match path.parse() {
+                Ok(target) => cluster.digest(&target, &namespace).await,
+                Err(_) => None,
+            };
+            ((namespace, path), digest)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for one in listed {
+        let now = place(&one.session).and_then(|place| digests.get(&place)?.as_ref());
+        one.copy = now.map(|now| match now {
+            None => Copied::Orphaned,
+            now if *now == one.session.template => Copied::Current,
+            Some(_) => Copied::Outdated,
+        });
+    }
 }
 
 /// Prints the list; an empty one only where a program reads it.
@@ -141,7 +185,7 @@ async fn follow(
         }
         while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {}
         // A cluster that is away for a while says so by the watch, which goes on trying.
-        let Ok((listed, _)) = look(cluster, selector, scope).await else { continue };
+        let Ok((listed, _)) = look(cluster, selector, scope, format).await else { continue };
         if render::signature(&listed) == render::signature(&shown) {
             continue;
         }

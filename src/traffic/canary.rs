@@ -77,7 +77,7 @@ mod tests {
     fn table() -> Table<()> {
         let session = |name: &str, since: u64, path: &str| {
             let rules = Rules::read(json!({
-                "version": 1, "session": name, "generation": 1, "key": format!("key-{name}"), "since_milliseconds": since,
+                "version": 1, "session": name, "generation": 1, "key": format!("key-{name}"), "order": since,
                 "lease_seconds": 60, "mode": "steal", "ports": [{"port": 80}], "filter": {"path": path}, "preview": [],
                 "canary": format!("secret-{name}"),
             }));

@@ -77,13 +77,13 @@ impl<T> Table<T> {
     /// others, before them.
     fn sort(&mut self) {
         let mut begun = BTreeMap::new();
-        for Rules { key, since_milliseconds, .. } in self.sessions.iter().map(|session| &session.rules) {
-            let first: &mut u64 = begun.entry(key.clone()).or_insert(*since_milliseconds);
-            *first = (*first).min(*since_milliseconds);
+        for Rules { key, order, .. } in self.sessions.iter().map(|session| &session.rules) {
+            let first: &mut u64 = begun.entry(key.clone()).or_insert(*order);
+            *first = (*first).min(*order);
         }
         self.sessions.sort_by_cached_key(|session| {
-            let Rules { key, since_milliseconds, session, .. } = &session.rules;
-            (begun.get(key).copied(), key.clone(), Reverse(*since_milliseconds), session.clone())
+            let Rules { key, order, session, .. } = &session.rules;
+            (begun.get(key).copied(), key.clone(), Reverse(*order), session.clone())
         });
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn rules(session: &str, since: u64, mode: &str, filter: &Value) -> Session<()> {
         let rules = Rules::read(json!({
             "version": 1, "session": session, "generation": 1, "key": format!("key-{session}"),
-            "since_milliseconds": since, "lease_seconds": 60, "mode": mode,
+            "order": since, "lease_seconds": 60, "mode": mode,
             "ports": [{"port": 80}], "filter": filter, "preview": [],
         }))
         .unwrap();

@@ -27,9 +27,9 @@ pub struct Rules {
     pub generation: u64,
     /// The key, for messages to people.
     pub key: String,
-    /// When the session began, in milliseconds of the Unix clock: the oldest
-    /// session that wants a request gets it.
-    pub since_milliseconds: u64,
+    /// The session's place in time, lower for older ones: the oldest key that
+    /// wants a request gets it.
+    pub order: u64,
     /// For how long the rules hold unless they are sent again.
     pub lease_seconds: u64,
     /// What happens to a request that matches.
@@ -151,7 +151,7 @@ mod tests {
     fn rules() -> Value {
         json!({
             "version": 1, "session": "s1", "generation": 3, "key": "pr-1",
-            "since_milliseconds": 1, "lease_seconds": 60, "mode": "steal",
+            "order": 1, "lease_seconds": 60, "mode": "steal",
             "ports": [{"port": 80}, {"port": 81, "preview_port": 8081}],
             "filter": {"all_of": [{"method": "post"}, {"body": {"query": "$.a", "matches": "^b$"}}]},
             "preview": ["10.0.0.7", "fd00::7"],

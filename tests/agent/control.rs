@@ -13,7 +13,7 @@ use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
 fn rules(session: &str, lease_seconds: u64, filter: &Value) -> Value {
     json!({"type": "rules", "rules": {
         "version": 1, "session": session, "generation": 1, "key": format!("key-{session}"),
-        "since_milliseconds": 1, "lease_seconds": lease_seconds, "mode": "steal",
+        "order": 1, "lease_seconds": lease_seconds, "mode": "steal",
         "ports": [{"port": 8080}], "filter": filter, "preview": [PREVIEW4],
     }})
 }

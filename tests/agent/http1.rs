@@ -292,7 +292,7 @@ fn two_environments_on_one_target_get_each_its_own_requests_on_its_own_port() {
     let mut agent = Agent::start(&world, &[]);
     for (session, key, port) in [("s1", "pr-1", 9001), ("s12", "pr-12", 9012)] {
         let reply = agent.ask(&json!({"type": "rules", "rules": {
-            "version": 1, "session": session, "generation": 1, "key": key, "since_milliseconds": 1,
+            "version": 1, "session": session, "generation": 1, "key": key, "order": 1,
             "lease_seconds": 60, "mode": "steal", "ports": [{"port": 8080, "preview_port": port}],
             "filter": {"baggage": key}, "preview": [PREVIEW4],
         }}));

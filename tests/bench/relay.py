@@ -185,7 +185,7 @@ def rules(number, mode="steal", count=1):
     for n in range(count):
         key = "bench" if n == count - 1 else f"other-{n}"
         yield {"type": "rules", "rules": {
-            "version": 1, "session": f"s{n}", "generation": number, "key": key, "since_milliseconds": n + 1, "lease_seconds": 3600,
+            "version": 1, "session": f"s{n}", "generation": number, "key": key, "order": n + 1, "lease_seconds": 3600,
             "mode": mode, "filter": {"baggage": key}, "preview": [ADDRESS],
             "ports": [{"port": HTTP1[0], "preview_port": PREVIEW1}, {"port": HTTP2[0], "preview_port": PREVIEW2}],
         }}

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -51,6 +52,40 @@ async fn an_infinite_environment_has_no_deadline_once_it_is_ready() {
         let status =
             world.mirrord(&["preview", "status", "-k", "for-ever", "-n", &world.namespace]).await.success();
         assert!(status.stdout.contains(" infinite "), "{status:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn status_says_whether_the_target_has_changed_since_it_was_copied() {
+    with_shop("since", |world| async move {
+        world.start("deployment/shop", "pr-1", &[]).await.success();
+        let copy = || {
+            let world = world.clone();
+            async move {
+                let arguments = ["preview", "status", "-n", &world.namespace, "-o"];
+                let document = world.mirrord(&[&arguments[..], &["json"]].concat()).await.success();
+                let table = world.mirrord(&[&arguments[..], &["wide"]].concat()).await.success();
+                let item = serde_json::from_str::<Value>(&document.stdout).unwrap()["items"][0].clone();
+                for field in ["copy", "owner"] {
+                    assert!(table.stdout.contains(item[field].as_str().unwrap()), "{item} {table:#?}");
+                }
+                item["copy"].as_str().unwrap().to_owned()
+            }
+        };
+        let shop = world.api::<Deployment>();
+        let change = |patch: Value| {
+            let shop = shop.clone();
+            async move { shop.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap() }
+        };
+        assert_eq!(copy().await, "current");
+        change(json!({"spec": {"replicas": 1}, "metadata": {"labels": {"team": "checkout"}}})).await;
+        assert_eq!(copy().await, "current");
+        change(json!({"spec": {"template": {"metadata": {"annotations": {"restarted": "now"}}}}})).await;
+        assert_eq!(copy().await, "outdated");
+        shop.delete("shop", &DeleteParams::default()).await.unwrap();
+        assert_eq!(copy().await, "orphaned");
     })
     .await;
 }

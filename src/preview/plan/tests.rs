@@ -17,6 +17,8 @@ fn request(template: &Value) -> Request {
             key: "feat/login".parse::<Key>().unwrap(),
             target: "deployment/shop".parse().unwrap(),
             ttl: Ttl::DEFAULT,
+            planned_at: "2026-01-01T00:00:00.5Z".parse().unwrap(),
+            owner: Some("dev@example.com".to_owned()),
         },
         namespace: "staging".to_owned(),
         container: choose(&source, None).unwrap(),

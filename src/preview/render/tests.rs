@@ -31,7 +31,7 @@ fn listed(key: &str, ttl: &str, root: &Value, pods: &[Value]) -> Listed {
     let pods = pods
         .iter()
         .map(|status| serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap());
-    Listed { session: Session::of(&job).unwrap(), pods: pods.collect(), refused: None }
+    Listed { session: Session::of(&job).unwrap(), pods: pods.collect(), refused: None, copy: None }
 }
 
 fn environments() -> Vec<Listed> {
@@ -41,12 +41,18 @@ fn environments() -> Vec<Listed> {
         "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         "lastState": {"terminated": {"exitCode": 1, "message": "a long reason that does not fit into a table's cell"}},
     }]});
-    vec![
+    let mut all = vec![
         listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[ready.clone(), ready.clone()]),
         listed("feat/login", "infinite", &json!({}), std::slice::from_ref(&ready)),
         listed("機能", "600s", &json!({"activeDeadlineSeconds": 600}), &[ready, crashing]),
         listed("old", "600s", &json!({"activeDeadlineSeconds": 1}), &[]),
-    ]
+    ];
+    let copies = [Some(Copied::Current), Some(Copied::Outdated), Some(Copied::Orphaned), None];
+    for (one, copy) in all.iter_mut().zip(copies) {
+        one.copy = copy;
+        one.session.owner = Some("dev@example.com".to_owned());
+    }
+    all
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a plan is made from, read from the configuration and the cluster.
 
 use anyhow::Result;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Extent, routing};
@@ -45,7 +46,8 @@ pub(super) async fn request(
     extent: Extent,
     reporter: &Reporter,
 ) -> Result<Request> {
-    let source = cluster.source(&target, namespace).await?;
+    let (source, owner) = futures::join!(cluster.source(&target, namespace), cluster.user());
+    let source = source?;
     let container = container::choose(&source, target.container()).explain(|| {
         Problem::new(format!(
             "could not choose a container of `{}` in namespace `{namespace}`",
@@ -86,6 +88,8 @@ pub(super) async fn request(
             key: config.selection.key.key().clone(),
             target: target.without_container(),
             ttl: config.ttl,
+            planned_at: Timestamp::now(),
+            owner,
         },
         namespace: namespace.to_owned(),
         source,

@@ -102,7 +102,7 @@ impl Agent {
         let ports: Vec<Value> = ports.iter().map(|port| json!({"port": port})).collect();
         json!({
             "version": 1, "session": session, "generation": self.generation, "key": key,
-            "since_milliseconds": 1, "lease_seconds": 60, "mode": mode, "ports": ports,
+            "order": 1, "lease_seconds": 60, "mode": mode, "ports": ports,
             "filter": filter, "preview": [PREVIEW4],
         })
     }
