@@ -136,6 +136,9 @@ pub struct Agent {
     pub annotations: BTreeMap<String, String>,
     /// Whether agents say nothing but how they ended.
     pub is_quiet: bool,
+    /// How long requests may take to come once the preview's pods are ready; a
+    /// part of the creation timeout where nobody says.
+    pub startup_timeout: Option<Duration>,
     /// The account that the keeper runs as, where an admin has prepared one.
     pub service_account: Option<String>,
 }
@@ -152,6 +155,7 @@ impl Agent {
             labels: section.labels,
             annotations: section.annotations,
             is_quiet: matches!(section.log_level, Some(LogLevel::Off | LogLevel::Error | LogLevel::Warn)),
+            startup_timeout: section.startup_timeout.map(|seconds| Duration::from_secs(seconds.0.into())),
             service_account: section.service_account,
         }
     }

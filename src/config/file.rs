@@ -108,6 +108,8 @@ pub struct Agent {
     pub annotations: BTreeMap<String, String>,
     /// How much the agents log.
     pub log_level: Option<LogLevel>,
+    /// Seconds that `start` waits for requests to come, once the pods are ready.
+    pub startup_timeout: Option<Positive>,
     /// The account that the keeper runs as, which an admin has prepared.
     pub service_account: Option<String>,
 }

@@ -36,7 +36,6 @@ const LOCAL: &[&str] = &[
 /// Fields of mirrord's own agents, which ours are not: they have one way to run.
 const OTHER_AGENTS: &[&str] = &[
     "agent.namespace",
-    "agent.startup_timeout",
     "agent.ephemeral",
     "agent.privileged",
     "agent.ttl",

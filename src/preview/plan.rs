@@ -188,13 +188,22 @@ impl Plan {
     }
 }
 
+// === impl Request ===
+
+impl Request {
+    /// How long the start may take at most, image pulls apart.
+    pub(crate) fn patience(&self) -> Duration {
+        self.creation_timeout.saturating_add(self.agent.startup_timeout.unwrap_or_default())
+    }
+}
+
 /// The deadline of a root that is not ready yet; whatever happens to the CLI,
 /// Kubernetes removes the environment then.
-pub(crate) fn first_deadline(ttl: Ttl, creation_timeout: Duration, clock: Clock) -> Option<Duration> {
+pub(crate) fn first_deadline(ttl: Ttl, patience: Duration, clock: Clock) -> Option<Duration> {
     match (ttl, clock) {
-        (Ttl::Finite(life), Clock::FromReadiness) => Some(life.saturating_add(creation_timeout)),
+        (Ttl::Finite(life), Clock::FromReadiness) => Some(life.saturating_add(patience)),
         (Ttl::Finite(life), Clock::FromCreation) => Some(life),
-        (Ttl::Infinite, Clock::FromReadiness) => Some(creation_timeout.saturating_add(START_MARGIN)),
+        (Ttl::Infinite, Clock::FromReadiness) => Some(patience.saturating_add(START_MARGIN)),
         (Ttl::Infinite, Clock::FromCreation) => None,
     }
 }
@@ -240,7 +249,7 @@ fn root(request: &Request) -> Job {
         metadata,
         spec: Some(JobSpec {
             parallelism: Some(i32::from(request.routing.is_some())),
-            active_deadline_seconds: first_deadline(identity.ttl, request.creation_timeout, request.clock)
+            active_deadline_seconds: first_deadline(identity.ttl, request.patience(), request.clock)
                 .map(seconds),
             ttl_seconds_after_finished: Some(0),
             // The keeper is started again however often it ends.

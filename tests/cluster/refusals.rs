@@ -98,14 +98,14 @@ async fn a_route_that_is_not_proven_is_no_success() {
             .await
             .failure(7, &["nothing listens on port 9999 of `deployment/elsewhere`", "feature.network.incoming.ports"]);
         let file = world.folder.path().join("inward.json");
-        let inward = json!({"feature": {"env": {"override": {"SHOP_LISTEN": "127.0.0.1:8080"}}}});
+        let inward = json!({"agent": {"startup_timeout": 8}, "feature": {"env": {"override": {"SHOP_LISTEN": "127.0.0.1:8080"}}}});
         tokio::fs::write(&file, inward.to_string()).await.unwrap();
         world
-            .route("steal", "deployment/inward", "pr-1", &["--timeout", "15", "-f", file.to_str().unwrap()])
+            .route("steal", "deployment/inward", "pr-1", &["--timeout", "300", "-f", file.to_str().unwrap()])
             .await
             .failure(
                 7,
-                &["the preview cannot be reached from the target's pod", "Connection refused", "port_mapping"],
+                &["within 8s", "the preview cannot be reached from the target's pod", "Connection refused", "port_mapping"],
             );
         world
             .mirrord_with(

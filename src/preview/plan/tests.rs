@@ -89,6 +89,7 @@ fn agent() -> Agent {
         labels: [("team".to_owned(), "shop".to_owned()), (SESSION.to_owned(), "stolen".to_owned())].into(),
         annotations: [("note".to_owned(), "hers".to_owned())].into(),
         is_quiet: false,
+        startup_timeout: None,
         service_account: None,
     }
 }

@@ -54,6 +54,7 @@ pub(super) async fn until_ready(
     let mut elapsed = Elapsed::begin();
     let mut lost: Option<(Instant, String)> = None;
     let mut pulling = false;
+    let mut is_routing = false;
     loop {
         let mut ticked = false;
         tokio::select! {
@@ -76,10 +77,11 @@ pub(super) async fn until_ready(
             _ = ticks.tick() => ticked = true,
         }
         if ticked {
-            elapsed.tick(pulling);
+            elapsed.tick(pulling, is_routing);
             still_there(cluster, request, root, &mut lost).await?;
         }
         let mut routing = None;
+        is_routing = false;
         let why = match observed.state(wanted) {
             State::Ready(pods, at) => match routed(&observed, request) {
                 Routed::Off => return Ok(Ready { pods, at, report: None }),
@@ -90,6 +92,7 @@ pub(super) async fn until_ready(
                 Routed::Not(problem) => return Err(problem.into()),
                 Routed::Waiting(why, hint) => {
                     routing = Some(hint);
+                    is_routing = true;
                     why
                 }
             },
@@ -115,7 +118,11 @@ pub(super) async fn until_ready(
         if ticked && elapsed.seconds > 0 && elapsed.seconds.is_multiple_of(PATIENCE) {
             reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
-        if elapsed.counted >= request.creation_timeout {
+        // Where the file says how long requests may take to come, that holds for them.
+        let own = routing.as_ref().and(request.agent.startup_timeout);
+        if own.is_some_and(|limit| elapsed.routing >= limit)
+            || own.is_none() && elapsed.counted >= request.creation_timeout
+        {
             if let Some(hint) = routing {
                 let complaint = last_complaint(&cluster.events(namespace, root).await);
                 let complaint = complaint.filter(|_| observed.keeper.is_none());
@@ -187,11 +194,15 @@ fn routed(observed: &Observed, request: &Request) -> Routed {
 }
 
 fn unproven(request: &Request, why: String, hint: Option<String>) -> Problem {
-    let timeout = humantime::format_duration(request.creation_timeout);
+    let (limit, longer) = match request.agent.startup_timeout {
+        Some(limit) => (limit, "a larger `agent.startup_timeout`"),
+        None => (request.creation_timeout, "`--timeout <seconds>`"),
+    };
+    let timeout = humantime::format_duration(limit);
     let problem = Problem::new(format!("no request was seen to come to the preview within {timeout}"))
         .because_of(why)
         .exit(Exit::NotRouted);
-    problem.hint(hint.unwrap_or_else(|| "wait longer with `--timeout <seconds>`".to_owned()))
+    problem.hint(hint.unwrap_or_else(|| format!("wait longer with {longer}")))
 }
 
 fn timed_out(request: &Request, why: String, events: &[Event]) -> Problem {
@@ -211,6 +222,8 @@ struct Elapsed {
     seconds: u64,
     /// Without the time in which an image was pulled.
     counted: Duration,
+    /// Since all but the requests is there.
+    routing: Duration,
     last: Instant,
 }
 
@@ -219,13 +232,16 @@ struct Elapsed {
 impl Elapsed {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { began: now, seconds: 0, counted: Duration::ZERO, last: now }
+        Self { began: now, seconds: 0, counted: Duration::ZERO, routing: Duration::ZERO, last: now }
     }
 
-    fn tick(&mut self, pulling: bool) {
+    fn tick(&mut self, pulling: bool, is_routing: bool) {
         self.seconds = self.began.elapsed().as_secs();
         if !pulling {
             self.counted += self.last.elapsed();
+        }
+        if is_routing {
+            self.routing += self.last.elapsed();
         }
         self.last = Instant::now();
     }
@@ -241,7 +257,7 @@ async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<
 
 /// Moves the root's deadline on while an image is being pulled.
 async fn prolong(cluster: &Cluster, request: &Request, observed: &Observed, waited: u64) {
-    let first = first_deadline(request.identity.ttl, request.creation_timeout, request.clock);
+    let first = first_deadline(request.identity.ttl, request.patience(), request.clock);
     if let (Some(first), Some(root)) = (first, &observed.root) {
         // A failure shows at the next look at the cluster.
         let _ = cluster
