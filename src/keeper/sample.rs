@@ -60,10 +60,9 @@ impl Sample {
                 let path = example(pattern.as_str())?;
                 self.target = if path.starts_with('/') { path } else { format!("/{path}") };
             }
-            Filter::Query(pattern) => self.target = format!("/?{}", example(pattern.as_str())?),
             Filter::Method(method) => self.method = String::from(method.clone()),
-            // What the canary has none of.
-            Filter::Body(_) => return None,
+            // What the canary has none of, and what is no pattern to make one from.
+            Filter::Body(_) | Filter::Jq(_) => return None,
             Filter::AllOf(list) => list.iter().try_for_each(|filter| self.meet(filter))?,
             Filter::AnyOf(list) => {
                 *self = list.iter().find_map(Self::of)?;
@@ -149,7 +148,6 @@ mod tests {
             json!({"header": "canary"}),
             json!({"path": "^/api/v[0-9]+/cart$"}),
             json!({"path": "cart"}),
-            json!({"query": "user=\\w+"}),
             json!({"method": "post"}),
             json!({"all_of": [{"header": "x-a: 1"}, {"header": "x-b: 2"}, {"path": "^/a"}, {"method": "PUT"}]}),
             json!({"any_of": [{"body": {"query": "$.a", "matches": "b"}}, {"header": "x-a: 1"}]}),
@@ -163,6 +161,7 @@ mod tests {
         for filter in [
             json!({"body": {"query": "$.a", "matches": "b"}}),
             json!({"header": "^x-user: (?!bot)"}),
+            json!({"jq": "true"}),
             json!({"header": "^no header looks like this$"}),
             json!({"path": "^cart"}),
             json!({"header": "x-a: \\n"}),

@@ -4,10 +4,10 @@
 pub mod baggage;
 pub mod body;
 pub mod header;
+pub mod jq;
 pub mod method;
 pub mod path;
 pub mod pattern;
-pub mod query;
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ use super::Head;
 use baggage::Baggage;
 use body::JsonBody;
 use header::HeaderLine;
+use jq::Jq;
 use method::Method;
 use path::Path;
-use query::Query;
 
 /// A filter as it travels, and as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ pub enum Filter {
     Header(HeaderLine),
     /// A pattern over the path, then over path and query.
     Path(Path),
-    /// A pattern over the query.
-    Query(Query),
+    /// A jq program over `name: value`, each header line by itself.
+    Jq(Jq),
     /// A method, in any case.
     Method(Method),
     /// A pattern over what a JSONPath finds in the body.
@@ -84,7 +84,7 @@ impl Filter {
             Self::Baggage(filter) => Answer::of(filter.matches(head)),
             Self::Header(filter) => Answer::of(filter.matches(head)),
             Self::Path(filter) => Answer::of(filter.matches(head)),
-            Self::Query(filter) => Answer::of(filter.matches(head)),
+            Self::Jq(filter) => Answer::of(filter.matches(head)),
             Self::Method(filter) => Answer::of(filter.matches(head)),
             Self::Body(filter) => match body {
                 Body::Unread => Answer::Body,
@@ -108,7 +108,9 @@ impl fmt::Display for Filter {
             }
             Self::Header(pattern) => write!(formatter, "requests with a header like `{}`", pattern.as_str()),
             Self::Path(pattern) => write!(formatter, "requests with a path like `{}`", pattern.as_str()),
-            Self::Query(pattern) => write!(formatter, "requests with a query like `{}`", pattern.as_str()),
+            Self::Jq(program) => {
+                write!(formatter, "requests with a header that `{}` wants", program.as_str())
+            }
             Self::Method(method) => write!(formatter, "{} requests", String::from(method.clone())),
             Self::Body(_) => formatter.write_str("requests with a matching body"),
             Self::AllOf(list) => write!(formatter, "requests that meet all of {} conditions", list.0.len()),

@@ -48,17 +48,12 @@ pub(super) fn of_environment(environment: &Environment) -> Result<Option<Filter>
 impl FilterSection {
     /// The filter, where the section has one; `place` is the section's path.
     pub(super) fn resolve(self, place: &str) -> Result<Option<Filter>> {
-        if self.header_filter_jq.is_some() {
-            return Err(wrong(format!("`{place}.header_filter_jq` is not supported yet"))
-                .because_of("if it were ignored, other requests than you mean would come to the preview")
-                .hint("use `header_filter`, or `all_of` with several conditions")
-                .into());
-        }
         let mut found: Vec<(&str, Value)> = Vec::new();
         for (name, kind, text) in [
             ("header_filter", "header", self.header_filter),
             ("path_filter", "path", self.path_filter),
             ("method_filter", "method", self.method_filter),
+            ("header_filter_jq", "jq", self.header_filter_jq),
         ] {
             found.extend(text.map(|text| (name, json!({kind: text}))));
         }
@@ -100,7 +95,9 @@ fn condition(fields: Map<String, Value>, place: &str) -> Result<Value> {
     }
     let names: Vec<&String> = fields.keys().collect();
     match names[..] {
-        [name] if ["header", "path", "method", "query"].contains(&name.as_str()) => Ok(fields.into()),
+        [name] if ["header", "path", "method"].contains(&name.as_str()) => Ok(fields.into()),
+        // A jq program over the headers, in mirrord's words.
+        [name] if name == "query" => Ok(json!({"jq": fields[name]})),
         [] => Err(problem("it is empty".to_owned()).into()),
         _ => Err(problem(format!(
             "it has {}",

@@ -47,10 +47,11 @@ fn each_kind_of_filter_becomes_what_travels() {
         (json!({"header_filter": "x-a: 1"}), json!({"header": "x-a: 1"})),
         (json!({"path_filter": "^/cart"}), json!({"path": "^/cart"})),
         (json!({"method_filter": "POST"}), json!({"method": "POST"})),
+        (json!({"header_filter_jq": "endswith(\"1\")"}), json!({"jq": "endswith(\"1\")"})),
         (json!({"body_filter": body}), wire_body.clone()),
         (
-            json!({"all_of": [{"header": "x-a: 1"}, {"query": "debug=1"}, body]}),
-            json!({"all_of": [{"header": "x-a: 1"}, {"query": "debug=1"}, wire_body]}),
+            json!({"all_of": [{"header": "x-a: 1"}, {"query": "test(\"^x-b: 2\")"}, body]}),
+            json!({"all_of": [{"header": "x-a: 1"}, {"jq": "test(\"^x-b: 2\")"}, wire_body]}),
         ),
         (
             json!({"any_of": [{"path": "/a"}, {"method": "PUT"}]}),
@@ -95,8 +96,13 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         ),
         (
             nothing,
-            json!({"http_filter": {"header_filter_jq": ".a"}}),
-            "header_filter_jq` is not supported yet",
+            json!({"http_filter": {"header_filter_jq": "while(true; .)"}}),
+            "`while` cannot be used here",
+        ),
+        (
+            nothing,
+            json!({"http_filter": {"header_filter_jq": "true", "path_filter": "b"}}),
+            "both `path_filter` and `header_filter_jq`",
         ),
         (nothing, json!({"http_filter": {"all_of": []}}), "at least one"),
         (

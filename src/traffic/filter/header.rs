@@ -19,21 +19,25 @@ impl HeaderLine {
     }
 
     /// Whether a header of this request matches.
-    ///
-    /// HTTP/2 has no `host` header; `:authority` is tried as one, so that a
-    /// filter on the host means the same in both.
     pub fn matches(&self, head: &Head<'_>) -> bool {
         let mut line = Vec::new();
-        let mut is_match = |name: &str, value: &[u8]| {
+        any_line(head, |name, value| {
             line.clear();
             line.extend_from_slice(name.as_bytes());
             line.extend_from_slice(b": ");
             line.extend_from_slice(value);
             self.0.is_match(&line)
-        };
-        head.headers.iter().any(|header| is_match(header.name, header.value))
-            || head.authority.is_some_and(|authority| {
-                head.values("host").next().is_none() && is_match("host", authority.as_bytes())
-            })
+        })
     }
+}
+
+/// Whether one of the header lines is as wanted.
+///
+/// HTTP/2 has no `host` header; `:authority` is tried as one, so that a filter
+/// on the host means the same in both.
+pub(super) fn any_line(head: &Head<'_>, mut is_wanted: impl FnMut(&str, &[u8]) -> bool) -> bool {
+    head.headers.iter().any(|header| is_wanted(header.name, header.value))
+        || head.authority.is_some_and(|authority| {
+            head.values("host").next().is_none() && is_wanted("host", authority.as_bytes())
+        })
 }

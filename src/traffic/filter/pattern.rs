@@ -71,7 +71,7 @@ impl Pattern {
 
 /// The bytes as text: UTF-8 where they are, else each byte as the Latin-1
 /// character that it was in HTTP's first days. Nothing is lost either way.
-fn characters(bytes: &[u8]) -> Cow<'_, str> {
+pub(super) fn characters(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),

@@ -53,7 +53,8 @@ fn conditions() -> impl Strategy<Value = Value> {
         prop::sample::select(vec!["^x-user: ann$", "HOST: shop", "a", "baggage: .*pr-1$"])
             .prop_map(|text| json!({ "header": text })),
         prop::sample::select(vec!["^/a$", "b", "\\?a", "^/[AB]+/"]).prop_map(|text| json!({ "path": text })),
-        prop::sample::select(vec!["a=", "^b$"]).prop_map(|text| json!({ "query": text })),
+        prop::sample::select(vec!["ann", "shop", "x-user: a"])
+            .prop_map(|text| json!({ "jq": format!("contains(\"{text}\")") })),
         prop::sample::select(vec!["get", "POST", "purge"]).prop_map(|text| json!({ "method": text })),
         prop::sample::select(vec!["^b$", "1", "."])
             .prop_map(|text| json!({ "body": { "query": "$.a", "matches": text } })),
@@ -80,11 +81,7 @@ fn plainly(filter: &Value, request: &Request) -> bool {
             let path = request.target.split('?').next().unwrap();
             insensitive(text, path) || insensitive(text, &request.target)
         }
-        "query" => {
-            let query = request.target.split_once('?').map_or("", |(_, query)| query);
-            !query.is_empty() && insensitive(text, query)
-        }
-        "header" => {
+        "header" | "jq" => {
             let mut lines: Vec<String> =
                 request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             if let Some(authority) = &request.authority
@@ -92,7 +89,13 @@ fn plainly(filter: &Value, request: &Request) -> bool {
             {
                 lines.push(format!("host: {authority}"));
             }
-            lines.iter().any(|line| insensitive(text, line))
+            lines.iter().any(|line| match text.strip_prefix("contains(\"") {
+                Some(part) if kind == "jq" => {
+                    let (name, value) = line.split_once(": ").unwrap();
+                    format!("{}: {value}", name.to_lowercase()).contains(part.strip_suffix("\")").unwrap())
+                }
+                _ => insensitive(text, line),
+            })
         }
         "baggage" => {
             let values: Vec<&str> = request
