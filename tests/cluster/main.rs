@@ -16,5 +16,6 @@ mod pods;
 mod refusals;
 mod registry;
 mod routing;
+mod screens;
 mod support;
 mod users;

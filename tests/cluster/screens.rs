@@ -1,0 +1,189 @@
+//! Whole screens: what each verb leaves behind in each mode, both streams and
+//! the exit code together, and what a terminal shows in the end.
+
+use std::num::NonZero;
+use std::process::Stdio;
+
+use regex::Regex;
+
+use crate::support::{Screen, World, screen, with_shop};
+
+/// Every verb, in an order in which each has something to say.
+const STORY: &[&[&str]] = &[
+    &["status"],
+    &["doctor", "-t", "deployment/shop"],
+    &["start", "-t", "deployment/shop", "-i", "mirrord-test/shop:preview", "--dry-run", "-o", "name"],
+    &["start", "-t", "deployment/shop", "-i", "mirrord-test/shop:preview"],
+    &["status"],
+    &["status", "-o", "wide"],
+    &["status", "-o", "name"],
+    &["extend", "--ttl", "2h"],
+    &["stop"],
+    &["stop"],
+    &["stop", "--ignore-not-found"],
+    &["start", "-t", "deployment/sho", "-i", "mirrord-test/shop:preview"],
+    &["start", "-t", "deployment/shop", "-i", "mirrord-test/shop:crash"],
+    &["status", "--failed"],
+];
+
+/// What differs from run to run, and the word in its place. Of what is as wide
+/// as what it replaces columns stay in line.
+const DIFFERENT: &[(&str, &str)] = &[
+    (r"test-screens-[0-9a-f]{6}", "staging-namespace-01"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-01-01T00:00:00Z"),
+    (r"(preview-(?:session|keeper)-deployment-shop)-[0-9a-f]{8}-[0-9a-z]{5}", "$1-1a2b3c4d-abcde"),
+    (r"(preview-(?:session|keeper)-deployment-shop)-[0-9a-f]{8}", "$1-1a2b3c4d"),
+    (r"(session|SESSION|Z  )([^0-9a-f\n]*)[0-9a-f]{8}\b", "${1}${2}1a2b3c4d"),
+    (r"shop-[0-9a-f]{8,10}-[0-9a-z]{5}", "shop-94d47446c-74lwn"),
+    (r"\b(?:59m 5\d|1h 59m 5\d)s\b", "59m 59s"),
+    (r"\b\d+ms\b", "9ms"),
+    (r"(  )\d+s( *\n| *$|  )", "${1}9s$2"),
+    (r"\b\d+s ago", "9s ago"),
+];
+
+/// The screen without what differs from run to run.
+fn settled(text: &str) -> String {
+    DIFFERENT.iter().fold(text.to_owned(), |text, (pattern, word)| {
+        Regex::new(&format!("(?m){pattern}")).unwrap().replace_all(&text, *word).into_owned()
+    })
+}
+
+/// The arguments of one line of the story.
+fn arguments<'a>(line: &[&'a str], world: &'a World) -> Vec<&'a str> {
+    let mut all = vec!["preview", line[0], "-n", &world.namespace];
+    if line[0] != "doctor" {
+        all.extend(["-k", "機能/π"]);
+    }
+    all.extend(&line[1..]);
+    all
+}
+
+/// Tells the story in one mode.
+async fn told(world: &World, mode: &str) -> String {
+    let mut story = String::new();
+    for line in STORY {
+        let variables = [("MIRRORD_PROGRESS_MODE", mode), ("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")];
+        let Screen { stdout, stderr, code } = world.mirrord_with(&variables, &arguments(line, world)).await;
+        story.push_str(&format!("$ mirrord preview {}\n", line.join(" ")));
+        for (name, text) in [("out", stdout), ("err", stderr)] {
+            text.lines().for_each(|line| story.push_str(&format!("{name}: {line}\n")));
+        }
+        story.push_str(&format!("exit {}\n\n", code.unwrap()));
+    }
+    settled(&story)
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn every_verb_leaves_its_screen_in_a_pipe() {
+    with_shop("screens", |world| async move {
+        insta::assert_snapshot!(told(&world, "simple").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn every_verb_leaves_its_screen_with_progress_off() {
+    with_shop("screens", |world| async move {
+        insta::assert_snapshot!(told(&world, "off").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn every_verb_leaves_its_screen_as_json_lines() {
+    with_shop("screens", |world| async move {
+        let story = told(&world, "json").await;
+        for line in story.lines().filter_map(|line| line.strip_prefix("out: ")) {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line).unwrap();
+        }
+        assert!(!story.contains("err: "), "{story}");
+        insta::assert_snapshot!(story);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn every_verb_leaves_its_screen_on_a_terminal() {
+    with_shop("screens", |world| async move {
+        let mut story = String::new();
+        for line in STORY {
+            let (shown, code) = on_a_terminal(&world, line, 120, &[]).await;
+            story.push_str(&format!("$ mirrord preview {}\n{shown}\nexit {code}\n\n", line.join(" ")));
+        }
+        insta::assert_snapshot!(settled(&story));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_narrow_terminal_without_colours_shows_the_same_words() {
+    with_shop("screens", |world| async move {
+        let start = STORY[3];
+        let plain = [("NO_COLOR", "1")];
+        let written = written(&world, start, 40, &plain).await;
+        let colours = Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
+        let painted: Vec<_> = colours.find_iter(&written).map(|found| found.as_str()).collect();
+        assert!(painted.iter().all(|code| *code == "\u{1b}[0m"), "{painted:?}");
+        let (shown, code) = shown(&written, 40);
+        assert_eq!(code, 0, "{shown}");
+        // Broken lines say what unbroken ones say.
+        let flat = |text: &str| text.split_whitespace().collect::<String>();
+        for words in
+            ["✓ preview pod is ready", "* key: 機能/π", "* stop: mirrord preview stop --key '機能/π'"]
+        {
+            assert!(flat(&shown).contains(&flat(words)), "{shown}");
+        }
+        assert!(!shown.contains("waiting for"), "{shown}");
+    })
+    .await;
+}
+
+/// What a terminal of so many columns shows in the end, and the exit code.
+async fn on_a_terminal(
+    world: &World,
+    line: &[&str],
+    columns: u16,
+    variables: &[(&str, &str)],
+) -> (String, i32) {
+    shown(&written(world, line, columns, variables).await, columns)
+}
+
+/// All that a command writes to a terminal, and its exit code behind it.
+async fn written(world: &World, line: &[&str], columns: u16, variables: &[(&str, &str)]) -> String {
+    let words = arguments(line, world).into_iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
+    let command = format!(
+        "stty cols {columns} rows 200; '{}' {}; echo \"exit $?\"",
+        env!("CARGO_BIN_EXE_mirrord"),
+        words.join(" ")
+    );
+    let child = tokio::process::Command::new("script")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm-256color")
+        .env("LANG", "C.UTF-8")
+        .env("KUBECONFIG", &world.kubeconfig)
+        .env("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")
+        .envs(variables.iter().copied())
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    screen(child).await.success().stdout.clone()
+}
+
+/// What is left on a terminal of so many columns of what was written to it.
+fn shown(written: &str, columns: u16) -> (String, i32) {
+    let mut terminal = vt100::Parser::new(NonZero::new(200).unwrap(), NonZero::new(columns).unwrap(), 0);
+    terminal.process(written.as_bytes());
+    let text = terminal.screen().contents();
+    let (shown, code) = text.trim_end().rsplit_once("exit ").unwrap();
+    (shown.trim_end().to_owned(), code.parse().unwrap())
+}
