@@ -53,8 +53,9 @@ pub async fn status(
 ) -> Result<()> {
     let what = "could not show the environments";
     let cluster = Cluster::connect(&selection.connection).await.map_err(|error| error.context(what))?;
-    let (listed, looked) =
-        look(&cluster, selector, &scope, show.format).await.map_err(|error| error.context(what))?;
+    let (listed, looked) = look(&cluster, selector, &scope, show.format.compares(reporter.mode()))
+        .await
+        .map_err(|error| error.context(what))?;
     if looked != scope {
         output::note(
             reporter.mode(),
@@ -78,13 +79,24 @@ pub async fn status(
     }
 }
 
-/// Looks at the sessions and their pods, and where `format` says so at what
-/// they were copied from.
+impl ListFormat {
+    /// Whether the list says what has become of the targets.
+    fn compares(self, mode: Mode) -> bool {
+        match self {
+            Self::Table => mode == Mode::Json,
+            Self::Wide | Self::Json | Self::Yaml => true,
+            Self::Name => false,
+        }
+    }
+}
+
+/// Looks at the sessions and their pods, and where that is shown at what they
+/// were copied from.
 async fn look(
     cluster: &Cluster,
     selector: &Selector,
     scope: &Scope,
-    format: ListFormat,
+    with_targets: bool,
 ) -> Result<(Vec<Listed>, Scope)> {
     let labels = selector.labels();
     // Side by side: each takes its time where there are thousands.
@@ -113,7 +125,7 @@ async fn look(
         let set = cluster.replica_set(&one.session).await;
         one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
     }
-    if matches!(format, ListFormat::Wide | ListFormat::Json | ListFormat::Yaml) {
+    if with_targets {
         compare(cluster, &mut listed).await;
     }
     listed.sort_by_key(order);
@@ -185,7 +197,9 @@ async fn follow(
         }
         while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {}
         // A cluster that is away for a while says so by the watch, which goes on trying.
-        let Ok((listed, _)) = look(cluster, selector, scope, format).await else { continue };
+        let Ok((listed, _)) = look(cluster, selector, scope, format.compares(reporter.mode())).await else {
+            continue;
+        };
         if render::signature(&listed) == render::signature(&shown) {
             continue;
         }
