@@ -99,7 +99,7 @@ impl Cluster {
         Ok(by_session)
     }
 
-    async fn list<K>(&self, scope: &Scope, selector: &str) -> kube::Result<Vec<K>>
+    pub(super) async fn list<K>(&self, scope: &Scope, selector: &str) -> kube::Result<Vec<K>>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,

@@ -99,16 +99,7 @@ async fn look(
     with_targets: bool,
 ) -> Result<(Vec<Listed>, Scope)> {
     let labels = selector.labels();
-    // Side by side: each takes its time where there are thousands.
-    let (found, pods) =
-        futures::join!(cluster.sessions(scope, &labels), cluster.preview_pods(scope, &labels));
-    let found = found?;
-    let mut pods = match pods {
-        Ok(pods) => pods,
-        // Not everything may be listed, and less was.
-        Err(_) if found.scope != *scope => cluster.preview_pods(&found.scope, &labels).await?,
-        Err(error) => return Err(error),
-    };
+    let (found, mut pods) = cluster.at_a_glance(scope, &labels).await?;
     let sessions = found.sessions.into_iter().filter(|session| selector.matches(session));
     let mut listed: Vec<Listed> = sessions
         .map(|session| Listed {
@@ -200,7 +191,8 @@ async fn follow(
         let Ok((listed, _)) = look(cluster, selector, scope, format.compares(reporter.mode())).await else {
             continue;
         };
-        if render::signature(&listed) == render::signature(&shown) {
+        let now = cluster.clock(Timestamp::now());
+        if render::signature(&listed, now) == render::signature(&shown, now) {
             continue;
         }
         if listed.is_empty() {
