@@ -103,7 +103,7 @@ pub async fn start(
         reporter.warning(warning);
     }
     if let Some(format) = options.output {
-        let printed = output::data(&render::objects(&plan, format, reporter.mode())?);
+        let printed = reporter.data(&render::objects(&plan, format, reporter.mode())?);
         // A reader that has gone away still wants its environment.
         if options.extent == Extent::Planned {
             printed?;
