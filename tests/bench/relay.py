@@ -121,7 +121,7 @@ import asyncio, sys
 
 async def serve(reader, writer):
     await reader.readuntil(b"\\r\\n\\r\\n")
-    writer.write(b"HTTP/1.1 101 Switching Protocols\\r\\nupgrade: websocket\\r\\nconnection: upgrade\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 101 Switching Protocols\\r\\nupgrade: websocket\\r\\nconnection: upgrade\\r\\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
     while frame := await reader.read(65536):
         writer.write(frame)
     writer.close()
@@ -150,7 +150,9 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as connection:
         connection.sendall(frame)
         got = 0
         while got < len(frame):
-            got += len(connection.recv(4096))
+            part = connection.recv(4096)
+            assert part, "closed"
+            got += len(part)
         times.append(time.perf_counter() - begun)
 times.sort()
 print(len(times) / float(sys.argv[3]), times[len(times) // 2] * 1e6, times[len(times) * 99 // 100] * 1e6)
