@@ -92,6 +92,37 @@ async fn status_says_whether_the_target_has_changed_since_it_was_copied() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
+async fn what_another_version_made_is_listed_extended_and_stopped() {
+    with_shop("skew", |world| async move {
+        let key = world.namespace.as_str();
+        world.start("deployment/shop", key, &[]).await.success();
+        // A version to come says more, and says some of it in another way.
+        let jobs: Api<Job> = world.api();
+        let root = jobs.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+        let newer = json!({"metadata": {
+            "labels": {"preview.mirrord.io/ttl": "a-while", "preview.mirrord.io/tier": "gold"},
+            "annotations": {
+                "preview.mirrord.io/target": "queue/orders", "preview.mirrord.io/clock": "{\"tick\":1}",
+                "preview.mirrord.io/traffic": "{\"mode\":\"teleport\"}", "preview.mirrord.io/planned-at": "later",
+            },
+        }});
+        jobs.patch(&root, &PatchParams::default(), &Patch::Merge(newer)).await.unwrap();
+        for everywhere in [&["-n", key][..], &["-A"]] {
+            let arguments = [&["preview", "status", "-k", key, "-o", "wide"], everywhere].concat();
+            let table = world.mirrord(&arguments).await.success();
+            assert!(table.stdout.contains("queue/orders") && table.stdout.contains("ready"), "{table:#?}");
+        }
+        world.mirrord(&["preview", "extend", "-n", key, "-k", key, "--ttl", "2h"]).await.success();
+        let table = world.mirrord(&["preview", "status", "-n", key]).await.success();
+        assert!(table.stdout.contains(" 1h 59m "), "{table:#?}");
+        world.mirrord(&["preview", "stop", "-A", "-k", key]).await.success();
+        assert!(jobs.list(&ListParams::default()).await.unwrap().items.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
 async fn whole_objects_are_read_of_what_needs_a_closer_look_alone() {
     with_shop("glance", |world| async move {
         let asked = || async {
