@@ -5,6 +5,7 @@ mod act;
 mod ask;
 mod connect;
 pub mod explain;
+mod glance;
 mod keep;
 mod names;
 mod read;

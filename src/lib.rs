@@ -138,14 +138,13 @@ fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
 fn mode(environment: &Environment) -> Result<Mode> {
     let terminal =
         Terminal::of_process(environment.text("TERM").as_deref(), environment.text("CI").as_deref());
-    match environment.text("MIRRORD_PROGRESS_MODE") {
-        None => Ok(Mode::fitting(terminal)),
-        Some(text) => text.parse().map_err(|why| {
+    let chosen = environment.text("MIRRORD_PROGRESS_MODE").map(|text| {
+        text.parse().map_err(|why| {
             config::wrong(format!("`MIRRORD_PROGRESS_MODE` holds `{text}`, which cannot be used"))
                 .because_of(why)
-                .into()
-        }),
-    }
+        })
+    });
+    Ok(Mode::fitting(chosen.transpose()?, terminal))
 }
 
 /// Begins to log, where that is wished; a spinner and a log would write over

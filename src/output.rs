@@ -32,7 +32,9 @@ pub enum Mode {
 /// What is known of the place the output goes to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terminal {
-    /// Whether standard error is a terminal that can move its cursor.
+    /// Whether standard error is a terminal.
+    pub is_one: bool,
+    /// Whether it is one that can move its cursor, in front of a person.
     pub interactive: bool,
 }
 
@@ -51,6 +53,10 @@ trait Writer: Send {
     fn info(&mut self, root: &str, lines: &[String]);
     /// What went wrong, last of all.
     fn problem(&mut self, report: &Report);
+    /// Lets `print` write to standard output, which may be the same screen.
+    fn aside(&mut self, print: &mut dyn FnMut()) {
+        print();
+    }
     /// Writes all that was held back.
     fn close(&mut self) {}
 }
@@ -93,9 +99,15 @@ impl FromStr for Mode {
 }
 
 impl Mode {
-    /// The mode where nobody chose one: never silence.
-    pub fn fitting(terminal: Terminal) -> Self {
-        if terminal.interactive { Self::Standard } else { Self::Plain }
+    /// The mode that was `chosen`, or that fits where nobody chose one. Without a
+    /// terminal spinners would be silence.
+    pub fn fitting(chosen: Option<Self>, terminal: Terminal) -> Self {
+        match chosen {
+            Some(Self::Standard) if !terminal.is_one => Self::Plain,
+            Some(chosen) => chosen,
+            None if terminal.interactive => Self::Standard,
+            None => Self::Plain,
+        }
     }
 }
 
@@ -105,7 +117,8 @@ impl Terminal {
     /// Looks at standard error, and at what the environment says of it.
     pub fn of_process(term: Option<&str>, ci: Option<&str>) -> Self {
         let called_off = term == Some("dumb") || ci.is_some_and(|ci| ci != "false");
-        Self { interactive: io::stderr().is_terminal() && !called_off }
+        let is_one = io::stderr().is_terminal();
+        Self { is_one, interactive: is_one && !called_off }
     }
 }
 
@@ -151,6 +164,14 @@ impl Reporter {
         for message in messages {
             self.warning(message);
         }
+    }
+
+    /// Writes data to standard output while the story goes on, and says whether
+    /// anybody still reads it.
+    pub fn data(&self, text: &str) -> io::Result<()> {
+        let mut written = Ok(());
+        self.with(|writer| writer.aside(&mut || written = data(text)));
+        written
     }
 
     /// Ends the story well, with what was found out as `name: value` lines.

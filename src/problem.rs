@@ -9,7 +9,8 @@ use std::fmt;
 pub enum Exit {
     /// It could not be done.
     Failed = 1,
-    /// The command line or the configuration is wrong; the cluster was not touched.
+    /// The command line or the configuration is wrong, or asks for what cannot
+    /// be; nothing was created.
     Usage = 2,
     /// The target, or the environment to stop, does not exist.
     NotFound = 3,

@@ -88,7 +88,7 @@ pub struct Target {
 pub enum TargetError {
     /// Not `kind/name` nor `kind/name/container/name`.
     Shape(String),
-    /// A kind nobody knows; the nearest known one beside it.
+    /// A kind nobody knows.
     UnknownKind(String),
     /// A form of mirrord's that names no single workload.
     NotOne(String),
@@ -318,10 +318,18 @@ impl FromStr for Target {
     }
 }
 
-/// The kind by any name that people write: `deploy`, `Deployment`, `deployments`.
+/// The kind by any name that people write: `deploy`, `Deployment`, `deployments`,
+/// and with its group as kubectl prints it: `deployment.apps`, `deployments.v1.apps`.
 pub(crate) fn find(name: &str) -> Option<&'static Kind> {
     let lower = name.to_ascii_lowercase();
-    KINDS.iter().copied().find(|kind| kind.name == lower || kind.aliases.contains(&lower.as_str()))
+    let (name, group) = lower.split_once('.').map_or((&*lower, None), |(name, group)| (name, Some(group)));
+    KINDS.iter().copied().find(|kind| {
+        let is_its_group = |group: &str| {
+            let versioned = group.strip_prefix(kind.version).and_then(|rest| rest.strip_prefix('.'));
+            !kind.group.is_empty() && (group == kind.group || versioned == Some(kind.group))
+        };
+        (kind.name == name || kind.aliases.contains(&name)) && group.is_none_or(is_its_group)
+    })
 }
 
 /// Whether Kubernetes takes `text` as a name (RFC 1123 subdomain).
@@ -407,6 +415,10 @@ mod tests {
             ("svc/shop", "service/shop"),
             ("cronjobs/nightly", "cronjob/nightly"),
             ("deployment/shop.v2/container/web", "deployment/shop.v2/container/web"),
+            ("deployment.apps/shop", "deployment/shop"),
+            ("deployments.v1.apps/shop", "deployment/shop"),
+            ("rollouts.argoproj.io/shop", "rollout/shop"),
+            ("cronjob.batch/nightly", "cronjob/nightly"),
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
         }
@@ -423,6 +435,8 @@ mod tests {
             ("deployment/Shop", TargetError::Name("Shop".into())),
             ("deployment/shop/container/", TargetError::Name(String::new())),
             ("dep/shop", TargetError::UnknownKind("dep".into())),
+            ("deployment.batch/shop", TargetError::UnknownKind("deployment.batch".into())),
+            ("pod.v1/shop", TargetError::UnknownKind("pod.v1".into())),
             ("targetless", TargetError::NotOne("targetless".into())),
             ("label/app=shop", TargetError::NotOne("label/app=shop".into())),
         ] {

@@ -11,7 +11,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::{Cluster, explain};
-use crate::session::TTL;
+use crate::session::{CLOCK, TTL, clock};
 
 /// Who we are in an object's `managedFields`.
 const MANAGER: &str = "mirrord";
@@ -82,6 +82,7 @@ impl Cluster {
     pub async fn set_deadline(&self, root: &Job, seconds: Option<i64>, metadata: Value) -> kube::Result<Job> {
         let mut patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": seconds}});
         patch["metadata"]["resourceVersion"] = json!(root.metadata.resource_version);
+        patch["metadata"]["annotations"][CLOCK] = json!(clock(root, seconds));
         let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
         self.patch_root(namespace, root.metadata.name.as_deref().unwrap_or_default(), &patch).await
     }

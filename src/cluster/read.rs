@@ -111,7 +111,7 @@ impl Cluster {
         Ok(by_session)
     }
 
-    async fn list<K>(&self, scope: &Scope, selector: &str) -> kube::Result<Vec<K>>
+    pub(super) async fn list<K>(&self, scope: &Scope, selector: &str) -> kube::Result<Vec<K>>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
@@ -139,7 +139,7 @@ impl Cluster {
                 Ok(found) => found.spec.and_then(|spec| spec.access_modes).unwrap_or_default(),
                 Err(_) => Vec::new(),
             };
-            if !modes.iter().any(|mode| mode == "ReadWriteMany" || mode == "ReadOnlyMany") {
+            if is_exclusive(&modes) {
                 exclusive.insert(claim);
             }
         }
@@ -367,6 +367,13 @@ impl Remains {
     }
 }
 
+/// Whether a claim with these access modes may be the disk of one pod alone.
+/// Clouds' disks are often claimed as `ReadWriteOnce` and `ReadOnlyMany` both.
+fn is_exclusive(modes: &[String]) -> bool {
+    let has = |wanted| modes.iter().any(|mode| mode == wanted);
+    !has("ReadWriteMany") && (!has("ReadOnlyMany") || modes.len() > 1)
+}
+
 impl Scope {
     /// For the end of a sentence.
     pub fn in_words(&self) -> String {
@@ -415,6 +422,22 @@ mod tests {
             let remains = Remains::of(&pod);
             assert_eq!((remains.what.as_str(), remains.why.as_deref()), ("pod `x`", why));
             assert_eq!(remains.grace, Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn a_disk_is_shared_only_where_all_may_write_or_nobody_may() {
+        for (modes, exclusive) in [
+            (&["ReadWriteOnce"][..], true),
+            (&["ReadWriteOncePod"], true),
+            (&["ReadWriteOnce", "ReadOnlyMany"], true),
+            (&[], true),
+            (&["ReadOnlyMany"], false),
+            (&["ReadWriteMany"], false),
+            (&["ReadWriteOnce", "ReadWriteMany"], false),
+        ] {
+            let modes: Vec<String> = modes.iter().map(|&mode| mode.to_owned()).collect();
+            assert_eq!(is_exclusive(&modes), exclusive, "{modes:?}");
         }
     }
 }

@@ -70,6 +70,10 @@ impl Writer for Spinner {
         self.line(&format!("  {} {message}", style("!").for_stderr().yellow()));
     }
 
+    fn aside(&mut self, print: &mut dyn FnMut()) {
+        self.bars.suspend(print);
+    }
+
     fn info(&mut self, _: &str, lines: &[String]) {
         if lines.is_empty() {
             return;

@@ -11,7 +11,7 @@ use super::rights::{self, Document, GRANTING, KEEPER, Right};
 use super::start::{self, Which, routing};
 use crate::cluster::{Cluster, Verdict, explain};
 use crate::config::{Config, Environment, Overrides};
-use crate::output::{self, Mode, Reporter};
+use crate::output::{Mode, Reporter};
 use crate::problem::{Exit, Problem, Report};
 
 /// The oldest Kubernetes that has all we ask of it, as minor version.
@@ -78,7 +78,7 @@ fn role(missing: &[Right], namespace: &str, mode: Mode) -> Result<String> {
 
 fn end(findings: &Findings, namespace: &str, reporter: &Reporter) -> Result<()> {
     if !findings.missing.is_empty() {
-        output::data(&role(&findings.missing, namespace, reporter.mode())?)?;
+        reporter.data(&role(&findings.missing, namespace, reporter.mode())?)?;
     }
     if findings.obstacles == 0 {
         reporter.success(&[

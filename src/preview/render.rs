@@ -177,7 +177,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
         .iter()
         .map(|one| {
             let session = &one.session;
-            let (state, reason) = state(one);
+            let (state, reason) = state(one, now);
             let mut row = vec![
                 session.key.to_string(),
                 session.target.clone(),
@@ -216,7 +216,7 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
         .iter()
         .map(|one| {
             let session = &one.session;
-            let (state, reason) = state(one);
+            let (state, reason) = state(one, now);
             let pods: Vec<Value> = one
                 .pods
                 .iter()
@@ -259,9 +259,9 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
 }
 
 /// All that a list says but its times: what has changed when this has.
-pub(super) fn signature(listed: &[Listed]) -> String {
+pub(super) fn signature(listed: &[Listed], now: Timestamp) -> String {
     let said = listed.iter().map(|one| {
-        let (state, reason) = state(one);
+        let (state, reason) = state(one, now);
         let Session { root, expiry, report, .. } = &one.session;
         format!("{root} {state} {reason:?} {} {expiry:?} {report:?} {:?}\n", ready_pods(one), one.copy)
     });
@@ -269,8 +269,9 @@ pub(super) fn signature(listed: &[Listed]) -> String {
 }
 
 /// The state in one word, and why it is not `ready`.
-fn state(one: &Listed) -> (&'static str, Option<String>) {
-    if one.session.ending {
+fn state(one: &Listed, now: Timestamp) -> (&'static str, Option<String>) {
+    // Past its deadline, whether or not Kubernetes has written that down.
+    if one.session.ending || one.session.left(now).is_some_and(|left| left.is_zero()) {
         return ("ending", None);
     }
     let mut reason = None;

@@ -98,7 +98,7 @@ pub async fn start(
         return Err(not_started(record::keep(&cluster, &plan, error).await));
     }
     if let Some(format) = options.output {
-        let printed = output::data(&render::objects(&plan, format, reporter.mode())?);
+        let printed = reporter.data(&render::objects(&plan, format, reporter.mode())?);
         // A reader that has gone away still wants its environment.
         if options.extent == Extent::Planned {
             printed?;

@@ -53,8 +53,9 @@ pub async fn status(
 ) -> Result<()> {
     let what = "could not show the environments";
     let cluster = Cluster::connect(&selection.connection).await.map_err(|error| error.context(what))?;
-    let (listed, looked) =
-        look(&cluster, selector, &scope, show.format).await.map_err(|error| error.context(what))?;
+    let (listed, looked) = look(&cluster, selector, &scope, show.format.compares(reporter.mode()))
+        .await
+        .map_err(|error| error.context(what))?;
     if looked != scope {
         output::note(
             reporter.mode(),
@@ -78,25 +79,27 @@ pub async fn status(
     }
 }
 
-/// Looks at the sessions and their pods, and where `format` says so at what
-/// they were copied from.
+impl ListFormat {
+    /// Whether the list says what has become of the targets.
+    fn compares(self, mode: Mode) -> bool {
+        match self {
+            Self::Table => mode == Mode::Json,
+            Self::Wide | Self::Json | Self::Yaml => true,
+            Self::Name => false,
+        }
+    }
+}
+
+/// Looks at the sessions and their pods, and where that is shown at what they
+/// were copied from.
 async fn look(
     cluster: &Cluster,
     selector: &Selector,
     scope: &Scope,
-    format: ListFormat,
+    with_targets: bool,
 ) -> Result<(Vec<Listed>, Scope)> {
     let labels = selector.labels();
-    // Side by side: each takes its time where there are thousands.
-    let (found, pods) =
-        futures::join!(cluster.sessions(scope, &labels), cluster.preview_pods(scope, &labels));
-    let found = found?;
-    let mut pods = match pods {
-        Ok(pods) => pods,
-        // Not everything may be listed, and less was.
-        Err(_) if found.scope != *scope => cluster.preview_pods(&found.scope, &labels).await?,
-        Err(error) => return Err(error),
-    };
+    let (found, mut pods) = cluster.at_a_glance(scope, &labels).await?;
     let sessions = found.sessions.into_iter().filter(|session| selector.matches(session));
     let mut listed: Vec<Listed> = sessions
         .map(|session| Listed {
@@ -113,7 +116,7 @@ async fn look(
         let set = cluster.replica_set(&one.session).await;
         one.refused = set.as_ref().and_then(refusal).map(|(why, _)| why);
     }
-    if matches!(format, ListFormat::Wide | ListFormat::Json | ListFormat::Yaml) {
+    if with_targets {
         compare(cluster, &mut listed).await;
     }
     listed.sort_by_key(order);
@@ -185,8 +188,11 @@ async fn follow(
         }
         while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {}
         // A cluster that is away for a while says so by the watch, which goes on trying.
-        let Ok((listed, _)) = look(cluster, selector, scope, format).await else { continue };
-        if render::signature(&listed) == render::signature(&shown) {
+        let Ok((listed, _)) = look(cluster, selector, scope, format.compares(reporter.mode())).await else {
+            continue;
+        };
+        let now = cluster.clock(Timestamp::now());
+        if render::signature(&listed, now) == render::signature(&shown, now) {
             continue;
         }
         if listed.is_empty() {

@@ -5,12 +5,15 @@ Both take turns, round after round; what is printed is the median and, in
 brackets, the lowest and the highest, in seconds.
 """
 
+import base64
+import http.client
 import json
 import os
-import resource
+import ssl
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 KUBECTL = ["kubectl"]
@@ -113,8 +116,36 @@ def main():
     many(int(os.environ.get("MANY", "5000")))
 
 
+def preview_name(number):
+    return f"preview-session-deployment-shop-{number:08x}-abcde"
+
+
+def ready(count, now):
+    """Says of so many pods that they are ready, as a kubelet would."""
+    config = json.loads(run([*KUBECTL, "config", "view", "--raw", "--minify", "-o", "json"])[1])
+    server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    context = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
+    with tempfile.NamedTemporaryFile() as file:
+        for part in ("client-certificate-data", "client-key-data"):
+            file.write(base64.b64decode(user[part]) + b"\n")
+        file.flush()
+        context.load_cert_chain(file.name)
+    connection = http.client.HTTPSConnection(server["server"].removeprefix("https://"), context=context)
+    conditions = [{"type": name, "status": "True", "lastTransitionTime": now} for name in ("Initialized", "PodScheduled", "ContainersReady")]
+    container = {"name": "web", "image": "none:1", "imageID": "", "ready": True, "restartCount": 0, "state": {"running": {"startedAt": now}}}
+    status = json.dumps({"status": {"phase": "Running", "startTime": now, "conditions": conditions, "containerStatuses": [container]}})
+    for number in range(count):
+        path = f"/api/v1/namespaces/{namespace}/pods/{preview_name(number)}/status"
+        connection.request("PATCH", path, status, {"Content-Type": "application/merge-patch+json"})
+        answer = connection.getresponse()
+        said = answer.read()
+        if answer.status != 200:
+            sys.exit(said.decode())
+
+
 def many(count):
-    """`status` with so many environments, as objects without processes."""
+    """`status` with so many environments: objects without processes, of which
+    all that is listed says what it says of live ones."""
     if not count:
         return
     target = ["-n", namespace, "-t", "deployment/shop", "-i", "none:1", "-k", "bench"]
@@ -123,17 +154,23 @@ def many(count):
     template = next(item for item in plan["items"] if item["kind"] == "ReplicaSet")["spec"]["template"]
     # No node has it: neither the kubelet nor the scheduler has to look twice.
     template["spec"]["schedulerName"] = "nobody"
+    job["spec"]["suspend"] = True
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    noted = {"generation": 1, "start": now, "deadlineSeconds": job["spec"]["activeDeadlineSeconds"], "pods": 1}
+    job["metadata"]["annotations"]["preview.mirrord.io/clock"] = json.dumps(noted)
     for first in range(0, count, 500):
         items = []
         for number in range(first, min(first + 500, count)):
             for kind, original in (("Job", job), ("Pod", {"apiVersion": "v1", "kind": "Pod", **template})):
                 item = json.loads(json.dumps(original))
-                item["metadata"].update(name=f"bench-{kind.lower()}-{number}", namespace=namespace)
+                name = f"preview-keeper-deployment-shop-{number:08x}" if kind == "Job" else preview_name(number)
+                item["metadata"].update(name=name, namespace=namespace)
                 item["metadata"]["labels"]["preview.mirrord.io/session"] = f"{number:08x}"
                 item["metadata"]["labels"]["preview.mirrord.io/key"] = f"bench-{number}"
                 item["metadata"]["annotations"]["preview.mirrord.io/key"] = f"bench-{number}"
                 items.append(item)
         kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    ready(count, now)
     selector = ["get", "pods", "-l", "app.kubernetes.io/managed-by=mirrord"]
     compare(f"status of {count:,} · get pods by label", lambda: mirrord("status", "-n", namespace)[0], lambda: kubectl(*selector)[0], "0.5")
     peaks = []

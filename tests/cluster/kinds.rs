@@ -1,7 +1,8 @@
 //! Every kind of target, copied in a real cluster.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DynamicObject, ListParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::support::{World, until, with_namespace, with_shop};
@@ -37,7 +38,7 @@ async fn workloads_that_keep_pods_running_are_copied_and_left_alone() {
         world
             .create(
                 json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {
-                    "serviceName": "db", "replicas": 0, "selector": selector("db"),
+                    "serviceName": "db", "replicas": 1, "selector": selector("db"),
                     "template": template("db", &json!({"containers": [{
                         "name": "web", "image": "mirrord-test/shop:stable",
                         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
@@ -68,9 +69,15 @@ async fn workloads_that_keep_pods_running_are_copied_and_left_alone() {
             (list.items.len() == 2).then_some(())
         })
         .await;
-        let stateful = preview_of(&world, "statefulset/db").await;
-        let volumes = stateful.spec.unwrap().volumes.unwrap();
-        assert!(volumes.iter().any(|volume| volume.name == "data" && volume.empty_dir.is_some()));
+        // Neither the workload's disk nor its one pod's, which waits for it.
+        for target in ["statefulset/db", "pod/db-0"] {
+            let volumes = preview_of(&world, target).await.spec.unwrap().volumes.unwrap();
+            assert!(
+                volumes.iter().any(|volume| volume.name == "data" && volume.empty_dir.is_some()),
+                "{target}"
+            );
+            assert!(volumes.iter().all(|volume| volume.persistent_volume_claim.is_none()), "{target}");
+        }
         for target in ["ds/agent", "replicaset/plain"] {
             let target = target.replace("ds/", "daemonset/");
             let pod = preview_of(&world, &target).await;
@@ -83,6 +90,62 @@ async fn workloads_that_keep_pods_running_are_copied_and_left_alone() {
             .unwrap();
         assert_eq!(live.items.len(), 2, "the live workloads have the pods they had");
         world.mirrord(&["preview", "stop", "-k", "kinds", "-n", &world.namespace]).await.success();
+    })
+    .await;
+}
+
+/// Lets the cluster know Argo's Rollouts; nothing here acts on them.
+async fn know_rollouts(world: &World) {
+    let definition: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "rollouts.argoproj.io"},
+        "spec": {
+            "group": "argoproj.io", "scope": "Namespaced",
+            "names": {"kind": "Rollout", "plural": "rollouts", "singular": "rollout", "shortNames": ["ro"]},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    }))
+    .unwrap();
+    let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let api: Api<DynamicObject> = Api::all_with(world.client.clone(), &ApiResource::from_gvk(&kind));
+    match api.create(&PostParams::default(), &definition).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        created => drop(created.unwrap()),
+    }
+    until("rollouts to be served", || async {
+        let status = api.get("rollouts.argoproj.io").await.unwrap().data["status"].clone();
+        status["conditions"]
+            .as_array()?
+            .iter()
+            .any(|one| one["type"] == "Established" && one["status"] == "True")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn rollouts_are_copied_from_their_own_template_and_from_another_workloads() {
+    with_shop("rollouts", |world| async move {
+        if !world.own {
+            // The definition would stay in somebody's cluster.
+            return;
+        }
+        know_rollouts(&world).await;
+        let rollout = |name: &str, spec: Value| {
+            json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": name}, "spec": spec})
+        };
+        let selector = json!({"matchLabels": {"app": "own"}});
+        world.create(rollout("own", json!({"selector": selector, "template": template("own", &json!({}))}))).await;
+        let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+        world.create(rollout("referring", json!({"workloadRef": reference}))).await;
+        assert_eq!(preview_of(&world, "rollout/own").await.metadata.labels.unwrap()["app"], "own");
+        assert_eq!(preview_of(&world, "rollout/referring").await.metadata.labels.unwrap()["tier"], "web");
+        let gone = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "gone"});
+        world.create(rollout("dangling", json!({"workloadRef": gone}))).await;
+        world.start("ro/dangling", "x", &[]).await.failure(3, &["takes its pods from `deployment/gone`"]);
     })
     .await;
 }

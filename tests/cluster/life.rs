@@ -92,6 +92,34 @@ async fn status_says_whether_the_target_has_changed_since_it_was_copied() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
+async fn whole_objects_are_read_of_what_needs_a_closer_look_alone() {
+    with_shop("glance", |world| async move {
+        let asked = || async {
+            let status = ["preview", "status", "-n", &world.namespace];
+            let screen = world.mirrord_with(&[("MIRRORD_LOG", "info")], &status).await.success();
+            let lines: Vec<String> =
+                screen.stderr.lines().filter(|line| line.contains(": GET ")).map(str::to_owned).collect();
+            (screen.stdout.clone(), lines)
+        };
+        world.start("deployment/shop", "pr-1", &["--ttl", "30m"]).await.success();
+        let (table, calls) = asked().await;
+        assert!(table.contains("ready") && table.contains(" 29m 5"), "{table}");
+        assert_eq!(calls.len(), 3, "the version, roots, pods: {calls:#?}");
+
+        // Somebody else shortens its life, which the root's own note knows nothing of.
+        let jobs: Api<Job> = world.api();
+        let root = jobs.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+        let shorter = Patch::Merge(json!({"spec": {"activeDeadlineSeconds": 600}}));
+        jobs.patch(&root, &PatchParams::default(), &shorter).await.unwrap();
+        let (table, calls) = asked().await;
+        assert!(table.contains(" 9m "), "{table}");
+        assert_eq!(calls.len(), 4, "{calls:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
 async fn stop_leaves_the_namespace_as_start_found_it() {
     with_shop("stop", |world| async move {
         let before = world.objects().await;

@@ -44,7 +44,7 @@ fn environments() -> Vec<Listed> {
     let mut all = vec![
         listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[ready.clone(), ready.clone()]),
         listed("feat/login", "infinite", &json!({}), std::slice::from_ref(&ready)),
-        listed("機能", "600s", &json!({"activeDeadlineSeconds": 600}), &[ready, crashing]),
+        listed("機能", "600s", &json!({"activeDeadlineSeconds": 700}), &[ready, crashing]),
         listed("old", "600s", &json!({"activeDeadlineSeconds": 1}), &[]),
     ];
     let copies = [Some(Copied::Current), Some(Copied::Outdated), Some(Copied::Orphaned), None];

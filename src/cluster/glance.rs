@@ -1,0 +1,274 @@
+//! Thousands of sessions at a glance: what `status` shows, in as few bytes as
+//! the API server can be asked for. Of roots their metadata, of pods the table
+//! that kubectl prints; whole objects only of those that need a closer look.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::Resource;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
+use kube::api::ListParams;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Cluster;
+use super::read::{Found, PAGE, Scope, selector};
+use crate::session::{ROLE, SESSION, Session};
+
+/// How many objects are looked at more closely one by one, rather than all
+/// over again.
+const CLOSELY: usize = 32;
+/// How many of them at once.
+const AT_ONCE: usize = 8;
+
+/// A page of a list, in whichever form.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<T> {
+    metadata: ListMeta,
+    #[serde(default)]
+    column_definitions: Vec<Column>,
+    #[serde(alias = "rows", default = "Vec::new")]
+    items: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    name: String,
+}
+
+/// A row of the table of pods: what kubectl prints.
+#[derive(Deserialize)]
+struct Row {
+    cells: Vec<Value>,
+}
+
+/// An object's metadata, as far as it is looked at.
+#[derive(Deserialize)]
+struct Outline {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+}
+
+/// Preview pods by session.
+type Pods = BTreeMap<String, Vec<Pod>>;
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// The sessions in `scope` whose labels match, as [`Cluster::sessions`] has
+    /// them but for what their keepers were told; and their preview pods, of
+    /// which those that are ready are no more than that.
+    pub async fn at_a_glance(
+        &self,
+        scope: &Scope,
+        labels: &[(&str, String)],
+    ) -> anyhow::Result<(Found, Pods)> {
+        let (sessions, pods) = futures::join!(self.roots(scope, labels), self.pods(scope, labels));
+        if let (Ok(sessions), Ok(pods)) = (sessions, pods) {
+            return Ok((Found { sessions, scope: scope.clone() }, pods));
+        }
+        // One of the two is refused, or not known in this form.
+        let found = self.sessions(scope, labels).await?;
+        let pods = self.preview_pods(&found.scope, labels).await?;
+        Ok((found, pods))
+    }
+
+    async fn roots(&self, scope: &Scope, labels: &[(&str, String)]) -> kube::Result<Vec<Session>> {
+        let form = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        let (outlines, _) = self.pages::<Job, Outline>(scope, &selector(labels), form).await?;
+        let mut sessions = Vec::with_capacity(outlines.len());
+        let mut unclear = Vec::new();
+        for metadata in outlines.into_iter().map(|outline| ObjectMeta::from(outline.metadata)) {
+            match Session::of_metadata(&metadata) {
+                Some(session) => sessions.push(session),
+                None => unclear.push(metadata),
+            }
+        }
+        if unclear.len() > CLOSELY {
+            let whole = self.list::<Job>(scope, &selector(labels)).await?;
+            sessions = whole.iter().filter_map(Session::of).collect();
+        } else {
+            let whole = stream::iter(unclear).map(|metadata| async move {
+                let scope = Scope::Namespace(metadata.namespace.unwrap_or_default());
+                scope.api_of::<Job>(self.client()).get_opt(&metadata.name.unwrap_or_default()).await
+            });
+            let whole: Vec<Option<Job>> = whole.buffer_unordered(AT_ONCE).try_collect().await?;
+            sessions.extend(whole.iter().flatten().filter_map(Session::of));
+        }
+        sessions.sort_by_key(|session| (session.order(), session.root.clone()));
+        Ok(sessions)
+    }
+
+    async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> kube::Result<Pods> {
+        let previews = format!("{},!{ROLE}", selector(labels));
+        let form = "application/json;as=Table;g=meta.k8s.io;v=v1";
+        let (rows, columns) = self.pages::<Pod, Row>(scope, &previews, form).await?;
+        let (ready, unclear): (Vec<_>, Vec<_>) =
+            rows.iter().map(|row| row.of(&columns)).partition(|seen| matches!(seen, Some((_, _, true))));
+        let mut pods = Pods::new();
+        for (name, session, _) in ready.into_iter().flatten() {
+            pods.entry(session.to_owned()).or_default().push(ready_pod(name));
+        }
+        if unclear.is_empty() {
+            return Ok(pods);
+        }
+        let names: Option<Vec<&str>> =
+            unclear.iter().map(|seen| seen.map(|(_, session, _)| session)).collect();
+        let closely = match names {
+            Some(sessions) if sessions.len() <= CLOSELY => {
+                format!("{previews},{SESSION} in ({})", sessions.join(","))
+            }
+            _ => {
+                pods.clear();
+                previews
+            }
+        };
+        let mut whole = Pods::new();
+        for pod in self.list::<Pod>(scope, &closely).await? {
+            let session = pod.metadata.labels.as_ref().and_then(|labels| labels.get(SESSION)).cloned();
+            whole.entry(session.unwrap_or_default()).or_default().push(pod);
+        }
+        // Of a session one of whose pods is looked at closely, all are.
+        pods.extend(whole);
+        Ok(pods)
+    }
+
+    /// Every item of a list in a form that is not the objects' own, and the
+    /// names of its columns where it has any.
+    async fn pages<K, T>(
+        &self,
+        scope: &Scope,
+        selector: &str,
+        form: &str,
+    ) -> kube::Result<(Vec<T>, Vec<String>)>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+        <K as kube::Resource>::DynamicType: Default,
+        T: DeserializeOwned,
+    {
+        let path = scope.api_of::<K>(self.client()).resource_url().to_owned();
+        let mut parameters = ListParams::default().labels(selector).limit(PAGE);
+        let (mut items, mut columns) = (Vec::new(), Vec::new());
+        loop {
+            let mut request =
+                kube::core::Request::new(&path).list(&parameters).map_err(kube::Error::BuildRequest)?;
+            let accepted = form.parse().map_err(|error| kube::Error::HttpError(http::Error::from(error)))?;
+            request.headers_mut().insert(http::header::ACCEPT, accepted);
+            // Rows alone, without the metadata that is as long as they are.
+            let uri = format!("{}&includeObject=None", request.uri());
+            *request.uri_mut() =
+                uri.parse().map_err(|error| kube::Error::HttpError(http::Error::from(error)))?;
+            let page: Page<T> = self.client().request(request).await?;
+            if columns.is_empty() {
+                columns = page.column_definitions.into_iter().map(|column| column.name).collect();
+            }
+            items.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok((items, columns)),
+            }
+        }
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    /// The pod's name, its session, and whether it is ready and lives on;
+    /// nothing where the row is not as it has always been.
+    fn of(&self, columns: &[String]) -> Option<(&str, &str, bool)> {
+        let cell = |name: &str| {
+            let place = columns.iter().position(|column| column == name)?;
+            self.cells.get(place)?.as_str()
+        };
+        let (name, ready, status) = (cell("Name")?, cell("Ready")?, cell("Status")?);
+        // `preview-session-<kind>-<name>-<session>-<the ReplicaSet's own five>`.
+        let session = name.rsplit_once('-')?.0.rsplit_once('-')?.1;
+        let (ready, all) = ready.split_once('/')?;
+        let is_session = session.len() == 8 && session.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_session.then_some((name, session, ready == all && status == "Running"))
+    }
+}
+
+impl From<Metadata> for ObjectMeta {
+    fn from(metadata: Metadata) -> Self {
+        let Metadata {
+            name,
+            namespace,
+            generation,
+            labels,
+            annotations,
+            creation_timestamp,
+            deletion_timestamp,
+        } = metadata;
+        Self {
+            name,
+            namespace,
+            generation,
+            labels,
+            annotations,
+            creation_timestamp,
+            deletion_timestamp,
+            ..Self::default()
+        }
+    }
+}
+
+/// A pod of which no more is known than that it is ready.
+fn ready_pod(name: &str) -> Pod {
+    let ready = PodCondition {
+        type_: "ContainersReady".to_owned(),
+        status: "True".to_owned(),
+        ..PodCondition::default()
+    };
+    Pod {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        status: Some(PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() }),
+        ..Pod::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_whose_pod_it_is_and_whether_it_is_ready() {
+        let columns = ["Name", "Ready", "Status", "Restarts"].map(str::to_owned);
+        let row = |cells: &[&str]| Row { cells: cells.iter().map(|cell| json!(cell)).collect() };
+        let name = "preview-session-deployment-shop-1a2b3c4d-x7k2p";
+        for (ready, status, is_ready) in [
+            ("1/1", "Running", true),
+            ("2/2", "Running", true),
+            ("1/2", "Running", false),
+            ("0/1", "CrashLoopBackOff", false),
+            ("1/1", "Terminating", false),
+            ("0/1", "Completed", false),
+        ] {
+            let row = row(&[name, ready, status]);
+            assert_eq!(row.of(&columns), Some((name, "1a2b3c4d", is_ready)), "{ready} {status}");
+        }
+        for cells in [&["shop-1", "1/1", "Running"][..], &[name, "1", "Running"], &[name]] {
+            assert_eq!(row(cells).of(&columns), None, "{cells:?}");
+        }
+        assert_eq!(row(&[name, "1/1", "Running"]).of(&columns[..2]), None);
+    }
+}
