@@ -4,6 +4,8 @@
 //! The only room that reads the environment and the configuration file. It
 //! knows nothing of clap and nothing of the cluster.
 
+mod absent;
+mod agent;
 pub mod env;
 mod environment;
 pub mod file;
@@ -15,26 +17,29 @@ pub mod list;
 pub mod mounts;
 pub mod pattern;
 mod reading;
+mod strict;
 mod target;
 pub(crate) use reading::closest;
 mod template;
+mod unique;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use uuid::Uuid;
 
+pub use agent::Agent;
 pub use environment::Environment;
 
 use crate::problem::{Exit, Problem};
 use crate::session::{Key, Ttl};
 use crate::target::{Target, is_object_name};
 use env::{Env, Keep};
-use file::{File, LogLevel, PullPolicy};
+use file::File;
 use incoming::Incoming;
 use mounts::Mount;
+use template::Loaded;
 
 /// What was typed: the strongest source of every value.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +99,25 @@ pub struct Selection {
     pub warnings: Vec<String>,
 }
 
+/// A selection, and what it was read from.
+struct Found {
+    selection: Selection,
+    file: File,
+    /// What could not be used, none of which is needed to find environments.
+    troubles: Vec<(Unused, Error)>,
+}
+
+/// What could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unused {
+    /// The file.
+    File,
+    /// The file, but for the fields that find environments.
+    RestOfFile,
+    /// The environment's target.
+    Target,
+}
+
 /// What the user wants to start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -119,46 +143,6 @@ pub struct Config {
     pub config_mounts: Vec<Mount>,
     /// Files that are kept in a Secret.
     pub secret_mounts: Vec<Mount>,
-}
-
-/// How the two programs in the cluster are run.
-#[derive(Clone, Debug)]
-pub struct Agent {
-    /// The image of both.
-    pub image: String,
-    /// When it is pulled; Kubernetes' own rule where nobody says.
-    pub image_pull_policy: Option<PullPolicy>,
-    /// With which Secrets, beside the target's own.
-    pub image_pull_secrets: Vec<String>,
-    /// More labels for the keeper's pod.
-    pub labels: BTreeMap<String, String>,
-    /// More annotations for the keeper's pod.
-    pub annotations: BTreeMap<String, String>,
-    /// Whether agents say nothing but how they ended.
-    pub is_quiet: bool,
-    /// How long requests may take to come once the preview's pods are ready; a
-    /// part of the creation timeout where nobody says.
-    pub startup_timeout: Option<Duration>,
-    /// The account that the keeper runs as, where an admin has prepared one.
-    pub service_account: Option<String>,
-}
-
-// === impl Agent ===
-
-impl Agent {
-    fn resolve(section: file::Agent, environment: &Environment) -> Self {
-        let image = environment.text("MIRRORD_AGENT_IMAGE").or(section.image);
-        Self {
-            image: image.unwrap_or_else(|| format!("mirrord:{}", env!("CARGO_PKG_VERSION"))),
-            image_pull_policy: section.image_pull_policy,
-            image_pull_secrets: section.image_pull_secrets.into_iter().map(|secret| secret.name).collect(),
-            labels: section.labels,
-            annotations: section.annotations,
-            is_quiet: matches!(section.log_level, Some(LogLevel::Off | LogLevel::Error | LogLevel::Warn)),
-            startup_timeout: section.startup_timeout.map(|seconds| Duration::from_secs(seconds.0.into())),
-            service_account: section.service_account,
-        }
-    }
 }
 
 // === impl KeySource ===
@@ -189,7 +173,10 @@ impl Config {
     ///
     /// `randomness` makes the key where nobody gave one.
     pub fn resolve(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Self> {
-        let (selection, file) = Selection::with_file(flags, environment, randomness)?;
+        let Found { selection, file, troubles } = Selection::find(flags, environment, randomness)?;
+        if let Some((_, trouble)) = troubles.into_iter().next() {
+            return Err(trouble);
+        }
         let preview = file.feature.preview;
         let ttl = match (flags.ttl, environment.ttl()?) {
             (Some(ttl), _) | (None, Some(ttl)) => ttl,
@@ -212,7 +199,7 @@ impl Config {
             ttl,
             creation_timeout: flags.timeout.or(creation_timeout).unwrap_or(CREATION_TIMEOUT),
             replicas: replicas.map_or(1, |replicas| replicas.0),
-            agent: Agent::resolve(file.agent, environment),
+            agent: file.agent.resolve(environment),
             incoming: file.feature.network.incoming.resolve(environment)?,
             env: file.feature.env.resolve(environment)?,
             labels: preview.labels.resolve()?,
@@ -228,33 +215,47 @@ impl Config {
 impl Selection {
     /// Reads what is needed to find environments.
     ///
-    /// A file that cannot be used does not keep anybody from stopping what they
-    /// name otherwise: with `named` it is left aside, and said so.
+    /// A file or a target that cannot be used does not keep anybody from stopping
+    /// what they name otherwise: it is left aside, and said so.
     pub fn resolve(
         flags: &Overrides,
         environment: &Environment,
         named: Named,
         randomness: Uuid,
     ) -> Result<Self> {
-        match Self::with_file(flags, environment, randomness) {
-            Ok((selection, _)) => Ok(selection),
-            Err(error)
-                if named == Named::Otherwise
-                    || flags.key.is_some()
-                    || environment.text("MIRRORD_KEY").is_some() =>
-            {
+        let is_named = |key: Option<&Key>| named == Named::Otherwise || key.is_some();
+        let found = match Self::find(flags, environment, randomness) {
+            Ok(found) => found,
+            Err(error) if is_named(flags.key.as_ref()) || environment.text("MIRRORD_KEY").is_some() => {
                 let flags = Overrides { config_file: None, ..flags.clone() };
                 let environment = environment.without("MIRRORD_CONFIG_FILE");
-                let (mut selection, _) = Self::with_file(&flags, &environment, randomness)?;
-                let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-                selection.warnings.push(format!("{}; it is left aside", causes.join(": ")));
-                Ok(selection)
+                let mut found = Self::find(&flags, &environment, randomness)?;
+                found.troubles.push((Unused::File, error));
+                found
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        let Found { mut selection, file: _, troubles } = found;
+        for (what, trouble) in troubles {
+            let key = selection.key.given();
+            let fate = match what {
+                Unused::File if is_named(key) => "it is left aside",
+                Unused::RestOfFile if is_named(key) => {
+                    "only its key, its target and how to reach the cluster are used"
+                }
+                // A pattern may mean more than one target's environments.
+                Unused::Target if key.is_some() => "it is left aside",
+                _ => return Err(trouble),
+            };
+            let causes: Vec<String> = trouble.chain().map(ToString::to_string).collect();
+            selection.warnings.push(format!("{}; {fate}", causes.join(": ")));
         }
+        Ok(selection)
     }
 
-    fn with_file(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<(Self, File)> {
+    /// Reads all sources, and goes on where something cannot be used that finds
+    /// no environments.
+    fn find(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Found> {
         let given = match &flags.key {
             Some(key) => Some(key.clone()),
             None => environment.parsed("MIRRORD_KEY")?,
@@ -262,14 +263,13 @@ impl Selection {
         let path = flags.config_file.clone().or_else(|| environment.path("MIRRORD_CONFIG_FILE"));
         let loaded =
             path.map(|path| template::load(&path, given.as_ref(), environment, randomness)).transpose()?;
-        let (key, mut file, warnings) = match loaded {
-            Some(loaded) => (loaded.key, loaded.file, loaded.warnings),
-            None => (
-                given.map_or_else(|| KeySource::Generated(Key::generated(randomness)), KeySource::Given),
-                File::default(),
-                Vec::new(),
-            ),
-        };
+        let Loaded { key, mut file, warnings, trouble } = loaded.unwrap_or_else(|| Loaded {
+            key: given.map_or_else(|| KeySource::Generated(Key::generated(randomness)), KeySource::Given),
+            file: File::default(),
+            warnings: Vec::new(),
+            trouble: None,
+        });
+        let mut troubles: Vec<_> = trouble.map(|trouble| (Unused::RestOfFile, trouble)).into_iter().collect();
         let target = std::mem::take(&mut file.target);
         let kubeconfig = match &flags.kubeconfig {
             Some(path) => vec![path.clone()],
@@ -292,7 +292,13 @@ impl Selection {
             },
             target: match &flags.target {
                 Some(target) => Some(target.clone()),
-                None => environment.parsed("MIRRORD_IMPERSONATED_TARGET")?.or(target.path),
+                None => match environment.parsed("MIRRORD_IMPERSONATED_TARGET") {
+                    Ok(named) => named.or(target.path),
+                    Err(trouble) => {
+                        troubles.push((Unused::Target, trouble));
+                        None
+                    }
+                },
             },
             namespace: namespace(
                 flags
@@ -303,7 +309,7 @@ impl Selection {
             )?,
             warnings,
         };
-        Ok((selection, file))
+        Ok(Found { selection, file, troubles })
     }
 }
 

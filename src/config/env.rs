@@ -24,6 +24,8 @@ pub struct EnvSection {
     unset: Names,
     mapping: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
+    /// Whether none of the target's variables are wanted.
+    is_off: bool,
 }
 
 /// What is to be done to the container's variables.
@@ -31,7 +33,7 @@ pub struct EnvSection {
 pub struct Env {
     /// Which of the target's variables stay.
     pub keep: Keep,
-    /// Variables that are taken away.
+    /// Variables that are taken away, in any case.
     pub unset: Vec<String>,
     /// Variables that are set, whatever they were.
     pub set: BTreeMap<String, String>,
@@ -56,17 +58,23 @@ pub enum Keep {
 impl EnvSection {
     /// The section with the environment above it, and the file it names read.
     pub(super) fn resolve(self, environment: &Environment) -> Result<Env> {
-        let patterns = |name: &str| environment.text(name).map(|text| Patterns::from(split(&text)));
-        let include = patterns("MIRRORD_OVERRIDE_ENV_VARS_INCLUDE").or(self.include);
-        let exclude = patterns("MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE").or(self.exclude);
+        let chosen =
+            |variable: &str, patterns: Option<Patterns>, field: &str| match environment.text(variable) {
+                Some(text) => Some((Patterns::from(split(&text)), variable.to_owned())),
+                None => patterns.map(|patterns| (patterns, format!("feature.env{field}"))),
+            };
+        let none = self.is_off.then(|| Patterns::from(vec!["*".to_owned()]));
+        let exclude = if self.is_off { "" } else { ".exclude" };
+        let include = chosen("MIRRORD_OVERRIDE_ENV_VARS_INCLUDE", self.include, ".include");
+        let exclude = chosen("MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE", none.or(self.exclude), exclude);
         let keep = match (include, exclude) {
-            (Some(_), Some(_)) => {
-                return Err(wrong("`feature.env` has both `include` and `exclude`")
-                    .hint("remove one of them")
+            (Some((_, include)), Some((_, exclude))) => {
+                return Err(wrong(format!("`{include}` and `{exclude}` exclude each other"))
+                    .hint("set one of them")
                     .into());
             }
-            (Some(include), None) => Keep::Only(include),
-            (None, Some(exclude)) => Keep::AllBut(exclude),
+            (Some((include, _)), None) => Keep::Only(include),
+            (None, Some((exclude, _))) => Keep::AllBut(exclude),
             (None, None) => Keep::All,
         };
         let file = environment.path("MIRRORD_OVERRIDE_ENV_VARS_FILE").or(self.env_file);
@@ -77,6 +85,14 @@ impl EnvSection {
                 let (name, value) = variable.explain(problem)?;
                 set.insert(name, value);
             }
+        }
+        // Of a whole file of variables, those that are unset by name are none.
+        set.retain(|name, _| !is_unset(&self.unset.0, name));
+        if let Some(name) = self.overrides.keys().find(|name| is_unset(&self.unset.0, name)) {
+            return Err(wrong(format!("`feature.env` both sets and unsets `{name}`"))
+                .because_of("it is in `override` and in `unset`, which takes names in any case")
+                .hint("remove it from one of them")
+                .into());
         }
         set.extend(self.overrides);
         for name in set.keys().chain(&self.unset.0) {
@@ -119,8 +135,7 @@ impl<'de> Deserialize<'de> for EnvSection {
 
             /// `false` is mirrord's word for none of the target's variables.
             fn visit_bool<E: de::Error>(self, on: bool) -> Result<EnvSection, E> {
-                let exclude = (!on).then(|| Patterns::from(vec!["*".to_owned()]));
-                Ok(EnvSection { exclude, ..EnvSection::default() })
+                Ok(EnvSection { is_off: !on, ..EnvSection::default() })
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<EnvSection, E> {
@@ -136,11 +151,25 @@ impl<'de> Deserialize<'de> for EnvSection {
                     unset: object.unset,
                     mapping: object.mapping,
                     env_file: object.env_file,
+                    is_off: false,
                 })
             }
         }
         deserializer.deserialize_any(Reader)
     }
+}
+
+// === impl Env ===
+
+impl Env {
+    /// Whether the variable is taken away. mirrord does not look at its case.
+    pub fn unsets(&self, name: &str) -> bool {
+        is_unset(&self.unset, name)
+    }
+}
+
+fn is_unset(names: &[String], name: &str) -> bool {
+    names.iter().any(|unset| unset.eq_ignore_ascii_case(name))
 }
 
 // === impl Keep ===

@@ -1,6 +1,5 @@
 //! `mirrord.json` as types: every field that is honoured, and no other.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::Value;
 
+use super::agent::AgentSection;
 use super::env::{EnvSection, Keep};
 use super::incoming::IncomingSection;
 use super::list::Patterns;
@@ -39,7 +39,7 @@ pub struct File {
     /// What differs in the preview.
     pub feature: Feature,
     /// The two programs in the cluster.
-    pub agent: Agent,
+    pub agent: AgentSection,
 }
 
 /// `feature`.
@@ -86,32 +86,10 @@ pub struct LabelsSection {
 
 /// `feature.network`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a boolean or an object")]
 pub struct Network {
     /// What happens to incoming traffic.
     pub incoming: IncomingSection,
-}
-
-/// `agent`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Agent {
-    /// The image of keeper and agent.
-    pub image: Option<String>,
-    /// When it is pulled.
-    pub image_pull_policy: Option<PullPolicy>,
-    /// With which secrets, beside the target's own.
-    pub image_pull_secrets: Vec<NamedSecret>,
-    /// More labels for the keeper's pod.
-    pub labels: BTreeMap<String, String>,
-    /// More annotations for the keeper's pod.
-    pub annotations: BTreeMap<String, String>,
-    /// How much the agents log.
-    pub log_level: Option<LogLevel>,
-    /// Seconds that `start` waits for requests to come, once the pods are ready.
-    pub startup_timeout: Option<Positive>,
-    /// The account that the keeper runs as, which an admin has prepared.
-    pub service_account: Option<String>,
 }
 
 /// When an image is pulled.
@@ -125,34 +103,9 @@ pub enum PullPolicy {
     Never,
 }
 
-/// A Secret by its name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NamedSecret {
-    /// Its name.
-    pub name: String,
-}
-
-/// How much is logged, in mirrord's words.
+/// What happens to incoming traffic that carries the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Nothing but how it ended.
-    Off,
-    /// The same.
-    Error,
-    /// The same.
-    Warn,
-    /// What the agent did.
-    Info,
-    /// The same.
-    Debug,
-    /// The same.
-    Trace,
-}
-
-/// What happens to incoming traffic that carries the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// It goes to the preview instead.
     Steal,

@@ -2,7 +2,7 @@
 //! out: they may run programs, and read files.
 
 use super::reading::{self, Format};
-use super::{file, ignored};
+use super::{absent, file, ignored};
 
 /// Reads a configuration in one of the three languages, whatever it holds.
 ///
@@ -13,6 +13,7 @@ pub fn configuration(language: u8, text: &str) {
     let format = [Format::Json, Format::Toml, Format::Yaml][usize::from(language % 3)];
     let Ok(mut value) = reading::parse(text, format) else { return };
     let again = value.clone();
+    absent::leave_out(&mut value);
     let taken = ignored::take(&mut value);
     if taken.is_ok() {
         let file: anyhow::Result<file::File> = reading::strict(value);

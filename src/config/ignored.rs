@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::wrong;
 
 /// Fields that a preview has no use for.
-const LOCAL: &[&str] = &[
+pub(super) const LOCAL: &[&str] = &[
     "feature.fs",
     "feature.network.outgoing",
     "feature.network.dns",
+    "feature.network.ipv6",
     "feature.hostname",
     "feature.magic",
     "feature.copy_target",
@@ -31,10 +32,14 @@ const LOCAL: &[&str] = &[
     "api",
     "experimental",
     "startup_retry",
+    "connect_tcp",
 ];
 
+/// What mirrord tells its operator about a trace.
+pub(super) const OF_OPERATOR: &[&str] = &["baggage", "traceparent"];
+
 /// Fields of mirrord's own agents, which ours are not: they have one way to run.
-const OTHER_AGENTS: &[&str] = &[
+pub(super) const OTHER_AGENTS: &[&str] = &[
     "agent.namespace",
     "agent.ephemeral",
     "agent.privileged",
@@ -56,31 +61,84 @@ const OTHER_AGENTS: &[&str] = &[
     "agent.inject_headers",
     "agent.max_body_buffer_size",
     "agent.max_body_buffer_timeout",
+    "agent.security_context",
+    "agent.clean_iptables_on_start",
+    "agent.disable_mesh_sidecar_injection",
+    "agent.jaq_time_limit",
 ];
 
-/// Fields that this version cannot honour, and what ignoring them would do.
-const REFUSED: &[(&str, &str)] = &[
-    ("feature.db_branches", "the preview would write to the target's own database"),
-    ("feature.split_queues", "the preview would consume the target's own messages"),
-    ("feature.preview.idle", "the preview would never sleep"),
+/// Forms of mirrord's target that stand for any number of workloads, or for none.
+const NOT_ONE: &[&str] = &[
+    "target.label",
+    "target.labels",
+    "target.serverless",
+    "target.workflow",
+    "target.path.label",
+    "target.path.labels",
+    "target.path.serverless",
+    "target.path.workflow",
 ];
+
+/// A field that this version cannot honour.
+struct Refused {
+    path: &'static str,
+    /// What ignoring it would do.
+    harm: &'static str,
+    /// What to do instead, where removing it is not all.
+    instead: Option<&'static str>,
+}
+
+/// Every one of them.
+const REFUSED: &[Refused] = &[
+    Refused {
+        path: "profile",
+        harm: "the settings that it stands for would be missing",
+        instead: Some("write what the profile says into the file, and remove `profile`"),
+    },
+    Refused {
+        path: "feature.db_branches",
+        harm: "the preview would write to the target's own database",
+        instead: None,
+    },
+    Refused {
+        path: "feature.split_queues",
+        harm: "the preview would consume the target's own messages",
+        instead: None,
+    },
+    Refused { path: "feature.preview.idle", harm: "the preview would never sleep", instead: None },
+    Refused { path: "feature.network.incoming.tls_delivery", harm: TLS, instead: None },
+    Refused { path: "feature.network.incoming.https_delivery", harm: TLS, instead: None },
+];
+
+const TLS: &str = "TLS connections would still pass to the target, as they cannot be read here";
 
 /// Takes out the fields of local runs and says so; refuses what cannot be honoured.
 pub(super) fn take(value: &mut Value) -> Result<Vec<String>> {
-    for (path, harm) in REFUSED {
-        let found = field(value, path);
-        if found.is_some_and(|found| !matches!(found, Value::Null | Value::Bool(false))) {
+    for Refused { path, harm, instead } in REFUSED {
+        if field(value, path).is_some() {
+            let remove = format!("remove `{path}`");
             return Err(wrong(format!("`{path}` is not supported yet"))
                 .because_of(format!("if it were ignored, {harm}"))
-                .hint(format!("remove `{path}`"))
+                .hint(instead.map_or(remove, str::to_owned))
                 .into());
         }
-        remove(value, path);
+    }
+    for path in NOT_ONE {
+        if field(value, path).is_some() {
+            return Err(wrong(format!("`{path}` names no single workload to copy"))
+                .hint("name one, as in `\"target\": \"deployment/shop\"`")
+                .into());
+        }
     }
     let mut ignored = Vec::new();
     for path in LOCAL {
         if remove(value, path) {
             ignored.push(format!("`{path}` is ignored: it belongs to local runs"));
+        }
+    }
+    for path in OF_OPERATOR {
+        if remove(value, path) {
+            ignored.push(format!("`{path}` is ignored: there is no operator to tell it to"));
         }
     }
     for path in OTHER_AGENTS {
@@ -91,11 +149,13 @@ pub(super) fn take(value: &mut Value) -> Result<Vec<String>> {
     Ok(ignored)
 }
 
-fn field<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+/// What is at a path of names.
+pub(super) fn field<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, name| value.get(name))
 }
 
-fn remove(value: &mut Value, path: &str) -> bool {
+/// Takes out what is at a path of names, and says whether anything was.
+pub(super) fn remove(value: &mut Value, path: &str) -> bool {
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let parent =
         parent.split('.').filter(|name| !name.is_empty()).try_fold(value, |value, name| value.get_mut(name));

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::Result;
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::environment::Environment;
 use super::file::Mode;
@@ -53,10 +52,10 @@ pub enum ConcurrentSteal {
 #[derive(Debug, Default)]
 pub struct IncomingSection {
     mode: Option<Mode>,
-    ports: Option<Vec<u16>>,
-    ignore_ports: Option<Vec<u16>>,
+    ports: Option<Vec<Port>>,
+    ignore_ports: Option<Vec<Port>>,
     /// Pairs of the preview's port and the application's: mirrord's "local" and "remote".
-    port_mapping: Option<Vec<(u16, u16)>>,
+    port_mapping: Option<Vec<(Port, Port)>>,
     http_filter: Option<FilterSection>,
     on_concurrent_steal: Option<ConcurrentSteal>,
     reset_connections: bool,
@@ -78,7 +77,7 @@ impl IncomingSection {
                 .into());
         }
         let mut port_mapping = BTreeMap::new();
-        for (preview, application) in self.port_mapping.unwrap_or_default() {
+        for (Port(preview), Port(application)) in self.port_mapping.unwrap_or_default() {
             let is_taken = port_mapping.values().any(|known| *known == preview);
             if is_taken || port_mapping.insert(application, preview).is_some() {
                 return Err(wrong(format!("`{PLACE}.port_mapping` maps a port twice"))
@@ -95,24 +94,18 @@ impl IncomingSection {
                 .transpose()?
                 .flatten(),
         };
-        let ports: Option<BTreeSet<u16>> = self.ports.map(|ports| ports.into_iter().collect());
-        let zero = ports
-            .iter()
-            .flatten()
-            .chain(port_mapping.values())
-            .chain(port_mapping.keys())
-            .any(|port| *port == 0);
-        if zero || ports.as_ref().is_some_and(BTreeSet::is_empty) {
-            return Err(wrong(format!("`{PLACE}` names no port, or port 0"))
-                .hint(
-                    "ports are numbers from 1 to 65535; leave `ports` out for those that the target declares",
-                )
+        let numbers =
+            |ports: Vec<Port>| -> BTreeSet<u16> { ports.into_iter().map(|Port(port)| port).collect() };
+        let ports = self.ports.map(numbers);
+        if ports.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Err(wrong(format!("`{PLACE}.ports` names no port"))
+                .hint("leave `ports` out for those that the target declares")
                 .into());
         }
         Ok(Incoming {
             mode,
             ports,
-            ignore_ports: self.ignore_ports.unwrap_or_default().into_iter().collect(),
+            ignore_ports: self.ignore_ports.map(numbers).unwrap_or_default(),
             port_mapping,
             filter,
             on_concurrent_steal: self.on_concurrent_steal.unwrap_or_default(),
@@ -141,24 +134,18 @@ impl<'de> Deserialize<'de> for IncomingSection {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<IncomingSection, E> {
-                Ok(IncomingSection { mode: Some(mode(text)?), ..IncomingSection::default() })
+                let mode = Some(Mode::deserialize(text.into_deserializer())?);
+                Ok(IncomingSection { mode, ..IncomingSection::default() })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IncomingSection, A::Error> {
                 let section = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                for (name, value) in
-                    [("https_delivery", &section.https_delivery), ("tls_delivery", &section.tls_delivery)]
-                {
-                    if value.is_some() {
-                        return Err(de::Error::custom(format!("`{name}` is not supported yet")));
-                    }
-                }
                 let is_meant = section.ports.is_some()
                     || section.ignore_ports.is_some()
                     || section.port_mapping.is_some()
                     || section.http_filter.is_some();
                 Ok(IncomingSection {
-                    mode: section.mode.as_deref().map(mode).transpose()?,
+                    mode: section.mode,
                     ports: section.ports,
                     ignore_ports: section.ignore_ports,
                     port_mapping: section.port_mapping,
@@ -173,43 +160,43 @@ impl<'de> Deserialize<'de> for IncomingSection {
     }
 }
 
-/// The object's fields. mirrord takes `false` for "none" in each.
+/// The object's fields.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Section {
-    mode: Option<String>,
-    #[serde(deserialize_with = "unless_false")]
-    ports: Option<Vec<u16>>,
-    #[serde(deserialize_with = "unless_false")]
-    ignore_ports: Option<Vec<u16>>,
-    #[serde(deserialize_with = "unless_false")]
-    port_mapping: Option<Vec<(u16, u16)>>,
-    #[serde(deserialize_with = "unless_false")]
+    mode: Option<Mode>,
+    ports: Option<Vec<Port>>,
+    ignore_ports: Option<Vec<Port>>,
+    port_mapping: Option<Vec<(Port, Port)>>,
     http_filter: Option<FilterSection>,
-    #[serde(deserialize_with = "unless_false")]
     on_concurrent_steal: Option<ConcurrentSteal>,
     reset_connections: Option<bool>,
-    #[serde(deserialize_with = "unless_false")]
-    https_delivery: Option<Value>,
-    #[serde(deserialize_with = "unless_false")]
-    tls_delivery: Option<Value>,
 }
 
-/// A mode's word. The environment's variable takes `true` and `false`, too.
-fn mode<E: de::Error>(text: &str) -> Result<Mode, E> {
-    match text.parse() {
-        Ok(mode) if !matches!(text, "true" | "false") => Ok(mode),
-        _ => Err(E::unknown_variant(text, &["steal", "mirror", "off"])),
-    }
-}
+/// A port's number, 1 to 65535.
+#[derive(Clone, Copy, Debug)]
+struct Port(u16);
 
-/// A value, or `false` or `null` for none.
-fn unless_false<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null | Value::Bool(false) => Ok(None),
-        value => serde_json::from_value(value).map(Some).map_err(de::Error::custom),
+// === impl Port ===
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Port;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a port, an integer from 1 to 65535")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Port, E> {
+                match u16::try_from(number) {
+                    Ok(port @ 1..) => Ok(Port(port)),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Reader)
     }
 }
 

@@ -4,10 +4,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::strict::{Strict, Unfit, one_of};
+use super::unique::Unique;
 use super::wrong;
 
 /// The language of a file.
@@ -41,7 +44,7 @@ pub(super) fn parse(text: &str, format: Format) -> Result<Value> {
     let parsed = match format {
         Format::Json => json(text),
         Format::Toml => toml::from_str(text).map(Some).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| error.to_string()),
+        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| error.to_string().replace(ADVICE, "")),
     };
     match parsed {
         Ok(Some(value @ Value::Object(_))) => Ok(value),
@@ -65,40 +68,49 @@ fn json(text: &str) -> Result<Option<Value>, String> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    parse_to_serde_value(text, &options).map_err(|error| error.to_string())
+    parse_to_serde_value(text, &options).map(|value: Option<Unique>| value.map(|value| value.0)).map_err(
+        |error| match error.kind() {
+            // Ours, which names the path; the position is that of the whole.
+            ParseErrorKind::Custom(words) => words.clone(),
+            _ => error.to_string(),
+        },
+    )
 }
+
+/// What the reader of YAML advises those who call it.
+const ADVICE: &str = ", set DuplicateKeyPolicy in Options if acceptable";
 
 /// Reads `value` as `T`; a field of no meaning is an error.
 pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let path = error.path().to_string();
-        let mut message = error.inner().to_string();
-        // serde adds the position in a text that is long parsed.
-        if let Some(at) = message.find(" at line ") {
-            message.truncate(at);
-        }
-        // serde's path ends with the unknown field itself.
-        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
-        let problem = wrong(match unknown {
-            Some((_, rest)) => format!("unknown field `{path}`{rest}"),
-            None if path == "." => message.clone(),
-            None => format!("`{path}`: {message}"),
-        });
-        match nearest(&message) {
+        let place = if path == "." { "it".to_owned() } else { format!("`{path}`") };
+        let (problem, nearest) = match error.into_inner() {
+            // serde's path ends with the unknown field itself.
+            Unfit::Field(known) => {
+                let name = path.rsplit('.').next().unwrap_or(&path);
+                (wrong(format!("unknown field {place}, expected {}", one_of(known))), nearest(name, known))
+            }
+            Unfit::Word(word, known) => {
+                (wrong(format!("{place} must be {}, not `{word}`", one_of(known))), nearest(&word, known))
+            }
+            Unfit::Predicate(words) => (wrong(format!("{place} {words}")), None),
+            Unfit::Sentence(words) if path == "." => (wrong(words), None),
+            Unfit::Sentence(words) => (wrong(format!("{place}: {words}")), None),
+        };
+        match nearest {
             Some(name) => problem.hint(format!("did you mean `{name}`?")).into(),
             None => problem.into(),
         }
     })
 }
 
-/// The known name nearest to the unknown one, from serde's own sentence:
-/// "unknown field `a`, expected one of `b`, `c`".
-fn nearest(message: &str) -> Option<&str> {
-    if !message.starts_with("unknown ") {
-        return None;
+/// The known name that was most likely meant; where there is one only, that.
+fn nearest(unknown: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    match known {
+        [only] => Some(only),
+        several => closest(unknown, several.iter().copied()),
     }
-    let mut names = message.split('`').skip(1).step_by(2);
-    closest(names.next()?, names)
 }
 
 /// The name that `unknown` was most likely meant to be.

@@ -103,7 +103,11 @@ impl<'de> Deserialize<'de> for TargetSection {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetSection, A::Error> {
                 let object = Object::deserialize(MapAccessDeserializer::new(map))?;
                 let typed = object.typed().map_err(de::Error::custom)?;
-                let path = object.path.and_then(|section| section.path);
+                let inner = object.path.unwrap_or_default();
+                if inner.namespace.is_some() {
+                    return Err(de::Error::custom("`namespace` stands beside `path`, not in it"));
+                }
+                let path = inner.path;
                 match (path, typed) {
                     (Some(_), Some(_)) => {
                         Err(de::Error::custom("`path` and a typed workload exclude each other"))

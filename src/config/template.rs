@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tera::{Context, Tera};
 use uuid::Uuid;
 
 use super::file::File;
 use super::reading::Format;
-use super::{Environment, KeySource, ignored, reading, wrong};
+use super::{Environment, KeySource, absent, ignored, reading, wrong};
 use crate::problem::Explain as _;
 use crate::session::Key;
 
@@ -25,7 +25,13 @@ pub(super) struct Loaded {
     pub(super) key: KeySource,
     pub(super) file: File,
     pub(super) warnings: Vec<String>,
+    /// Why the file cannot be used, though it has told the key: `file` then holds
+    /// what finds environments, as far as that could be read.
+    pub(super) trouble: Option<anyhow::Error>,
 }
+
+/// The fields that find environments.
+const FINDING: &[&str] = &["kube_context", "kubeconfig", "accept_invalid_certificates", "target"];
 
 /// Reads the file at `path`, standard input for `-`.
 pub(super) fn load(
@@ -47,9 +53,24 @@ pub(super) fn load(
     };
     let rendered = render(&text, key.key().as_str(), environment).explain(problem)?;
     let mut value = reading::parse(&rendered, format).explain(problem)?;
-    let warnings = ignored::take(&mut value).explain(problem)?;
-    let file = reading::strict(value).explain(problem)?;
-    Ok(Loaded { key, file, warnings })
+    absent::leave_out(&mut value);
+    let finding = finding(&value);
+    let read = ignored::take(&mut value).and_then(|warnings| Ok((reading::strict(value)?, warnings)));
+    Ok(match read.explain(problem) {
+        Ok((file, warnings)) => Loaded { key, file, warnings, trouble: None },
+        Err(trouble) => Loaded { key, file: finding, warnings: Vec::new(), trouble: Some(trouble) },
+    })
+}
+
+/// The fields that find environments, each as far as it can be read by itself.
+fn finding(value: &Value) -> File {
+    let readable = FINDING.iter().filter_map(|name| {
+        let alone = json!({*name: value.get(name)?});
+        reading::strict::<File>(alone.clone()).is_ok().then_some(alone)
+    });
+    let fields: Map<String, Value> =
+        readable.filter_map(|alone| alone.as_object().cloned()).flatten().collect();
+    reading::strict(fields.into()).unwrap_or_default()
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -94,10 +115,9 @@ fn render(text: &str, key: &str, environment: &Environment) -> Result<String> {
         quoted[1..quoted.len() - 1].to_owned()
     };
     context.insert("key", &escaped);
-    if text.contains("git_branch")
-        && let Some(branch) = branch(environment)
-    {
-        context.insert("git_branch", &branch);
+    let branch = if text.contains("git_branch") { branch(environment) } else { None };
+    if let Some(branch) = &branch {
+        context.insert("git_branch", branch);
     }
     Tera::one_off(text, &context, false).map_err(|error| {
         // Tera names its own template, `__tera_one_off`, which nobody wrote.
@@ -105,6 +125,11 @@ fn render(text: &str, key: &str, environment: &Environment) -> Result<String> {
         let error = anyhow::Error::from(error);
         let words: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
         let words = words.join(": ").replace(" while rendering '__tera_one_off'", "");
+        if branch.is_none() && words.contains("`git_branch` not found") {
+            return wrong("no branch is checked out, and `{{ git_branch }}` asks for one")
+                .hint("set `MIRRORD_BRANCH_NAME`")
+                .into();
+        }
         wrong(if invalid { format!("it is no valid template:\n{words}") } else { words })
             .hint("`{{ key }}`, `{{ git_branch }}` and `{{ get_env(name=\"…\", default=\"…\") }}` are known")
             .into()

@@ -1,5 +1,10 @@
 //! Which source of a value wins, and what the file may hold.
 
+mod fields;
+mod refusals;
+mod sources;
+mod whole;
+
 use super::file::Mode;
 use super::*;
 
@@ -136,6 +141,7 @@ fn a_target_is_read_in_each_of_mirrords_forms() {
         r#"{"deployment": "a", "pod": "b"}"#,
         r#"{"container": "a"}"#,
         r#"{"path": "deployment/a", "pod": "b"}"#,
+        r#"{"path": {"deployment": "a", "namespace": "b"}}"#,
     ] {
         assert!(
             resolve(&Overrides::default(), &[], &format!(r#"{{"target": {target}}}"#)).is_err(),

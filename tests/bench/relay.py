@@ -23,9 +23,11 @@ ADDRESS = "10.89.0.1"
 KEY = "baggage: mirrord-session=bench"
 # The application's ports: the agent captures the first of each pair, the peers
 # and the direct way use the second.
-HTTP1, HTTP2 = (8080, 8090), (8084, 8094)
+HTTP1, HTTP2, GRPC, SOCKET = (8080, 8090), (8084, 8094), (8085, 8095), (8086, 8096)
 PREVIEW1, PREVIEW2 = 9080, 9084
-PEERS = {"haproxy": (7001, 7101), "nginx": (7002, None), "envoy": (7003, 7103)}
+# Where the peers listen: for HTTP/1, HTTP/2, gRPC and WebSockets.
+PEERS = {"haproxy": (7001, 7101, 7111, 7121), "nginx": (7002, None, None, 7122), "envoy": (7003, 7103, 7113, 7123)}
+GO = shutil.which("go") or ("/usr/local/go/bin/go" if os.path.exists("/usr/local/go/bin/go") else None)
 
 rounds = int(os.environ.get("ROUNDS", "3"))
 seconds = int(os.environ.get("SECONDS_EACH", "4"))
@@ -102,11 +104,71 @@ def application():
         answers(port)
 
 
+def grpc_application():
+    """gRPC's own interoperability server, twice; whether it can be built here."""
+    if not GO:
+        print("gRPC is left out: it needs Go")
+        return False
+    program = os.path.join(folder, "conformance")
+    run(GO, "build", "-o", program, ".", cwd=os.path.join(os.path.dirname(__file__), "..", "agent", "go"))
+    for port in GRPC:
+        start(f"grpc-{port}", "env", "GOMAXPROCS=1", program, "serve", str(port), str(port + 1000))
+    return True
+
+
+ECHO = """
+import asyncio, sys
+
+async def serve(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b"HTTP/1.1 101 Switching Protocols\\r\\nupgrade: websocket\\r\\nconnection: upgrade\\r\\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n")
+    while frame := await reader.read(65536):
+        writer.write(frame)
+    writer.close()
+
+async def main():
+    for port in sys.argv[1:]:
+        await asyncio.start_server(serve, None, int(port))
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+FRAMES = """
+import socket, sys, time
+upgrade = b"GET /socket HTTP/1.1\\r\\nhost: bench\\r\\nupgrade: websocket\\r\\nconnection: upgrade\\r\\nsec-websocket-version: 13\\r\\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n"
+frame = b"\\x82\\x7d" + bytes(125)
+with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as connection:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(upgrade)
+    head = b""
+    while not head.endswith(b"\\r\\n\\r\\n"):
+        head += connection.recv(4096)
+    assert head.startswith(b"HTTP/1.1 101"), head
+    times, end = [], time.perf_counter() + float(sys.argv[3])
+    while (begun := time.perf_counter()) < end:
+        connection.sendall(frame)
+        got = 0
+        while got < len(frame):
+            part = connection.recv(4096)
+            assert part, "closed"
+            got += len(part)
+        times.append(time.perf_counter() - begun)
+times.sort()
+print(len(times) / float(sys.argv[3]), times[len(times) // 2] * 1e6, times[len(times) * 99 // 100] * 1e6)
+"""
+
+
+def frames(port):
+    """Frames of 125 bytes there and back on one connection: a second, median and 99th percentile in microseconds."""
+    return tuple(map(float, run(*in_namespace(CLIENT, sys.executable, "-c", FRAMES, ADDRESS, str(port), str(seconds))).split()))
+
+
 def haproxy():
     path = write(
         "haproxy.cfg",
         "global\n  nbthread 1\n  maxconn 9900\ndefaults\n  mode http\n  option http-keep-alive\n  http-reuse always\n"
-        "  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
+        "  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout tunnel 1h\n"
         + "".join(
             f"frontend f{n}\n  bind :{port}{proto}\n  use_backend p{n} if {{ req.hdr(baggage) -m sub mirrord-session=bench }}\n"
             f"  default_backend a{n}\n"
@@ -114,6 +176,8 @@ def haproxy():
             for n, port, app, preview, proto in (
                 (1, PEERS["haproxy"][0], HTTP1[1], PREVIEW1, ""),
                 (2, PEERS["haproxy"][1], HTTP2[1], PREVIEW2, " proto h2"),
+                (3, PEERS["haproxy"][2], GRPC[1], PREVIEW2, " proto h2"),
+                (4, PEERS["haproxy"][3], SOCKET[1], PREVIEW1, ""),
             )
         ),
     )
@@ -130,7 +194,9 @@ def nginx():
         f"upstream app {{ server {ADDRESS}:{HTTP1[1]}; keepalive 1024; }}\n"
         f"upstream preview {{ server {ADDRESS}:{PREVIEW1}; keepalive 1024; }}\n"
         f"server {{ listen {PEERS['nginx'][0]} backlog=16384; location / {{ proxy_pass http://$side; proxy_http_version 1.1; "
-        'proxy_set_header Connection ""; proxy_set_header Host $host; } } }\n',
+        'proxy_set_header Connection ""; proxy_set_header Host $host; } }\n'
+        f"server {{ listen {PEERS['nginx'][3]} backlog=16384; location / {{ proxy_pass http://{ADDRESS}:{SOCKET[1]}; proxy_http_version 1.1; "
+        'proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade; } } }\n',
     )
     start("nginx", "nginx", "-c", path)
 
@@ -163,7 +229,7 @@ def envoy():
         match = {"prefix": "/", "headers": [{"name": "baggage", "string_match": {"contains": "mirrord-session=bench"}}]}
         manager = {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": f"l{n}", "codec_type": "HTTP2" if http2 else "HTTP1", "generate_request_id": False,
+            "upgrade_configs": [{"upgrade_type": "websocket"}], "stat_prefix": f"l{n}", "codec_type": "HTTP2" if http2 else "HTTP1", "generate_request_id": False,
             "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
                 {"match": match, "route": {"cluster": f"p{n}", "timeout": "0s"}},
                 {"match": {"prefix": "/"}, "route": {"cluster": f"a{n}", "timeout": "0s"}}]}]},
@@ -174,8 +240,12 @@ def envoy():
 
     ports = PEERS["envoy"]
     path = write("envoy.json", json.dumps({"static_resources": {
-        "listeners": [listener(1, ports[0], False), listener(2, ports[1], True)],
-        "clusters": [cluster("a1", HTTP1[1], False), cluster("p1", PREVIEW1, False), cluster("a2", HTTP2[1], True), cluster("p2", PREVIEW2, True)],
+        "listeners": [listener(n + 1, port, n in (1, 2)) for n, port in enumerate(ports)],
+        "clusters": [
+            cluster(f"{side}{n + 1}", port, n in (1, 2))
+            for n, pair in enumerate(((HTTP1[1], PREVIEW1), (HTTP2[1], PREVIEW2), (GRPC[1], PREVIEW2), (SOCKET[1], PREVIEW1)))
+            for side, port in zip("ap", pair)
+        ],
     }}))
     start("envoy", program, "-c", path, "--concurrency", "1", "--log-level", "error", "--base-id", "7")
 
@@ -187,7 +257,7 @@ def rules(number, mode="steal", count=1):
         yield {"type": "rules", "rules": {
             "version": 1, "session": f"s{n}", "generation": number, "key": key, "order": n + 1, "lease_seconds": 3600,
             "mode": mode, "filter": {"baggage": key}, "preview": [ADDRESS],
-            "ports": [{"port": HTTP1[0], "preview_port": PREVIEW1}, {"port": HTTP2[0], "preview_port": PREVIEW2}],
+            "ports": [{"port": port, "preview_port": preview} for port, preview in ((HTTP1[0], PREVIEW1), (HTTP2[0], PREVIEW2), (GRPC[0], PREVIEW2), (SOCKET[0], PREVIEW1))],
         }}
 
 
@@ -258,12 +328,23 @@ def h2load(port, *more):
     return float(re.search(r"([\d.]+) req/s", text).group(1))
 
 
-def open_loop(port):
+def unary(port):
+    """gRPC calls per second: a POST whose body is one empty message, and trailers behind the answer."""
+    empty = write("empty-message", "\0" * 5)
+    headers = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", empty]
+    text = run(*in_namespace(CLIENT, "h2load", "-t1", f"-D{seconds}", "--warm-up-time=1", "-c8", "-m16", *headers, f"http://{ADDRESS}:{port}/grpc.testing.TestService/EmptyCall"))
+    if not re.search(r" 0 failed, 0 errored", text):
+        print(text, file=sys.stderr)
+    return float(re.search(r"([\d.]+) req/s", text).group(1))
+
+
+def open_loop(port, headers=()):
     """Median and 99th percentile, in microseconds, at 1,000 requests a second whatever the answers do."""
     log = os.path.join(folder, "h2load.log")
     if os.path.exists(log):
         os.remove(log)
-    run(*in_namespace(CLIENT, "h2load", "-t1", "-c20", "--rps=50", f"-D{seconds}", "--h1", f"--log-file={log}", f"http://{ADDRESS}:{port}/"))
+    more = [word for header in headers for word in ("-H", header)]
+    run(*in_namespace(CLIENT, "h2load", "-t1", "-c20", "--rps=50", f"-D{seconds}", "--h1", f"--log-file={log}", *more, f"http://{ADDRESS}:{port}/"))
     with open(log) as file:
         times = sorted(int(line.split("\t")[2]) for line in file)
     return times[len(times) // 2], times[len(times) * 99 // 100]
@@ -320,6 +401,8 @@ def main():
     for extra in (3, 4, 5):
         run(*in_namespace(CLIENT, "ip", "address", "add", f"10.89.0.{extra}/24", "dev", "mrdb1"))
     application()
+    has_grpc = grpc_application()
+    start("echo", sys.executable, "-c", ECHO, *map(str, SOCKET))
     mirrord()
     haproxy()
     nginx()
@@ -358,15 +441,25 @@ def main():
         compare("HTTP/1.1, nobody's requests, 64 connections", heads, ports1, with_processor)
     if chosen("matched"):
         compare("HTTP/1.1, the key's requests, 64 connections", heads, ports1, lambda name, port: with_processor(name, port, [KEY]))
+    def latency(whose, ports, headers):
+        compare(f"HTTP/1.1, {whose} requests, one connection", ["requests/s", "median us", "p99 us"], ports, lambda _, port: wrk(port, 1, headers))
+        compare(f"HTTP/1.1, {whose} requests, 1,000 a second, open loop", ["median us", "p99 us"], ports, lambda _, port: open_loop(port, headers))
+
     if chosen("latency"):
-        compare("HTTP/1.1, one connection", ["requests/s", "median us", "p99 us"], ports1, lambda _, port: wrk(port, 1))
-        compare("HTTP/1.1, 1,000 requests/s, open loop", ["median us", "p99 us"], ports1, lambda _, port: open_loop(port))
+        latency("nobody's", ports1, [])
+        latency("the key's", ports1, [KEY])
     if chosen("connections"):
         close = ["Connection: close"]
         compare("HTTP/1.1, a connection for each request, 64 at once", ["requests/s", "median us", "p99 us"], ports1, lambda _, port: wrk(port, 64, close))
     if chosen("http2"):
         compare("HTTP/2, nobody's requests, 8 connections of 16 streams", ["requests/s"], ports2, lambda _, port: h2load(port, "-c8", "-m16"))
         compare("HTTP/2, the key's requests, 8 connections of 16 streams", ["requests/s"], ports2, lambda _, port: h2load(port, "-c8", "-m16", "-H", KEY))
+    if chosen("grpc") and has_grpc:
+        ports = {"direct": GRPC[1], "mirrord": GRPC[0], "haproxy": PEERS["haproxy"][2], "envoy": PEERS["envoy"][2]}
+        compare("gRPC, nobody's unary calls, 8 connections of 16 streams", ["calls/s"], ports, lambda _, port: unary(port))
+    if chosen("websocket"):
+        ports = {"direct": SOCKET[1], "mirrord": SOCKET[0], **{name: ports[3] for name, ports in PEERS.items()}}
+        compare("WebSocket, frames of 125 bytes there and back, one connection", ["frames/s", "median us", "p99 us"], ports, lambda _, port: frames(port))
     if chosen("bulk"):
         compare("1 GiB down, one connection", ["GB/s"], ports1, lambda _, port: download(port), 2)
     if chosen("sessions"):
@@ -383,7 +476,9 @@ def main():
         control(rules(number + 1))
     if chosen("mirrored"):
         control(rules(1 << 40, mode="mirror"))
-        compare("HTTP/1.1, the key's requests mirrored, 64 connections", heads, {"direct": HTTP1[1], "mirrord": HTTP1[0]}, lambda name, port: with_processor(name, port, [KEY]))
+        ours = {"direct": HTTP1[1], "mirrord": HTTP1[0]}
+        compare("HTTP/1.1, the key's requests mirrored, 64 connections", heads, ours, lambda name, port: with_processor(name, port, [KEY]))
+        latency("the key's mirrored", ours, [KEY])
 
 
 try:

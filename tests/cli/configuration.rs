@@ -40,16 +40,40 @@ fn a_file_that_cannot_be_used_says_where_and_why() {
         "{\"feature\": {\"network\": {\"incoming\": \"stael\"}}}",
         "{\"feature\": {\"network\": {\"incoming\": {\"mode\": \"steal\", \"prots\": [80]}}}}",
         "{\"feature\": {\"db_branches\": [{\"type\": \"pg\"}]}}",
+        "{\"feature\": {\"network\": {\"incoming\": {\"tls_delivery\": {\"protocol\": \"tcp\"}}}}}",
+        "{\"feature\": {\"network\": {\"incoming\": {\"ports\": [80, 70000]}}}}",
+        "{\"feature\": {\"network\": {\"incoming\": {\"http_filter\": {\"hedaer_filter\": \"x\"}}}}}",
+        "{\"feature\": {\"network\": {\"incoming\": {\"http_filter\": {\"body_filter\": {\"query\": \".x\"}}}}}}",
+        "{\"feature\": {\"network\": {\"incoming\": {\"http_filter\": {\"any_of\": [{\"body\": \"json\"}]}}}}}",
+        "{\"feature\": {\"preview\": [\"shop:1\"]}}",
+        "{\"agent\": {\"image_pull_secrets\": [{\"secret-key\": \"registry\"}]}}",
+        "{\"profile\": \"team\"}",
+        "{\"target\": {\"labels\": {\"app\": \"shop\"}}}",
         "{\"feature\": {\"preview\": {\"config_mounts\": []}}}",
         "{\"feature\": {\"env\": {\"override\": {\"A\": \"b\"}}}}",
+        "{\"feature\": {\"env\": {\"override\": {\"A\": \"b\"}, \"unset\": \"a\"}}}",
+        "{\"key\": \"a\", \"key\": \"b\"}",
         "{\"key\": \"\"}",
         "{\"key\": [1]}",
         "{\"key\": \"{{ key }}\"}",
         "{\"key\": \"{{ get_env(name='MISSING') }}\"}",
         "{\"key\": \"{{ nothing }}\"}",
+        "{\"key\": \"{{ git_branch }}\"}",
+        "{\"key\": \"{{ git_branch | slugify }}\"}",
         "{\"key\": \"{{ key\"}",
     ];
     assert_snapshot!(files.map(start_with).join("\n"));
+}
+
+#[test]
+fn stop_needs_no_more_of_a_file_than_where_to_look() {
+    let file = r#"{"key": "k", "target": {"path": "deployment/shop", "namespace": "staging"}, "feature": {"db_branches": [{}]}}"#;
+    let files = [("mirrord.json", file), ("kubeconfig", REFUSING)];
+    assert_snapshot!(screen(&["preview", "stop", "-f", "mirrord.json"], &[], &files));
+    let variables = [("MIRRORD_IMPERSONATED_TARGET", "targetless")];
+    assert_snapshot!(screen(&["preview", "stop", "-k", "x"], &variables, &[("kubeconfig", REFUSING)]));
+    // What was typed is never left aside.
+    assert_snapshot!(screen(&["preview", "stop", "-k", "x", "-t", "targetless"], &[], &[]));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use anyhow::{Error, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::environment::Environment;
 use crate::config::wrong;
@@ -12,15 +12,44 @@ use crate::traffic::Filter;
 
 /// What `http_filter` may hold: exactly one of them.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a boolean or an object")]
 pub(super) struct FilterSection {
     header_filter: Option<String>,
     path_filter: Option<String>,
     method_filter: Option<String>,
     header_filter_jq: Option<String>,
-    body_filter: Option<Value>,
-    all_of: Option<Vec<Map<String, Value>>>,
-    any_of: Option<Vec<Map<String, Value>>>,
+    body_filter: Option<BodySection>,
+    all_of: Option<Vec<Condition>>,
+    any_of: Option<Vec<Condition>>,
+}
+
+/// What is looked for in a body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BodySection {
+    #[serde(rename = "body")]
+    _kind: BodyKind,
+    query: String,
+    matches: String,
+}
+
+/// How a body is read.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BodyKind {
+    Json,
+}
+
+/// One condition of a list: exactly one of its fields, or the three of a body's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Condition {
+    header: Option<String>,
+    path: Option<String>,
+    method: Option<String>,
+    query: Option<String>,
+    body: Option<BodyKind>,
+    matches: Option<String>,
 }
 
 /// The variables that stand for a filter, and the kind that each makes.
@@ -57,16 +86,15 @@ impl FilterSection {
         ] {
             found.extend(text.map(|text| (name, json!({kind: text}))));
         }
-        if let Some(body) = self.body_filter {
-            let body = body.as_object().cloned().unwrap_or_default();
-            found.push(("body_filter", condition(body, &format!("{place}.body_filter"))?));
+        if let Some(BodySection { _kind, query, matches }) = self.body_filter {
+            found.push(("body_filter", json!({"body": {"query": query, "matches": matches}})));
         }
         for (name, list) in [("all_of", self.all_of), ("any_of", self.any_of)] {
             let Some(list) = list else { continue };
             let conditions: Result<Vec<Value>> = list
                 .into_iter()
                 .enumerate()
-                .map(|(index, one)| condition(one, &format!("{place}.{name}[{index}]")))
+                .map(|(index, one)| one.wire(&format!("{place}.{name}[{index}]")))
                 .collect();
             found.push((name, json!({name: conditions?})));
         }
@@ -80,30 +108,42 @@ impl FilterSection {
     }
 }
 
-/// One condition in the form in which rules travel.
-fn condition(fields: Map<String, Value>, place: &str) -> Result<Value> {
-    const KINDS: &str =
-        "a condition is one of {header}, {path}, {method}, {query} or {body: \"json\", query, matches}";
-    let problem = |why: String| wrong(format!("`{place}` is no condition")).because_of(why).hint(KINDS);
-    if let Some(body) = fields.get("body") {
-        if body != "json" {
-            return Err(problem(format!("bodies of type {body} cannot be read, only \"json\"")).into());
+// === impl Condition ===
+
+impl Condition {
+    /// The condition in the form in which rules travel.
+    fn wire(self, place: &str) -> Result<Value> {
+        const KINDS: &str =
+            "a condition is one of {header}, {path}, {method}, {query} or {body: \"json\", query, matches}";
+        let Self { header, path, method, query, body, matches } = self;
+        let fields = [
+            ("header", header.is_some()),
+            ("path", path.is_some()),
+            ("method", method.is_some()),
+            ("query", query.is_some()),
+            ("body", body.is_some()),
+            ("matches", matches.is_some()),
+        ];
+        match (header, path, method, query, body, matches) {
+            (Some(header), None, None, None, None, None) => Ok(json!({"header": header})),
+            (None, Some(path), None, None, None, None) => Ok(json!({"path": path})),
+            (None, None, Some(method), None, None, None) => Ok(json!({"method": method})),
+            // A jq program over the headers, in mirrord's words.
+            (None, None, None, Some(query), None, None) => Ok(json!({"jq": query})),
+            (None, None, None, Some(query), Some(BodyKind::Json), Some(matches)) => {
+                Ok(json!({"body": {"query": query, "matches": matches}}))
+            }
+            _ => {
+                let found: Vec<String> =
+                    fields.iter().filter(|(_, there)| *there).map(|(name, _)| format!("`{name}`")).collect();
+                let why = if found.is_empty() {
+                    "it is empty".to_owned()
+                } else {
+                    format!("it has {} and nothing else", found.join(", "))
+                };
+                Err(wrong(format!("`{place}` is no condition")).because_of(why).hint(KINDS).into())
+            }
         }
-        let mut fields = fields;
-        fields.remove("body");
-        return Ok(json!({"body": fields}));
-    }
-    let names: Vec<&String> = fields.keys().collect();
-    match names[..] {
-        [name] if ["header", "path", "method"].contains(&name.as_str()) => Ok(fields.into()),
-        // A jq program over the headers, in mirrord's words.
-        [name] if name == "query" => Ok(json!({"jq": fields[name]})),
-        [] => Err(problem("it is empty".to_owned()).into()),
-        _ => Err(problem(format!(
-            "it has {}",
-            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-        ))
-        .into()),
     }
 }
 

@@ -1,12 +1,17 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::config::file::File;
+use crate::config::{absent, ignored, reading};
 use crate::problem::Report;
 
-fn resolve(variables: &[(&str, &str)], section: Value) -> Result<Incoming> {
+fn resolve(variables: &[(&str, &str)], section: impl Into<Value>) -> Result<Incoming> {
     let environment: Environment =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    serde_json::from_value::<IncomingSection>(section)?.resolve(&environment)
+    let mut file = json!({"feature": {"network": {"incoming": section.into()}}});
+    absent::leave_out(&mut file);
+    ignored::take(&mut file)?;
+    reading::strict::<File>(file)?.feature.network.incoming.resolve(&environment)
 }
 
 #[test]
@@ -110,8 +115,14 @@ fn what_makes_no_sense_is_refused_with_its_place() {
             json!({"http_filter": {"any_of": [{"header": "a", "path": "b"}]}}),
             "any_of[0]` is no condition",
         ),
-        (nothing, json!({"http_filter": {"any_of": [{"all_of": []}]}}), "any_of[0]` is no condition"),
-        (nothing, json!({"http_filter": {"body_filter": {"body": "xml"}}}), "only \"json\""),
+        (nothing, json!({"http_filter": {"any_of": [{"all_of": []}]}}), "any_of[0].all_of`, expected one of"),
+        (nothing, json!({"http_filter": {"any_of": [{}]}}), "it is empty"),
+        (
+            nothing,
+            json!({"http_filter": {"any_of": [{"body": "json", "query": "$.a"}]}}),
+            "it has `query`, `body`",
+        ),
+        (nothing, json!({"http_filter": {"body_filter": {"body": "xml"}}}), "must be `json`, not `xml`"),
         (
             nothing,
             json!({"http_filter": {"body_filter": {"body": "json", "query": "no path", "matches": "a"}}}),
@@ -119,13 +130,17 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         ),
         (nothing, json!({"ports": [80], "ignore_ports": [81]}), "both `ports` and `ignore_ports`"),
         (nothing, json!({"ports": []}), "names no port"),
-        (nothing, json!({"ports": [0]}), "port 0"),
+        (nothing, json!({"ports": [0]}), "ports[0]` must be a port"),
         (nothing, json!({"ports": [70000]}), "70000"),
         (nothing, json!({"port_mapping": [[1, 80], [2, 80]]}), "maps a port twice"),
         (nothing, json!({"port_mapping": [[1, 80], [1, 81]]}), "maps a port twice"),
         (nothing, json!({"on_concurrent_steal": "fight"}), "fight"),
         (nothing, json!({"mode": "stael"}), "stael"),
-        (nothing, json!({"tls_delivery": {"protocol": "tcp"}}), "`tls_delivery` is not supported yet"),
+        (
+            nothing,
+            json!({"tls_delivery": {"protocol": "tcp"}}),
+            "`feature.network.incoming.tls_delivery` is not supported yet",
+        ),
         (
             &[("MIRRORD_HTTP_HEADER_FILTER", "a"), ("MIRRORD_HTTP_PATH_FILTER", "b")],
             json!({}),

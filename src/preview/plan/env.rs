@@ -11,7 +11,7 @@ pub(super) fn change(container: &mut Map<String, Value>, env: &Env, warnings: &m
     let name = |variable: &Value| variable.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     variables.retain(|variable| {
         let name = name(variable);
-        env.keep.keeps(&name) && !env.unset.contains(&name)
+        env.keep.keeps(&name) && !env.unsets(&name)
     });
     for variable in &mut variables {
         let name = name(variable);
@@ -80,7 +80,8 @@ mod tests {
         let none = Env { keep: Keep::AllBut(vec!["*".to_owned()].into()), ..Env::default() };
         assert_eq!(changed(&none), (json!([null, false]), Vec::new()));
         let set = Env {
-            unset: vec!["CONNECT_TIMEOUT".to_owned()],
+            // In any case, as mirrord does.
+            unset: vec!["connect_Timeout".to_owned()],
             set: [("A".to_owned(), "2".to_owned()), ("B".to_owned(), "3".to_owned())].into(),
             ..Env::default()
         };

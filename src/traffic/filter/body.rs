@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json_path::JsonPath;
+use serde_json_path::functions::{NodesType, ValueType};
 
 use super::pattern::{Case, Pattern};
 
@@ -52,5 +53,48 @@ impl TryFrom<Wire> for JsonBody {
 impl From<JsonBody> for Wire {
     fn from(filter: JsonBody) -> Self {
         Self { query: filter.query.to_string(), matches: filter.pattern.into() }
+    }
+}
+
+/// `typeof(@)` in a path: the kind of what the nodes are, where it is one.
+/// mirrord adds it to the functions of RFC 9535.
+#[serde_json_path::function(name = "typeof")]
+fn type_of(nodes: NodesType<'_>) -> ValueType<'_> {
+    let mut kinds = nodes.iter().map(|node| match node {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    });
+    match kinds.next() {
+        Some(kind) if kinds.all(|other| other == kind) => ValueType::Value(kind.into()),
+        _ => ValueType::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn typeof_tells_kinds_apart() {
+        for (query, body, matches) in [
+            ("$.books[?(typeof(@) == 'number')]", json!({"books": [1111, 2224]}), true),
+            ("$.books[?(typeof(@) == 'number')]", json!({"books": ["1111", "2224"]}), false),
+            ("$.books[?typeof(@) == 'string']", json!({"books": ["1111", "2224"]}), true),
+            // Nodes of several kinds have none.
+            ("$[?typeof(@[*]) == 'number']", json!([[4, 4]]), true),
+            ("$[?typeof(@[*]) == 'number']", json!([[4, "4"]]), false),
+            ("$[?typeof(@.a) == 'null']", json!([{"a": null, "b": 4}]), true),
+            ("$[?typeof(@.a) == 'null']", json!([{"b": 4}]), false),
+        ] {
+            let filter =
+                JsonBody::try_from(Wire { query: query.to_owned(), matches: "4".to_owned() }).unwrap();
+            assert_eq!(filter.matches(body.to_string().as_bytes()), matches, "{query} {body}");
+        }
     }
 }

@@ -1,0 +1,117 @@
+//! `agent`: how the two programs in the cluster, keeper and agent, are run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::environment::Environment;
+use super::file::{Positive, PullPolicy};
+
+/// The section as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSection {
+    image: Option<Image>,
+    image_pull_policy: Option<PullPolicy>,
+    image_pull_secrets: Vec<NamedSecret>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    /// Anything that `RUST_LOG` could hold, as mirrord's own agents take it.
+    log_level: Option<String>,
+    /// In seconds.
+    startup_timeout: Option<Positive>,
+    service_account: Option<String>,
+}
+
+/// How the two programs in the cluster are run.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// The image of both.
+    pub image: String,
+    /// When it is pulled; Kubernetes' own rule where nobody says.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// With which Secrets, beside the target's own.
+    pub image_pull_secrets: Vec<String>,
+    /// More labels for the keeper's pod.
+    pub labels: BTreeMap<String, String>,
+    /// More annotations for the keeper's pod.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether agents say nothing but how they ended.
+    pub is_quiet: bool,
+    /// How long requests may take to come once the preview's pods are ready; a
+    /// part of the creation timeout where nobody says.
+    pub startup_timeout: Option<Duration>,
+    /// The account that the keeper runs as, where an admin has prepared one.
+    pub service_account: Option<String>,
+}
+
+/// An image as one reference; written as one, or in two parts, either of which
+/// may be left to our default.
+#[derive(Debug)]
+struct Image(String);
+
+/// A Secret by its name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedSecret {
+    name: String,
+}
+
+// === impl AgentSection ===
+
+impl AgentSection {
+    /// The section with the environment above it.
+    pub(super) fn resolve(self, environment: &Environment) -> Agent {
+        let image = environment.text("MIRRORD_AGENT_IMAGE").or(self.image.map(|Image(image)| image));
+        let level = self.log_level.unwrap_or_default().trim().to_lowercase();
+        Agent {
+            image: image.unwrap_or_else(|| reference(None, None)),
+            image_pull_policy: self.image_pull_policy,
+            image_pull_secrets: self.image_pull_secrets.into_iter().map(|secret| secret.name).collect(),
+            labels: self.labels,
+            annotations: self.annotations,
+            is_quiet: ["off", "error", "warn"].contains(&level.as_str()),
+            startup_timeout: self.startup_timeout.map(|seconds| Duration::from_secs(seconds.0.into())),
+            service_account: self.service_account,
+        }
+    }
+}
+
+// === impl Image ===
+
+fn reference(registry: Option<&str>, tag: Option<&str>) -> String {
+    format!("{}:{}", registry.unwrap_or("mirrord"), tag.unwrap_or(env!("CARGO_PKG_VERSION")))
+}
+
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Parts {
+            registry: Option<String>,
+            tag: Option<String>,
+        }
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Image;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an image like \"registry/mirrord:1\", or {\"registry\": …, \"tag\": …}")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Image, E> {
+                Ok(Image(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Image, A::Error> {
+                let parts = Parts::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Image(reference(parts.registry.as_deref(), parts.tag.as_deref())))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
