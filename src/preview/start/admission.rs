@@ -46,10 +46,8 @@ pub(super) async fn allowed(
 ) -> Result<()> {
     let namespace = &request.namespace;
     let rights = rights::needed(&facts(config, Some(&request.identity.target), Some(request)));
-    let (refused, pods) = futures::join!(
-        cluster.refused_at_once(namespace, rights::questions(&rights)),
-        pods(cluster, request, plan)
-    );
+    // One after the other: a further connection would take longer than the answer.
+    let refused = cluster.refused_at_once(namespace, rights::questions(&rights)).await;
     let missing = rights::lacking(&rights, &refused.unwrap_or_default());
     if let Some(first) = missing.first() {
         let group = if first.group.is_empty() { String::new() } else { format!(".{}", first.group) };
@@ -63,7 +61,7 @@ pub(super) async fn allowed(
             .exit(Exit::NotAllowed)
             .into());
     }
-    for (which, verdict) in pods {
+    for (which, verdict) in pods(cluster, request, plan).await {
         let Verdict::Refused(message) = verdict else { continue };
         let (who, exit) = match which {
             Which::Preview => ("the preview pod", Exit::PreviewFailed),
