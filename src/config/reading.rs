@@ -71,7 +71,7 @@ fn json(text: &str) -> Result<Option<Value>, String> {
     parse_to_serde_value(text, &options).map(|value: Option<Unique>| value.map(|value| value.0)).map_err(
         |error| match error.kind() {
             // Ours, which names the path; the position is that of the whole.
-            ParseErrorKind::Custom(words) => words.clone(),
+            ParseErrorKind::Custom(words) if words.starts_with('`') => words.clone(),
             _ => error.to_string(),
         },
     )

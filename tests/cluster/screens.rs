@@ -37,6 +37,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     (r"shop-[0-9a-f]{8,10}-[0-9a-z]{5}", "shop-94d47446c-74lwn"),
     (r"\b(?:59m 5\d|1h 59m 5\d)s\b", "59m 59s"),
     (r"\b\d+ms\b", "9ms"),
+    ("leftSeconds\":[0-9]+", "leftSeconds\":3599"),
     (r"kernel [^ \n]*[0-9a-z]", "kernel 6.1.0"),
     (r"Kubernetes v[0-9.]+", "Kubernetes v1.34.4"),
     (r"(  )\d+s( *\n| *$|  )", "${1}9s$2"),
