@@ -18,8 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
 pub(crate) use act::END;
-pub use ask::{Access, place};
-pub use read::{Found, Scope};
+pub use ask::{Access, Verdict, place};
+pub use read::{Found, Remains, Scope};
 pub use watch::Change;
 
 /// A cluster that has answered.

@@ -281,7 +281,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
                 None => Subject::ServiceAccount(name, None),
             });
             let subject = account.or(user.map(Subject::User)).or(group.map(Subject::Group));
-            preview::rbac::rbac(&namespace, subject.as_ref())
+            preview::rbac::rbac(&namespace, subject.as_ref(), reporter.mode())
         }
     }
 }

@@ -109,6 +109,18 @@ pub struct Source {
     /// Whether the template is a pod that has lived: the cluster has put things
     /// into it that belong to it alone.
     pub lived: bool,
+    /// The workload that the template was found in, which the target may only
+    /// lead to; behind it what controls it, as a Deployment does its ReplicaSets.
+    pub lineage: Vec<Workload>,
+}
+
+/// A workload of the namespace, as other objects refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// `Deployment`, …
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Which live pods are a workload's.
@@ -163,7 +175,13 @@ fn canonical(value: &Value, text: &mut String) {
 impl Kind {
     /// Finds the template in the live object.
     pub fn origin(&self, object: &Value) -> Option<Origin> {
-        (self.read)(object)
+        let mut origin = (self.read)(object)?;
+        if let Origin::Here(source) = &mut origin {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str);
+            let own = name.map(|name| Workload { kind: self.kind.to_owned(), name: name.to_owned() });
+            source.lineage = own.into_iter().chain(Workload::controller_of(object)).collect();
+        }
+        Some(origin)
     }
 }
 
@@ -236,6 +254,17 @@ impl Source {
             .flatten()
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect()
+    }
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// The controller that an object's owner references name.
+    pub fn controller_of(object: &Value) -> Option<Self> {
+        let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+        let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+        Some(Self { kind: owner["kind"].as_str()?.to_owned(), name: owner["name"].as_str()?.to_owned() })
     }
 }
 
@@ -361,6 +390,19 @@ mod tests {
             assert_ne!(one.digest(), source(other.clone()).digest(), "{other}");
         }
         assert_eq!(Source { lived: true, ..one }.digest(), None);
+    }
+
+    #[test]
+    fn a_source_knows_where_it_was_found_and_what_controls_that() {
+        let object = json!({
+            "metadata": {"name": "shop-94d47446c", "ownerReferences": [
+                {"kind": "Backup", "name": "nightly"}, {"kind": "Deployment", "name": "shop", "controller": true},
+            ]},
+            "spec": {"template": {}},
+        });
+        let Some(Origin::Here(source)) = replica_set::KIND.origin(&object) else { panic!("no template") };
+        let lineage: Vec<_> = source.lineage.iter().map(|one| (&one.kind[..], &one.name[..])).collect();
+        assert_eq!(lineage, [("ReplicaSet", "shop-94d47446c"), ("Deployment", "shop")]);
     }
 
     #[test]

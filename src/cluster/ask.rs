@@ -4,16 +4,16 @@ use futures::StreamExt as _;
 use futures::stream;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
 };
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams, PostParams};
-use kube::core::{Selector, SelectorExt as _};
 
 use serde_json::Value;
 
-use super::Cluster;
+use super::{Cluster, explain};
 
 /// How many questions are asked at once.
 const AT_ONCE: usize = 8;
@@ -27,6 +27,50 @@ pub struct Access {
     pub resource: &'static str,
     /// The verb.
     pub verb: &'static str,
+}
+
+/// What the cluster says of a pod that somebody would like to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would be taken.
+    Taken,
+    /// The user may not ask, or somebody who has a say answers no such questions.
+    Untold,
+    /// Not now, and why; trying again may help.
+    NotNow(String),
+    /// It would be refused, and why.
+    Refused(String),
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Reads the API server's answer to a dry run.
+    fn of(message: &str) -> Self {
+        let untold = ["cannot create resource", "does not support dry run"];
+        if untold.iter().any(|words| message.contains(words)) {
+            Self::Untold
+        } else if explain::is_final(message) {
+            Self::Refused(message.to_owned())
+        } else {
+            Self::NotNow(message.to_owned())
+        }
+    }
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Whether a rule allows it, for objects of any name.
+    fn is_in(&self, rule: &ResourceRule) -> bool {
+        let holds = |list: &[String], word: &str| list.iter().any(|one| one == "*" || one == word);
+        let any = self.resource.split_once('/').map(|(_, part)| format!("*/{part}"));
+        let resources = rule.resources.as_deref().unwrap_or_default();
+        rule.resource_names.as_ref().is_none_or(Vec::is_empty)
+            && holds(&rule.verbs, self.verb)
+            && holds(rule.api_groups.as_deref().unwrap_or_default(), self.group)
+            && (holds(resources, self.resource) || any.is_some_and(|any| resources.contains(&any)))
+    }
 }
 
 // === impl Cluster ===
@@ -48,6 +92,22 @@ impl Cluster {
             }
         }
         Ok(refused)
+    }
+
+    /// The same, with one question where the answer is plain: the rules that the
+    /// cluster lists for the user in the namespace are not always all there are,
+    /// but what they allow need not be asked for one by one.
+    pub async fn refused_at_once(&self, namespace: &str, asked: Vec<Access>) -> kube::Result<Vec<Access>> {
+        let review = SelfSubjectRulesReview {
+            spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
+            ..SelfSubjectRulesReview::default()
+        };
+        let api: Api<SelfSubjectRulesReview> = Api::all(self.client());
+        let answer = api.create(&PostParams::default(), &review).await.ok();
+        let rules = answer.and_then(|answer| answer.status).map(|status| status.resource_rules);
+        let rules = rules.unwrap_or_default();
+        let plain = |access: &Access| rules.iter().any(|rule| access.is_in(rule));
+        self.refused(namespace, asked.into_iter().filter(|access| !plain(access)).collect()).await
     }
 
     async fn may(&self, namespace: &str, access: &Access) -> kube::Result<bool> {
@@ -98,13 +158,18 @@ impl Cluster {
 
     /// Whether a pod with this template would be taken: quotas, limits, Pod
     /// Security and webhooks have their say.
-    pub async fn would_take_pod(&self, namespace: &str, name: &str, template: &Value) -> kube::Result<()> {
+    pub async fn would_take_pod(&self, namespace: &str, name: &str, template: &Value) -> Verdict {
         let mut pod = template.clone();
         pod["apiVersion"] = "v1".into();
         pod["kind"] = "Pod".into();
         pod["metadata"]["namespace"] = namespace.into();
-        pod["metadata"]["name"] = name.into();
-        self.would_create(pod).await
+        // As a ReplicaSet names them: the answer speaks of it.
+        pod["metadata"]["generateName"] = format!("{name}-").into();
+        match self.would_create(pod).await {
+            Ok(()) => Verdict::Taken,
+            Err(kube::Error::Api(status)) => Verdict::of(&status.message),
+            Err(_) => Verdict::Untold,
+        }
     }
 
     /// The kernels of nodes, as they call themselves; nothing where nodes may
@@ -120,22 +185,15 @@ impl Cluster {
         kernels
     }
 
-    /// Each `NetworkPolicy` that decide what comes to pods with these labels.
-    pub async fn policies_before(
-        &self,
-        namespace: &str,
-        labels: &std::collections::BTreeMap<String, String>,
-    ) -> Vec<String> {
+    /// The network policies of a namespace; none where they may not be listed.
+    pub async fn network_policies(&self, namespace: &str) -> Vec<NetworkPolicy> {
         let api: Api<NetworkPolicy> = Api::namespaced(self.client(), namespace);
-        let Ok(policies) = api.list(&ListParams::default()).await else { return Vec::new() };
-        let selects = policies.items.iter().filter(|policy| {
-            let Some(spec) = &policy.spec else { return false };
-            let is_inbound =
-                spec.policy_types.as_ref().is_none_or(|types| types.iter().any(|one| one == "Ingress"));
-            let selector = spec.pod_selector.clone().unwrap_or_default();
-            is_inbound && Selector::try_from(selector).is_ok_and(|selector| selector.matches(labels))
-        });
-        selects.map(kube::ResourceExt::name_any).collect()
+        api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
+    }
+
+    /// The port of the API server, as far as the kubeconfig knows it.
+    pub fn port(&self) -> u16 {
+        self.patient.config.cluster_url.port_u16().unwrap_or(443)
     }
 }
 
@@ -146,4 +204,50 @@ pub fn place(pod: &Pod) -> (Option<String>, Vec<String>) {
     let names = containers.map(|container| container.name.clone());
     let meshes = names.filter(|name| crate::target::container::is_mesh(name)).collect();
     (spec.node_name, meshes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_allows_what_it_names_for_objects_of_any_name() {
+        let exec = Access { group: "", resource: "pods/exec", verb: "create" };
+        for (groups, resources, verbs, names, allows) in [
+            (json!([""]), json!(["pods/exec"]), json!(["create"]), json!(null), true),
+            (json!(["*"]), json!(["*"]), json!(["*"]), json!([]), true),
+            (json!([""]), json!(["*/exec"]), json!(["get", "create"]), json!(null), true),
+            (json!([""]), json!(["pods"]), json!(["create"]), json!(null), false),
+            (json!([""]), json!(["pods/exec"]), json!(["get"]), json!(null), false),
+            (json!(["apps"]), json!(["pods/exec"]), json!(["create"]), json!(null), false),
+            (json!([""]), json!(["pods/exec"]), json!(["create"]), json!(["one"]), false),
+        ] {
+            let rule =
+                json!({"apiGroups": groups, "resources": resources, "verbs": verbs, "resourceNames": names});
+            let parsed: ResourceRule = serde_json::from_value(rule.clone()).unwrap();
+            assert_eq!(exec.is_in(&parsed), allows, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_question_that_nobody_answers() {
+        let refused = |text: &str| Verdict::Refused(text.to_owned());
+        let not_now = |text: &str| Verdict::NotNow(text.to_owned());
+        for (message, verdict) in [
+            (
+                r#"pods is forbidden: User "ann" cannot create resource "pods" in API group "" in the namespace "shop""#,
+                (|_| Verdict::Untold) as fn(&str) -> Verdict,
+            ),
+            (r#"admission webhook "w" does not support dry run"#, |_| Verdict::Untold),
+            (r#"pods "x" is forbidden: exceeded quota: small"#, refused),
+            (r#"pods "x" is forbidden: no PriorityClass with name high was found"#, refused),
+            (r#"admission webhook "w" denied the request: no"#, refused),
+            (r#"pods "x" is forbidden: error looking up service account shop/x: not found"#, not_now),
+            ("Internal error occurred: failed calling webhook \"w\"", not_now),
+        ] {
+            assert_eq!(Verdict::of(message), verdict(message), "{message}");
+        }
+    }
 }

@@ -45,12 +45,17 @@ pub fn api(error: &Error, what: impl Into<String>) -> Problem {
     }
 }
 
-/// Why no agent may be put beside a pod's containers.
-pub fn attachment(error: &Error, pod: &str) -> Obstacle {
-    let words = match error {
+/// The server's own words, or those of what kept them from us.
+pub fn words(error: &Error) -> String {
+    match error {
         Error::Api(status) => status.message.clone(),
         _ => chain(error),
-    };
+    }
+}
+
+/// Why no agent may be put beside a pod's containers.
+pub fn attachment(error: &Error, pod: &str) -> Obstacle {
+    let words = words(error);
     let why = format!("no agent can be attached to pod `{pod}`: {words}");
     let hint = if words.contains("violates PodSecurity") {
         "the namespace enforces a Pod Security Standard that refuses the capabilities BPF and NET_ADMIN; an admin can allow \
@@ -61,6 +66,16 @@ pub fn attachment(error: &Error, pod: &str) -> Obstacle {
         "see what would be in the way with `mirrord preview doctor`"
     };
     Obstacle { why, hint: Some(hint.to_owned()), is_forbidden: is_forbidden(error) }
+}
+
+/// Whether an admission refusal is the last word: quotas, limits and standards
+/// say "forbidden", webhooks "denied".
+pub fn is_final(message: &str) -> bool {
+    ["is forbidden", "exceeded quota", "denied the request", "is invalid"]
+        .iter()
+        .any(|words| message.contains(words))
+        // A service account that is still being made is waited for.
+        && !message.contains("error looking up service account")
 }
 
 /// Whether the API refused for want of rights.

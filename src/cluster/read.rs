@@ -1,6 +1,7 @@
 //! What is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -20,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Cluster, explain};
 use crate::session::{MANAGED_BY, MIRRORD, ROLE, SESSION, Session, SessionId};
-use crate::target::Target;
+use crate::target::{Source, Target, Workload};
 
 /// Objects of one page of a list; the API server's own advice.
 pub(super) const PAGE: u32 = 500;
@@ -34,6 +35,17 @@ pub enum Scope {
     Namespace(String),
     /// Every namespace.
     All,
+}
+
+/// What is still there of a session that ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// The object.
+    pub what: String,
+    /// Why it is still there, where that is known.
+    pub why: Option<String>,
+    /// How long Kubernetes gives it to end.
+    pub grace: Duration,
 }
 
 /// Sessions, and where they were looked for in the end.
@@ -212,13 +224,27 @@ impl Cluster {
             .collect()
     }
 
-    /// The autoscalers of a target; none where they may not be listed.
-    pub async fn scalers(&self, namespace: &str, target: &Target) -> Vec<String> {
+    /// The autoscalers of a target, of the workload that its template is in, or
+    /// of what controls that; none where they may not be listed.
+    pub async fn scalers(&self, namespace: &str, target: &Target, source: &Source) -> Vec<String> {
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client(), namespace);
         let Ok(scalers) = api.list(&ListParams::default()).await else { return Vec::new() };
+        if scalers.items.is_empty() {
+            return Vec::new();
+        }
+        let typed = Workload { kind: target.kind().kind.to_owned(), name: target.name().to_owned() };
+        let mut scaled: Vec<Workload> = [typed].into_iter().chain(source.lineage.iter().cloned()).collect();
+        // A Deployment's pods are its ReplicaSet's.
+        if let [_, set] = &source.lineage[..]
+            && set.kind == "ReplicaSet"
+        {
+            let sets: Api<ReplicaSet> = Api::namespaced(self.client(), namespace);
+            let set = sets.get_metadata(&set.name).await.ok();
+            scaled.extend(set.and_then(|set| Workload::controller_of(&serde_json::json!(set))));
+        }
         let meant = scalers.items.iter().filter(|scaler| {
-            let scaled = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
-            scaled.is_some_and(|scaled| scaled.kind == target.kind().kind && scaled.name == target.name())
+            let of = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
+            of.is_some_and(|of| scaled.iter().any(|one| (&one.kind, &one.name) == (&of.kind, &of.name)))
         });
         meant.map(kube::ResourceExt::name_any).collect()
     }
@@ -276,9 +302,10 @@ impl Cluster {
 
     /// What is still there of a session, if anything. The root goes first, and
     /// the garbage collector takes the rest one by one.
-    pub async fn remains(&self, namespace: &str, root: &str, session: &SessionId) -> Result<Option<String>> {
+    pub async fn remains(&self, namespace: &str, root: &str, session: &SessionId) -> Result<Option<Remains>> {
+        let plain = |what: String| Ok(Some(Remains { what, ..Remains::default() }));
         if self.root(namespace, root).await?.is_some() {
-            return Ok(Some(format!("job `{root}`")));
+            return plain(format!("job `{root}`"));
         }
         let scope = Scope::Namespace(namespace.to_owned());
         let labels = [(SESSION, session.as_str().to_owned())];
@@ -287,24 +314,24 @@ impl Cluster {
             explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
         })?;
         if let Some(pod) = pods.first() {
-            return Ok(Some(format!("pod `{}`", pod.name_any())));
+            return Ok(Some(Remains::of(pod)));
         }
         // What the user may not list, Kubernetes removes all the same.
         if self.any::<ReplicaSet>(namespace, &selector).await {
-            return Ok(Some("the replica set".to_owned()));
+            return plain("the replica set".to_owned());
         }
         if self.any::<ConfigMap>(namespace, &selector).await || self.any::<Secret>(namespace, &selector).await
         {
-            return Ok(Some("its files".to_owned()));
+            return plain("its files".to_owned());
         }
         if self.any::<NetworkPolicy>(namespace, &selector).await {
-            return Ok(Some("its network policy".to_owned()));
+            return plain("its network policy".to_owned());
         }
         if self.any::<RoleBinding>(namespace, &selector).await
             || self.any::<Role>(namespace, &selector).await
             || self.any::<ServiceAccount>(namespace, &selector).await
         {
-            return Ok(Some("the keeper's rights".to_owned()));
+            return plain("the keeper's rights".to_owned());
         }
         Ok(None)
     }
@@ -317,6 +344,26 @@ impl Cluster {
         let api: Api<K> = Api::namespaced(self.client(), namespace);
         let list = api.list_metadata(&ListParams::default().labels(selector).limit(1)).await;
         list.is_ok_and(|list| !list.items.is_empty())
+    }
+}
+
+// === impl Remains ===
+
+impl Remains {
+    /// A pod on its way out: first its containers end, then whoever has put a
+    /// finalizer on it.
+    fn of(pod: &Pod) -> Self {
+        let finalizers = pod.finalizers();
+        let seconds = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
+        let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        let why = if !finalizers.is_empty() && grace.is_zero() {
+            Some(format!("held by its finalizers: {}", explain::listed(finalizers)))
+        } else if grace.is_zero() {
+            None
+        } else {
+            Some(format!("its containers have {seconds} s to end"))
+        };
+        Self { what: format!("pod `{}`", pod.name_any()), why, grace }
     }
 }
 
@@ -347,7 +394,36 @@ pub(super) fn selector(labels: &[(&str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_pod_on_its_way_out_says_what_it_waits_for() {
+        for (metadata, why, seconds) in [
+            (json!({"name": "x"}), None, 0),
+            (
+                json!({"name": "x", "deletionGracePeriodSeconds": 20}),
+                Some("its containers have 20 s to end"),
+                20,
+            ),
+            (
+                json!({"name": "x", "deletionGracePeriodSeconds": 20, "finalizers": ["a.test/b"]}),
+                Some("its containers have 20 s to end"),
+                20,
+            ),
+            (
+                json!({"name": "x", "deletionGracePeriodSeconds": 0, "finalizers": ["a.test/b"]}),
+                Some("held by its finalizers: `a.test/b`"),
+                0,
+            ),
+        ] {
+            let pod: Pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            let remains = Remains::of(&pod);
+            assert_eq!((remains.what.as_str(), remains.why.as_deref()), ("pod `x`", why));
+            assert_eq!(remains.grace, Duration::from_secs(seconds));
+        }
+    }
 
     #[test]
     fn a_disk_is_shared_only_where_all_may_write_or_nobody_may() {

@@ -1,25 +1,21 @@
 //! `doctor`: what would stop `start` here. It asks, and creates nothing.
 
+mod place;
+
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::json;
 
 use super::connected;
 use super::plan::{Account, Plan, Request};
-use super::rights::{Extent, GRANTING, KEEPER, Right, USER};
-use super::start::{self, routing};
-use crate::cluster::{Access, Cluster, explain, place};
+use super::rights::{self, Document, GRANTING, KEEPER, Right};
+use super::start::{self, Which, routing};
+use crate::cluster::{Cluster, Verdict, explain};
 use crate::config::{Config, Environment, Overrides};
-use crate::keeper::assignment::Pods;
-use crate::output::{self, Reporter};
+use crate::output::{Mode, Reporter};
 use crate::problem::{Exit, Problem, Report};
-use crate::session::SESSION;
-use crate::target::Target;
 
 /// The oldest Kubernetes that has all we ask of it, as minor version.
 const OLDEST_MINOR: u32 = 30;
-
-/// The oldest kernel with the capture of the first choice: BPF `sk_lookup`.
-const OLDEST_KERNEL: (u32, u32) = (5, 9);
 
 /// What was found.
 #[derive(Default)]
@@ -27,7 +23,17 @@ struct Findings {
     /// What would stop `start`.
     obstacles: usize,
     /// Rights that lack, and have to be given.
-    missing: Vec<&'static Right>,
+    missing: Vec<Right>,
+    /// Whether something else stops it for want of rights.
+    is_forbidden: bool,
+}
+
+/// What is asked about.
+struct Case<'a> {
+    cluster: &'a Cluster,
+    config: &'a Config,
+    namespace: &'a str,
+    reporter: &'a Reporter,
 }
 
 /// Says what would stop `start` with this configuration.
@@ -46,21 +52,33 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
             .exit(Exit::NotFound)
             .into());
     }
-    rights(&cluster, &namespace, &mut findings, reporter).await?;
-    match config.selection.target.clone() {
-        Some(target) => look(&cluster, &config, target, &namespace, &mut findings, reporter).await,
-        None => reporter.warning("no target is named, so none was looked at: pass `-t <kind>/<name>`"),
+    let case = Case { cluster: &cluster, config: &config, namespace: &namespace, reporter };
+    let found = case.target(&mut findings).await;
+    case.rights(found.as_ref(), &mut findings).await?;
+    let is_routed = start::facts(&config, None, found.as_ref().ok()).is_routed;
+    let account = if is_routed { case.keeper(&mut findings).await? } else { None };
+    if let Ok(request) = found {
+        case.request(request, account, &mut findings).await;
     }
     end(&findings, &namespace, reporter)
 }
 
+/// The Role that gives what lacks.
+fn role(missing: &[Right], namespace: &str, mode: Mode) -> Result<String> {
+    let document = Document {
+        comment: "What lacks, for an admin to give to you in a RoleBinding:".to_owned(),
+        object: json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "mirrord-preview-missing", "namespace": namespace},
+        }),
+        rules: missing.to_vec(),
+    };
+    rights::text(&[document], mode)
+}
+
 fn end(findings: &Findings, namespace: &str, reporter: &Reporter) -> Result<()> {
     if !findings.missing.is_empty() {
-        let rules: String = findings.missing.iter().map(|right| right.lines()).collect();
-        output::data(&format!(
-            "# What lacks, for an admin to give to you in a RoleBinding:\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n\
-             metadata: {{name: mirrord-preview-missing, namespace: {namespace}}}\nrules:\n{rules}"
-        ))?;
+        reporter.data(&role(&findings.missing, namespace, reporter.mode())?)?;
     }
     if findings.obstacles == 0 {
         reporter.success(&[
@@ -77,8 +95,8 @@ fn end(findings: &Findings, namespace: &str, reporter: &Reporter) -> Result<()> 
             format!("{} things", findings.obstacles)
         }
     ));
-    let exit = if findings.missing.is_empty() { Exit::Failed } else { Exit::NotAllowed };
-    Err(problem.exit(exit).into())
+    let is_forbidden = findings.is_forbidden || !findings.missing.is_empty();
+    Err(problem.exit(if is_forbidden { Exit::NotAllowed } else { Exit::Failed }).into())
 }
 
 async fn version(cluster: &Cluster, findings: &mut Findings, reporter: &Reporter) {
@@ -94,194 +112,152 @@ async fn version(cluster: &Cluster, findings: &mut Findings, reporter: &Reporter
     step.done(&format!("Kubernetes {version}"));
 }
 
-/// What the user may do, and whose rights the keeper can have.
-async fn rights(
-    cluster: &Cluster,
-    namespace: &str,
-    findings: &mut Findings,
-    reporter: &Reporter,
-) -> Result<()> {
-    let step = reporter.step("asking for your rights");
-    let granting = missing(cluster, namespace, &GRANTING.iter().chain(KEEPER).collect::<Vec<_>>()).await?;
-    let own = missing(cluster, namespace, &USER.iter().collect::<Vec<_>>()).await?;
-    let (needed, useful): (Vec<_>, Vec<_>) =
-        own.into_iter().partition(|right| right.extent != Extent::Useful);
-    if needed.is_empty() {
-        step.done("you have the rights to start, look at and stop previews");
-    } else {
-        findings.obstacles += 1;
-        step.failed(&format!("you lack rights to {}", named(&needed)));
-        findings.missing.extend(needed);
-    }
-    if !useful.is_empty() {
-        reporter.warning(&format!(
-            "some things would go unsaid or unused, for want of rights to {}",
-            named(&useful)
-        ));
-    }
-    let step = reporter.step("asking for the keeper's rights");
-    if granting.is_empty() {
-        step.done("the keeper gets a Role of its own, gone with the environment");
-    } else if cluster.has_account(namespace, routing::PREPARED).await {
-        step.done(&format!("the keeper runs as ServiceAccount `{}`, which is there", routing::PREPARED));
-    } else {
-        findings.obstacles += 1;
-        step.failed(&format!(
-            "the keeper cannot have its rights: you cannot grant {}; an admin can apply what `mirrord preview rbac -n {namespace}` prints",
-            named(&granting)
-        ));
-    }
-    Ok(())
-}
+// === impl Case ===
 
-async fn missing(
-    cluster: &Cluster,
-    namespace: &str,
-    rights: &[&'static Right],
-) -> Result<Vec<&'static Right>> {
-    let asked = rights.iter().flat_map(|right| {
-        right.verbs.iter().map(|verb| Access { group: right.group, resource: right.resource, verb })
-    });
-    let refused = cluster
-        .refused(namespace, asked.collect())
-        .await
-        .map_err(|error| explain::api(&error, "could not ask for your rights"))?;
-    let lacks = |right: &&&'static Right| {
-        refused.iter().any(|access| (access.group, access.resource) == (right.group, right.resource))
-    };
-    Ok(rights.iter().filter(lacks).copied().collect())
-}
-
-fn named(rights: &[&Right]) -> String {
-    let names: Vec<String> = rights.iter().map(|right| right.resource.to_owned()).collect();
-    explain::listed(&names)
-}
-
-/// The target, its pods, and what the cluster says to the preview's.
-async fn look(
-    cluster: &Cluster,
-    config: &Config,
-    target: Target,
-    namespace: &str,
-    findings: &mut Findings,
-    reporter: &Reporter,
-) {
-    let step = reporter.step("looking at the target");
-    let path = target.path();
-    let image = config.image.clone();
-    let request = start::looked_at(cluster, config, target, image, namespace, reporter).await;
-    let mut request = match request {
-        Ok(request) => request,
-        Err(error) => {
-            findings.obstacles += 1;
-            return step.failed(&in_a_line(&error));
-        }
-    };
-    step.done(&format!("{path}: container `{}` gets the image", request.container.name));
-    if let Some(routing) = request.routing.clone() {
-        let step = reporter.step("asking for an agent");
-        match routing::prepared(cluster, routing.assignment, &config.agent).await {
-            Ok(routing) => {
-                let ports = routing.assignment.ports.iter().map(|port| port.port.to_string());
-                let ports = ports.collect::<Vec<_>>().join(", ");
-                request.routing = Some(routing);
-                step.done(&format!(
-                    "agents may be attached; requests to port {ports} can come to the preview"
-                ));
+impl Case<'_> {
+    /// The target, read as `start` reads it; nothing where none is named.
+    async fn target(&self, findings: &mut Findings) -> Result<Request, Option<Exit>> {
+        let Some(target) = self.config.selection.target.clone() else {
+            self.reporter.warning("no target is named, so none was looked at: pass `-t <kind>/<name>`");
+            return Err(None);
+        };
+        let step = self.reporter.step("looking at the target");
+        let (path, image) = (target.path(), self.config.image.clone());
+        let request =
+            start::looked_at(self.cluster, self.config, target, image, self.namespace, self.reporter).await;
+        match request {
+            Ok(request) => {
+                step.done(&format!("{path}: container `{}` gets the image", request.container.name));
+                Ok(request)
             }
             Err(error) => {
                 findings.obstacles += 1;
+                let exit = Report::of(&error).exit;
+                findings.is_forbidden |= exit == Exit::NotAllowed;
                 step.failed(&in_a_line(&error));
+                Err(Some(exit))
             }
         }
-        surroundings(cluster, &request, reporter).await;
     }
-    admitted(cluster, &request, findings, reporter).await;
-}
 
-/// Whether the pods would be taken.
-async fn admitted(cluster: &Cluster, request: &Request, findings: &mut Findings, reporter: &Reporter) {
-    let plan = Plan::of(request);
-    reporter.warnings(&plan.warnings);
-    let step = reporter.step("asking for the pods");
-    let mut pods: Vec<(&str, Value)> = vec![("preview", plan.pod_template())];
-    if let (Some(keeper), true) = (plan.keeper_template(), request.routing.is_some()) {
-        pods.push(("keeper", keeper));
-    }
-    for (which, mut template) in pods {
-        // Its account is not there yet.
-        let is_own = request.routing.as_ref().is_some_and(|routing| routing.account == Account::Own);
-        if let Some(spec) = template["spec"].as_object_mut().filter(|_| which == "keeper" && is_own) {
-            spec.remove("serviceAccountName");
-        }
-        match cluster.would_take_pod(&request.namespace, "mirrord-doctor-probe", &template).await {
-            Ok(()) => {}
-            Err(error)
-                if explain::is_refused(&error) && error.to_string().contains("cannot create resource") =>
-            {
-                return step.done("whether quotas and policies let the pods in is not for you to ask");
-            }
-            Err(error) => {
+    /// What the user may do, of what this configuration needs.
+    async fn rights(&self, found: Result<&Request, &Option<Exit>>, findings: &mut Findings) -> Result<()> {
+        let step = self.reporter.step("asking for your rights");
+        let looked = matches!(found, Ok(_) | Err(Some(Exit::NotAllowed)));
+        // Of a target that is not there nothing is needed.
+        let target = self.config.selection.target.as_ref().filter(|_| looked);
+        let facts = start::facts(self.config, target, found.ok());
+        let needed = self.missing(&rights::needed(&facts)).await?;
+        let useful = self.missing(&rights::useful(&facts)).await?;
+        if needed.is_empty() {
+            step.done("you have the rights to start, look at and stop previews");
+        } else {
+            // That the target cannot be looked at is the same thing, said again.
+            if !matches!(found, Err(Some(Exit::NotAllowed))) {
                 findings.obstacles += 1;
-                return step.failed(&format!("the {which} pod would be refused: {error}"));
             }
+            step.failed(&format!("you lack rights to {}", rights::named(&needed)));
+            findings.missing.extend(needed);
         }
-    }
-    step.done("quotas, limits and policies let the preview's pods in");
-}
-
-/// Kernel, mesh and `NetworkPolicy`: what the proof may fail on.
-async fn surroundings(cluster: &Cluster, request: &Request, reporter: &Reporter) {
-    let Some(routing) = &request.routing else { return };
-    let step = reporter.step("looking at the target's pods");
-    let pods = match &routing.assignment.pods {
-        Pods::Named(name) => cluster.pods_like(&request.namespace, None, Some(name)).await,
-        Pods::Labelled(labels) => {
-            cluster.pods_like(&request.namespace, Some(&format!("{labels},!{SESSION}")), None).await
-        }
-    };
-    let (mut nodes, mut meshes) = (Vec::new(), Vec::new());
-    for (node, found) in pods.iter().map(place) {
-        nodes.extend(node);
-        meshes.extend(found);
-    }
-    for list in [&mut nodes, &mut meshes] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    let kernels = cluster.kernels(&nodes).await;
-    for (node, kernel) in &kernels {
-        if older(kernel) {
-            reporter.warning(&format!(
-                "node `{node}` has kernel {kernel}, which has no `sk_lookup`: agents there capture by nftables, if at all"
+        if !useful.is_empty() {
+            self.reporter.warning(&format!(
+                "some things would go unsaid or unused, for want of rights to {}",
+                rights::named(&useful)
             ));
         }
+        Ok(())
     }
-    if !meshes.is_empty() {
-        reporter.warning(&format!(
-            "the target's pods have a mesh's sidecar ({}): `start` proves whether requests come past it",
-            explain::listed(&meshes)
-        ));
-    }
-    let policies = cluster.policies_before(&request.namespace, &request.source.labels()).await;
-    if !policies.is_empty() {
-        reporter.warning(&format!(
-            "NetworkPolicies decide what comes to the target's pods ({}): they must let the keeper in, by its label \
-             `preview.mirrord.io/role=keeper`, for the proof",
-            explain::listed(&policies)
-        ));
-    }
-    step.done(&match kernels.first() {
-        Some((_, kernel)) => format!("{} pods, on nodes with kernel {kernel}", pods.len()),
-        None => format!("{} pods; their nodes' kernels are not for you to see", pods.len()),
-    });
-}
 
-fn older(kernel: &str) -> bool {
-    let mut numbers = kernel.split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < OLDEST_KERNEL,
-        _ => false,
+    /// Whose rights the keeper can have; nothing where nobody's.
+    async fn keeper(&self, findings: &mut Findings) -> Result<Option<Account>> {
+        let step = self.reporter.step("asking for the keeper's rights");
+        match routing::account(self.cluster, self.namespace, &self.config.agent).await {
+            Ok(account) => {
+                step.done(&match &account {
+                    Account::Own => "the keeper gets a Role of its own, gone with the environment".to_owned(),
+                    Account::Prepared(name) if self.config.agent.service_account.is_some() => {
+                        format!("the keeper runs as ServiceAccount `{name}`, which the configuration names")
+                    }
+                    Account::Prepared(name) => {
+                        format!("the keeper runs as ServiceAccount `{name}`, which is there")
+                    }
+                });
+                Ok(Some(account))
+            }
+            Err(error) => {
+                findings.obstacles += 1;
+                findings.is_forbidden |= Report::of(&error).exit == Exit::NotAllowed;
+                let lacking = self.missing(&[GRANTING, KEEPER].concat()).await?;
+                step.failed(&if lacking.is_empty() {
+                    in_a_line(&error)
+                } else {
+                    format!(
+                        "the keeper cannot have its rights: you cannot grant {}; an admin can apply what `mirrord preview \
+                         rbac -n {}` prints",
+                        rights::named(&lacking),
+                        self.namespace
+                    )
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    async fn missing(&self, rights: &[Right]) -> Result<Vec<Right>> {
+        let refused = self.cluster.refused(self.namespace, rights::questions(rights)).await;
+        let refused = refused.map_err(|error| explain::api(&error, "could not ask for your rights"))?;
+        Ok(rights::lacking(rights, &refused))
+    }
+
+    /// What the cluster says to agents, to the pods, and to what comes between.
+    async fn request(&self, mut request: Request, account: Option<Account>, findings: &mut Findings) {
+        if let Some(routing) = &mut request.routing {
+            // Without an account there will be no agents to ask for.
+            if let Some(account) = account {
+                routing.account = account;
+                let step = self.reporter.step("asking for an agent");
+                let may = routing::may_attach(self.cluster, &routing.assignment, &routing.account).await;
+                match may {
+                    Ok(()) => {
+                        let ports = routing.assignment.ports.iter().map(|port| port.port.to_string());
+                        step.done(&format!(
+                            "agents may be attached; requests to port {} can come to the preview",
+                            ports.collect::<Vec<_>>().join(", ")
+                        ));
+                    }
+                    Err(error) => {
+                        findings.obstacles += 1;
+                        step.failed(&in_a_line(&error));
+                    }
+                }
+            }
+            place::surroundings(self.cluster, &request, self.reporter).await;
+            start::surroundings::admitted(self.cluster, &mut request, self.reporter).await;
+        }
+        self.admitted(&request, findings).await;
+    }
+
+    /// Whether the pods would be taken.
+    async fn admitted(&self, request: &Request, findings: &mut Findings) {
+        let plan = Plan::of(request);
+        self.reporter.warnings(&plan.warnings);
+        let step = self.reporter.step("asking for the pods");
+        let verdicts = start::pods(self.cluster, request, &plan).await;
+        for (which, verdict) in &verdicts {
+            if let Verdict::Refused(why) | Verdict::NotNow(why) = verdict {
+                findings.obstacles += 1;
+                let which = match which {
+                    Which::Preview => "preview",
+                    Which::Keeper => "keeper",
+                };
+                return step.failed(&format!("the {which} pod would be refused: {why}"));
+            }
+        }
+        step.done(if verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Untold) {
+            "whether quotas and policies let the pods in is not for you to ask"
+        } else {
+            "quotas, limits and policies let the preview's pods in"
+        });
     }
 }
 
@@ -298,19 +274,23 @@ fn in_a_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::preview::rights::{Facts, needed};
 
     #[test]
-    fn a_kernel_is_older_by_its_first_two_numbers() {
-        for (kernel, is_older) in [
-            ("5.8.0-63-generic", true),
-            ("4.18.0-553.el8", true),
-            ("5.9", false),
-            ("5.10.225-213.878.amzn2", false),
-            ("6.18.44", false),
-            ("unheard of", false),
-        ] {
-            assert_eq!(older(kernel), is_older, "{kernel}");
+    fn the_role_that_lacks_is_the_same_in_both_forms_whatever_the_namespace_is_called() {
+        let missing = needed(&Facts::default());
+        for namespace in ["123", "true", "1e3", "no", "shop"] {
+            let yaml = role(&missing, namespace, Mode::Plain).unwrap();
+            let json = role(&missing, namespace, Mode::Json).unwrap();
+            assert_eq!(json.lines().count(), 1);
+            let (yaml, json): (Value, Value) =
+                (serde_saphyr::from_str(&yaml).unwrap(), serde_json::from_str(&json).unwrap());
+            assert_eq!(yaml, json);
+            assert_eq!(json["metadata"]["namespace"], namespace);
+            assert_eq!(json["rules"][0]["verbs"].as_array().unwrap().len(), 6);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! copied like every other.
 
 mod env;
+pub(crate) mod isolation;
 pub(crate) mod keeper;
 mod mounts;
 mod policy;
@@ -20,6 +21,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
+use self::isolation::Isolation;
 use self::mounts::Sort;
 use crate::config::Agent;
 use crate::config::env::{Env, Keep};
@@ -64,8 +66,10 @@ pub(crate) struct Request {
     pub(crate) secret_mounts: Vec<Mount>,
     /// The two programs in the cluster.
     pub(crate) agent: Agent,
-    /// The network policies that decide what comes to the preview pods.
-    pub(crate) policies: Vec<String>,
+    /// Which network policies stand in the way of requests.
+    pub(crate) isolation: Isolation,
+    /// A port that the API server listens on.
+    pub(crate) api_port: u16,
     /// Which requests come to it; nothing where none do.
     pub(crate) routing: Option<Routing>,
 }
@@ -122,7 +126,7 @@ impl Plan {
         let mut owned: Vec<Value> =
             files.map(|sort| sort.object(request, &json!(metadata(request, name.clone())))).collect();
         owned.extend(rights::objects(request));
-        owned.extend(policy::object(request, name.clone(), &mut warnings));
+        owned.extend(policy::objects(request, name.clone(), &mut warnings));
         owned.push(replica_set(request, name, &template));
         Self { root: root(request), owned, warnings }
     }
@@ -158,9 +162,15 @@ impl Plan {
         labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
     }
 
-    /// The network policy that lets requests in, where one is needed.
-    pub(crate) fn policy(&self) -> Option<&Value> {
-        self.owned.iter().find(|object| object["kind"] == "NetworkPolicy")
+    /// The labels of the keeper's pod.
+    pub(crate) fn keeper_labels(&self) -> BTreeMap<String, String> {
+        let template = self.root.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+        template.and_then(|metadata| metadata.labels.clone()).unwrap_or_default()
+    }
+
+    /// The network policies that let requests through, where some are needed.
+    pub(crate) fn policies(&self) -> Vec<&Value> {
+        self.owned.iter().filter(|object| object["kind"] == "NetworkPolicy").collect()
     }
 
     /// What the root owns, once it has a uid.

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 
-use crate::cluster::Change;
+use crate::cluster::{Change, explain};
 use crate::session::{KEEPER, ROLE, Report, Session};
 
 /// What has been seen of a session.
@@ -147,17 +147,19 @@ pub(super) fn is_keeper(pod: &Pod) -> bool {
 }
 
 /// Why a ReplicaSet cannot make its pods, and whether trying again will not
-/// help: quotas and admission say "forbidden", webhooks "denied".
+/// help.
 pub(super) fn refusal(set: &ReplicaSet) -> Option<(String, bool)> {
     let conditions = set.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions
         .iter()
         .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
     let message = failure.message.clone().unwrap_or_default();
-    let certain = ["is forbidden", "exceeded quota", "denied the request", "is invalid"].iter().any(|word| message.contains(word))
-            // A service account that is still being made is waited for.
-            && !message.contains("error looking up service account");
-    Some((format!("Kubernetes does not create the pod: {message}"), certain))
+    Some((uncreated(&message), explain::is_final(&message)))
+}
+
+/// That a pod cannot come to be, in the words that `start` has for it.
+pub(super) fn uncreated(message: &str) -> String {
+    format!("Kubernetes does not create the pod: {message}")
 }
 
 /// Where one pod stands.

@@ -2,10 +2,11 @@
 //! make roles can start previews. Text alone; no cluster is asked.
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
-use super::rights::{KEEPER, Right, USER};
+use super::rights::{self, Document, KEEPER, USER};
 use super::start::routing::PREPARED;
-use crate::output;
+use crate::output::{self, Mode};
 
 /// The name of the users' Role.
 const USERS: &str = "mirrord-preview-users";
@@ -23,75 +24,79 @@ pub enum Subject {
 }
 
 /// Prints it.
-pub fn rbac(namespace: &str, subject: Option<&Subject>) -> Result<()> {
-    Ok(output::data(&manifest(namespace, subject))?)
+pub fn rbac(namespace: &str, subject: Option<&Subject>, mode: Mode) -> Result<()> {
+    Ok(output::data(&rights::text(&documents(namespace, subject), mode)?)?)
 }
 
-fn manifest(namespace: &str, subject: Option<&Subject>) -> String {
-    let role = |name: &str, rights: &[Right]| {
-        let rules: String = rights.iter().map(Right::lines).collect();
-        format!(
-            "apiVersion: {GROUP}/v1\nkind: Role\nmetadata: {{name: {name}, namespace: {namespace}}}\nrules:\n{rules}"
-        )
+fn documents(namespace: &str, subject: Option<&Subject>) -> Vec<Document> {
+    let plain = |comment: &str, object| Document { comment: comment.to_owned(), object, rules: Vec::new() };
+    let role = |name: &str| {
+        json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": "Role",
+            "metadata": {"name": name, "namespace": namespace},
+        })
     };
-    let binding = |name: &str, subject: &str| {
-        format!(
-            "apiVersion: {GROUP}/v1\nkind: RoleBinding\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             roleRef: {{apiGroup: {GROUP}, kind: Role, name: {name}}}\nsubjects:\n  - {subject}\n"
-        )
+    let binding = |name: &str, subject: Value| {
+        json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": "RoleBinding",
+            "metadata": {"name": name, "namespace": namespace},
+            "roleRef": {"apiGroup": GROUP, "kind": "Role", "name": name},
+            "subjects": [subject],
+        })
     };
-    let mut documents = vec![
-        format!(
-            "# The keeper: the pod of an environment that routes requests to it. Whoever may create pods in\n\
-             # `{namespace}` can have one run under this account, and so do there what it may do.\n\
-             apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {PREPARED}, namespace: {namespace}}}\n\
-             automountServiceAccountToken: false\n"
+    let account = json!({"kind": "ServiceAccount", "name": PREPARED, "namespace": namespace});
+    vec![
+        plain(
+            &format!(
+                "The keeper: the pod of an environment that routes requests to it. Whoever may create pods in\n\
+                 `{namespace}` can have one run under this account, and so do there what it may do."
+            ),
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": PREPARED, "namespace": namespace},
+                "automountServiceAccountToken": false,
+            }),
         ),
-        role(PREPARED, KEEPER),
-        binding(PREPARED, &format!("{{kind: ServiceAccount, name: {PREPARED}, namespace: {namespace}}}")),
-        format!(
-            "# The people, and the CI jobs, who start, look at and stop previews.\n{}",
-            role(USERS, USER)
-        ),
-    ];
-    match subject {
-        Some(subject) => documents.push(binding(USERS, &subject.line(namespace))),
-        None => documents.push(format!(
-            "# To give somebody the Role above: `--user`, `--group` or `--service-account` adds the binding, or\n\
-             # kubectl create rolebinding {USERS} -n {namespace} --role {USERS} --user <name>\n"
-        )),
-    }
-    documents.join("---\n")
+        Document { rules: KEEPER.to_vec(), ..plain("", role(PREPARED)) },
+        plain("", binding(PREPARED, account)),
+        Document {
+            rules: USER.to_vec(),
+            ..plain("The people, and the CI jobs, who start, look at and stop previews.", role(USERS))
+        },
+        match subject {
+            Some(subject) => plain("", binding(USERS, subject.object(namespace))),
+            None => plain(
+                &format!(
+                    "To give somebody the Role above: `--user`, `--group` or `--service-account` adds the binding, or\n\
+                     kubectl create rolebinding {USERS} -n {namespace} --role {USERS} --user <name>"
+                ),
+                Value::Null,
+            ),
+        },
+    ]
 }
 
 // === impl Subject ===
 
 impl Subject {
-    fn line(&self, namespace: &str) -> String {
+    fn object(&self, namespace: &str) -> Value {
         match self {
-            Self::User(name) => format!("{{apiGroup: {GROUP}, kind: User, name: {}}}", quoted(name)),
-            Self::Group(name) => format!("{{apiGroup: {GROUP}, kind: Group, name: {}}}", quoted(name)),
+            Self::User(name) => json!({"apiGroup": GROUP, "kind": "User", "name": name}),
+            Self::Group(name) => json!({"apiGroup": GROUP, "kind": "Group", "name": name}),
             Self::ServiceAccount(name, other) => {
                 let namespace = other.as_deref().unwrap_or(namespace);
-                format!("{{kind: ServiceAccount, name: {}, namespace: {}}}", quoted(name), quoted(namespace))
+                json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
             }
         }
     }
 }
 
-/// Any text as a YAML scalar: JSON's strings are YAML's.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
-    fn documents(subject: Option<&Subject>) -> Vec<Value> {
-        let text = manifest("shop", subject);
+    fn printed(namespace: &str, subject: Option<&Subject>) -> Vec<Value> {
+        let text = rights::text(&documents(namespace, subject), Mode::Plain).unwrap();
         text.split("---\n")
             .filter_map(|document| serde_saphyr::from_str(document).ok())
             .filter(Value::is_object)
@@ -108,7 +113,7 @@ mod tests {
                 })
                 .collect()
         };
-        let alone = documents(None);
+        let alone = printed("shop", None);
         assert_eq!(
             kinds(&alone),
             [
@@ -131,12 +136,38 @@ mod tests {
                 "runners".into(),
             ),
         ] {
-            let bound = documents(Some(&subject)).remove(4);
+            let bound = printed("shop", Some(&subject)).remove(4);
             let subject = &bound["subjects"][0];
             assert_eq!(
                 (subject["kind"].as_str(), subject["name"].as_str(), &subject["namespace"]),
                 (Some(kind), Some(name), &namespace)
             );
+        }
+    }
+
+    #[test]
+    fn a_name_that_yaml_would_take_for_something_else_stays_a_name() {
+        for name in ["123", "true", "1e3", "null", "0x1f", "1.5", "no", "2026-01-01", "shop"] {
+            let account = Subject::ServiceAccount(name.to_owned(), None);
+            for subject in [Subject::User(name.to_owned()), account] {
+                let objects = printed(name, Some(&subject));
+                assert_eq!(objects.len(), 5);
+                for object in &objects {
+                    assert_eq!(object["metadata"]["namespace"], name, "{object}");
+                }
+                assert_eq!(objects[2]["subjects"][0]["namespace"], name);
+                assert_eq!(objects[4]["subjects"][0]["name"], name);
+            }
+        }
+    }
+
+    #[test]
+    fn where_everything_is_json_the_objects_are_one_line() {
+        for subject in [None, Some(&Subject::User("ann".to_owned()))] {
+            let text = rights::text(&documents("shop", subject), Mode::Json).unwrap();
+            assert_eq!(text.lines().count(), 1);
+            let list: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(list["items"], json!(printed("shop", subject)));
         }
     }
 }

@@ -1,12 +1,23 @@
 //! Who needs which right, and why: the keeper, and whoever starts previews.
 
+mod needed;
+mod paper;
+
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
+pub(crate) use needed::{Facts, needed, useful};
+pub(crate) use paper::{Document, text};
+
+use crate::cluster::Access;
+
 /// One right, and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Right {
     pub(crate) group: &'static str,
     pub(crate) resource: &'static str,
-    pub(crate) verbs: &'static [&'static str],
+    pub(crate) verbs: Cow<'static, [&'static str]>,
     pub(crate) extent: Extent,
     pub(crate) reason: &'static str,
 }
@@ -31,7 +42,7 @@ const fn right(
     verbs: &'static [&'static str],
     reason: &'static str,
 ) -> Right {
-    Right { group, resource, verbs, extent, reason }
+    Right { group, resource, verbs: Cow::Borrowed(verbs), extent, reason }
 }
 
 /// All that a keeper may do.
@@ -98,7 +109,7 @@ pub(crate) const USER: &[Right] = &[
         &["get", "list", "watch"],
         "to see the preview become ready, and why it does not",
     ),
-    right(Needed, "apps", "deployments", &["get", "list"], "targets"),
+    right(Useful, "apps", "deployments", &["get", "list"], "targets"),
     right(Useful, "apps", "statefulsets", &["get", "list"], "targets"),
     right(Useful, "apps", "daemonsets", &["get", "list"], "targets"),
     right(Useful, "batch", "cronjobs", &["get", "list"], "targets"),
@@ -124,10 +135,39 @@ pub(crate) const USER: &[Right] = &[
 /// What somebody needs besides where the keeper gets an account of its own;
 /// and all that it holds, since nobody may grant what they lack.
 pub(crate) const GRANTING: &[Right] = &[
-    right(Needed, "", "serviceaccounts", &["create", "list"], "the keeper's account"),
-    right(Needed, "rbac.authorization.k8s.io", "roles", &["create", "list"], "the keeper's rights"),
-    right(Needed, "rbac.authorization.k8s.io", "rolebindings", &["create", "list"], "the keeper's rights"),
+    right(Needed, "", "serviceaccounts", &["create"], "the keeper's account"),
+    right(Needed, "rbac.authorization.k8s.io", "roles", &["create"], "the keeper's rights"),
+    right(Needed, "rbac.authorization.k8s.io", "rolebindings", &["create"], "the keeper's rights"),
 ];
+
+/// The questions that tell whether somebody has these rights.
+pub(crate) fn questions(rights: &[Right]) -> Vec<Access> {
+    let of = |right: &Right| {
+        let (group, resource) = (right.group, right.resource);
+        right.verbs.iter().map(|verb| Access { group, resource, verb }).collect::<Vec<_>>()
+    };
+    rights.iter().flat_map(of).collect()
+}
+
+/// What lacks of these rights, down to the verb.
+pub(crate) fn lacking(rights: &[Right], refused: &[Access]) -> Vec<Right> {
+    let lacks = |right: &Right| {
+        let verbs = right.verbs.iter().copied().filter(|verb| {
+            refused.iter().any(|access| {
+                (access.group, access.resource, access.verb) == (right.group, right.resource, *verb)
+            })
+        });
+        let verbs: Vec<_> = verbs.collect();
+        (!verbs.is_empty()).then(|| Right { verbs: Cow::Owned(verbs), ..right.clone() })
+    };
+    rights.iter().filter_map(lacks).collect()
+}
+
+/// Rights, for a sentence: `jobs` (create, get), `pods` (list).
+pub(crate) fn named(rights: &[Right]) -> String {
+    let of = |right: &Right| format!("`{}` ({})", right.resource, right.verbs.join(", "));
+    rights.iter().map(of).collect::<Vec<_>>().join(", ")
+}
 
 // === impl Right ===
 
@@ -143,12 +183,36 @@ impl Right {
     }
 
     /// The rule as a line of YAML, below the reason for it.
-    pub(crate) fn lines(&self) -> String {
+    fn lines(&self) -> String {
         let verbs = self.verbs.join(", ");
         let group = if self.group.is_empty() { "\"\"" } else { self.group };
         format!(
             "  # {}\n  - {{apiGroups: [{group}], resources: [{}], verbs: [{verbs}]}}\n",
             self.reason, self.resource
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_right_that_lacks_one_verb_that_verb_alone_is_missing() {
+        let jobs = right(Needed, "batch", "jobs", &["create", "get", "delete"], "roots");
+        let pods = right(Needed, "", "pods", &["list", "watch"], "pods");
+        let rights = [jobs, pods];
+        assert_eq!(questions(&rights).len(), 5);
+        let refused = [
+            Access { group: "batch", resource: "jobs", verb: "delete" },
+            Access { group: "other", resource: "pods", verb: "list" },
+        ];
+        let missing = lacking(&rights, &refused);
+        assert_eq!(named(&missing), "`jobs` (delete)");
+        assert_eq!(
+            missing[0].lines(),
+            "  # roots\n  - {apiGroups: [batch], resources: [jobs], verbs: [delete]}\n"
+        );
+        assert_eq!(lacking(&rights, &[]), []);
     }
 }

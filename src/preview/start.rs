@@ -1,10 +1,11 @@
 //! `start`: create an environment, or replace the one with the same key and
 //! target; wait until it is ready; report.
 
+mod admission;
 mod look;
 mod record;
 pub(crate) mod routing;
-mod surroundings;
+pub(crate) mod surroundings;
 mod wait;
 
 use anyhow::{Error, Result};
@@ -13,6 +14,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 use uuid::Uuid;
 
+pub(crate) use admission::{Which, facts, pods};
 pub(crate) use look::looked_at;
 
 use super::Interrupts;
@@ -47,6 +49,16 @@ pub struct Options {
     pub output: Option<ObjectFormat>,
 }
 
+/// All that is known before anything is created.
+struct Prepared {
+    cluster: Cluster,
+    request: Request,
+    plan: Plan,
+    /// Whether the cluster will have it.
+    allowed: Result<()>,
+    step: output::Step,
+}
+
 /// An environment under way.
 struct Started {
     session: Session,
@@ -76,31 +88,14 @@ pub async fn start(
 
     // Until the root is created an interrupt needs no more than to leave.
     let mut interrupts = Interrupts::listen()?;
-    let prepared = async {
-        let cluster = connected(&config.selection, reporter).await?;
-        let namespace =
-            config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
-        let step = reporter.step("creating preview session resource");
-        let mut request =
-            look::request(&cluster, &config, target, image, &namespace, options.extent, reporter).await?;
-        if let Some(routing) = request.routing.take() {
-            let routing = routing::prepared(&cluster, routing.assignment, &config.agent).await?;
-            routing::make_room(&cluster, &routing.assignment, &config.incoming, options.extent, reporter)
-                .await?;
-            request.routing = Some(routing);
-        }
-        surroundings::admitted(&cluster, &mut request, reporter).await;
-        Ok((cluster, request, step))
-    };
-    let (cluster, request, step) = tokio::select! {
+    let prepared = prepared(&config, target, image, options.extent, reporter);
+    let Prepared { cluster, request, plan, allowed, step } = tokio::select! {
         prepared = prepared => prepared.map_err(not_started)?,
         () = interrupts.next() => return Err(interrupted()),
     };
-    let plan = Plan::of(&request);
-    for warning in
-        plan.warnings.iter().chain(&surroundings::counted_by(&cluster, &request, &plan.pod_labels()).await)
-    {
-        reporter.warning(warning);
+    if let Err(error) = allowed {
+        drop(step);
+        return Err(not_started(record::keep(&cluster, &plan, error).await));
     }
     if let Some(format) = options.output {
         let printed = reporter.data(&render::objects(&plan, format, reporter.mode())?);
@@ -170,6 +165,42 @@ pub async fn start(
     let now = cluster.clock(Timestamp::now());
     reporter.success(&render::started(&session, &pods, routes.as_ref(), now));
     Ok(())
+}
+
+/// Reads, plans and asks; nothing is created.
+async fn prepared(
+    config: &Config,
+    target: Target,
+    image: String,
+    extent: Extent,
+    reporter: &Reporter,
+) -> Result<Prepared> {
+    let cluster = connected(&config.selection, reporter).await?;
+    let namespace = config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
+    let step = reporter.step("creating preview session resource");
+    let mut request = look::request(&cluster, config, target, image, &namespace, extent, reporter).await?;
+    if let Some(routing) = request.routing.take() {
+        request.routing = Some(routing::prepared(&cluster, routing.assignment, &config.agent).await?);
+    }
+    surroundings::admitted(&cluster, &mut request, reporter).await;
+    let plan = Plan::of(&request);
+    let labels = plan.pod_labels();
+    let (others, mut allowed) =
+        futures::join!(surroundings::counted_by(&cluster, &request, &labels), async {
+            // A plan needs no rights but to read.
+            if extent == Extent::Planned {
+                return Ok(());
+            }
+            admission::allowed(&cluster, config, &request, &plan).await
+        });
+    reporter.warnings(&plan.warnings);
+    reporter.warnings(&others);
+    // Others are stopped for what can be created alone.
+    if let (Ok(()), Some(routing)) = (&allowed, &request.routing) {
+        let assignment = &routing.assignment;
+        allowed = routing::make_room(&cluster, assignment, &config.incoming, extent, reporter).await;
+    }
+    Ok(Prepared { cluster, request, plan, allowed, step })
 }
 
 fn interrupted() -> Error {

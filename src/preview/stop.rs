@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use super::{Interrupts, Selector, connected, status};
-use crate::cluster::{Cluster, END, Scope};
+use crate::cluster::{Cluster, END, Remains, Scope};
 use crate::config::Selection;
 use crate::output::Reporter;
 use crate::problem::{Exit, Problem, Report};
@@ -88,8 +88,7 @@ pub async fn stop(
         }
         if patience == Patience::UntilGone {
             for session in &sessions {
-                until_gone(&cluster, &Ending::of(session), |what| step.update(&format!("{what} is ending")))
-                    .await?;
+                until_gone(&cluster, &Ending::of(session), |left| step.update(&ending(left))).await?;
             }
             step.done("all sessions deleted");
         } else {
@@ -110,21 +109,32 @@ pub async fn stop(
     Ok(())
 }
 
+/// What is waited for, and why that is still there.
+fn ending(left: &Remains) -> String {
+    let why = left.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} is ending{why}", left.what)
+}
+
 /// Waits until nothing is left of a session that was told to end.
 ///
 /// A root whose clock does not run (somebody suspended it) never meets its
 /// deadline; it is deleted.
-pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn(&str)) -> Result<()> {
+pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn(&Remains)) -> Result<()> {
     let Ending { namespace, root, session } = ending;
     let began = Instant::now();
     let mut deleted = false;
-    while let Some(what) = cluster.remains(namespace, root, session).await? {
-        tell(&what);
-        if began.elapsed() > PATIENCE {
+    // What may take long by its own word is waited for.
+    let mut patience = PATIENCE;
+    while let Some(left) = cluster.remains(namespace, root, session).await? {
+        tell(&left);
+        patience = patience.max(left.grace.saturating_add(END));
+        if began.elapsed() > patience {
             return Err(Problem::new(format!(
-                "{what} in namespace `{namespace}` has not ended within {} s",
-                PATIENCE.as_secs()
+                "{} in namespace `{namespace}` has not ended within {} s",
+                left.what,
+                patience.as_secs()
             ))
+            .because_of(left.why.unwrap_or_else(|| "Kubernetes does not say why".to_owned()))
             .hint("look at its finalizers and grace period with `kubectl describe`")
             .exit(Exit::TimedOut)
             .into());

@@ -10,6 +10,7 @@ mod connection;
 mod live;
 mod log;
 mod manual;
+mod rbac;
 mod usage;
 
 use std::io::Write as _;

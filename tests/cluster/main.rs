@@ -9,8 +9,10 @@
 
 mod alone;
 mod failures;
+mod guards;
 mod input;
 mod kinds;
+mod lacking;
 mod life;
 mod pods;
 mod refusals;

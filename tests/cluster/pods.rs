@@ -156,6 +156,18 @@ async fn what_takes_the_preview_for_a_pod_of_the_target_is_named_at_start() {
                 },
             }))
             .await;
+        // By whatever name the scaled workload is meant.
+        let name = |kind: &str, name: String| format!("{kind}/{name}");
+        let set = world.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items.remove(0);
+        let pod = world.api::<Pod>().list(&ListParams::default()).await.unwrap().items.remove(0);
+        for target in [
+            name("service", "shop".to_owned()),
+            name("replicaset", set.name_any()),
+            name("pod", pod.name_any()),
+        ] {
+            let planned = world.start(&target, "pr-1", &["--dry-run"]).await.success();
+            assert!(planned.stderr.contains("HorizontalPodAutoscaler `elastic`"), "{target}: {planned:#?}");
+        }
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         assert!(screen.stderr.contains("HorizontalPodAutoscaler `elastic` counts the preview"), "{screen:#?}");
         assert!(screen.stderr.contains("PodDisruptionBudget `careful` counts the preview"), "{screen:#?}");
@@ -216,6 +228,54 @@ async fn a_network_policy_before_the_target_gets_one_beside_it_that_goes_with_th
         assert!(now.iter().any(|name| name.starts_with("NetworkPolicy/preview-session-")), "{now:?}");
         world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
         assert_eq!(policies(world.objects().await), policies(before));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_namespace_that_denies_both_directions_gets_policies_for_our_own_pods_and_warnings_for_the_live_ones()
+ {
+    with_shop("isolated", |world| async move {
+        world
+            .create(json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny-all"},
+                "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+            }))
+            .await;
+        let before = world.objects().await;
+        let dry = ["--dry-run", "-o", "json"];
+        let planned = world.route("steal", "deployment/shop", "pr-1", &dry).await.success();
+        for words in [
+            "where the pods of `deployment/shop` may connect to is decided by NetworkPolicy `deny-all`",
+            "allow egress to pods with the label `preview.mirrord.io/session` on port 8080",
+            "allow ingress from pods with the label `preview.mirrord.io/role=keeper` to port 8080",
+            "where the keeper may connect to is decided by NetworkPolicy `deny-all`",
+            "what comes to the preview is decided by NetworkPolicy `deny-all`",
+        ] {
+            assert!(planned.stderr.contains(words), "{words}: {planned:#?}");
+        }
+        assert_eq!(world.objects().await, before);
+        let list: serde_json::Value = serde_json::from_str(&planned.stdout).unwrap();
+        let policies: Vec<_> =
+            list["items"].as_array().unwrap().iter().filter(|one| one["kind"] == "NetworkPolicy").collect();
+        assert_eq!(policies.len(), 2);
+        for policy in policies {
+            let labels = &policy["spec"]["podSelector"]["matchLabels"];
+            assert!(labels["preview.mirrord.io/session"].is_string(), "no live pod is selected: {policy}");
+        }
+        // Kubernetes takes them, and they go with the environment.
+        world.route("steal", "deployment/shop", "pr-1", &[]).await.success();
+        let now = world.objects().await;
+        for name in ["NetworkPolicy/preview-session-", "NetworkPolicy/preview-keeper-"] {
+            assert!(now.iter().any(|object| object.starts_with(name)), "{now:?}");
+        }
+        let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"];
+        let doctor = world.mirrord_with(&[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")], &doctor).await.success();
+        assert!(doctor.stderr.contains("allow egress to pods with the label"), "{doctor:#?}");
+        world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
+        let left = world.objects().await;
+        assert!(!left.iter().any(|object| object.starts_with("NetworkPolicy/preview-")), "{left:?}");
     })
     .await;
 }

@@ -194,12 +194,16 @@ async fn doctor_prints_the_role_that_lacks() {
         let nobody =
             world.user("nobody", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])).await;
         let doctor = world
-            .mirrord(&["preview", "doctor", "-n", &world.namespace, "--kubeconfig", nobody.to_str().unwrap()])
+            .mirrord_with(
+                &[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")],
+                &["preview", "doctor", "-n", &world.namespace, "--kubeconfig", nobody.to_str().unwrap()],
+            )
             .await
             .failure(
                 4,
                 &[
-                    "you lack rights to `jobs`, `replicasets`, `pods`, `deployments`",
+                    "you lack rights to `jobs` (create, get, list, watch, patch, delete), `replicasets` (create, list, \
+                     watch), `pods` (list, watch)",
                     "mirrord preview rbac -n",
                 ],
             );

@@ -12,6 +12,7 @@ use tokio::io::AsyncBufReadExt as _;
 
 use crate::support::load::Load;
 use crate::support::{World, until, with_shop};
+use crate::users::enough;
 
 const KEYED: &str = "baggage: other=1, mirrord-session=pr-1\r\n";
 /// A key that begins like the environment's is another key.
@@ -403,13 +404,31 @@ async fn a_keeper_whose_pod_is_refused_is_said_and_nothing_is_left() {
                 "spec": {"limits": [{"type": "Container", "min": {"memory": "256Mi"}}]},
             }))
             .await;
-        let before = world.objects().await;
-        // The target's pods are as large as the namespace wants them; the keeper's is not.
+        // The target's pods are as large as the namespace wants them; the keeper's is not. Who may
+        // create no pods may not ask beforehand.
+        let mut rules = enough();
+        for (group, resource, verbs) in [
+            ("", "pods/ephemeralcontainers", &["patch"][..]),
+            ("", "pods/exec", &["create", "get"]),
+            ("", "pods/status", &["patch"]),
+            ("", "serviceaccounts", &["create", "list"]),
+            ("", "events", &["list"]),
+            ("rbac.authorization.k8s.io", "roles", &["create", "list"]),
+            ("rbac.authorization.k8s.io", "rolebindings", &["create", "list"]),
+        ] {
+            let rule = json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+            rules.as_array_mut().unwrap().push(rule);
+        }
+        let user = world.user("ann", rules).await;
+        let with_user = world.objects().await;
         world
-            .route("steal", "deployment/large", "pr-1", &["--timeout", "10"])
+            .route("steal", "deployment/large", "pr-1", &["--timeout", "10", "--kubeconfig", user.to_str().unwrap()])
             .await
             .failure(7, &["the keeper's pod is being created", "minimum memory usage per Container is 256Mi"]);
-        assert_eq!(world.objects().await, before);
+        assert_eq!(world.objects().await, with_user);
+        let refused = ["the keeper's pod would be refused", "minimum memory usage per Container is 256Mi"];
+        world.route("steal", "deployment/large", "pr-1", &[]).await.failure(7, &refused);
+        assert_eq!(world.objects().await, with_user);
     })
     .await;
 }

@@ -11,7 +11,8 @@ fn request(template: &Value) -> Request {
     let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
     Request {
         routing: None,
-        policies: Vec::new(),
+        isolation: Isolation::default(),
+        api_port: 16443,
         identity: Identity {
             id: SessionId::new(Uuid::from_u128(0x1a2b_3c4d << 96)),
             key: "feat/login".parse::<Key>().unwrap(),
@@ -241,29 +242,33 @@ fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
 }
 
 #[test]
-fn where_network_policies_stand_before_the_preview_one_lets_the_targets_pods_in() {
+fn where_network_policies_stand_in_the_way_ours_let_requests_in_and_the_keeper_out() {
     let mut request = request(&busy());
     request.source.pods = Some(crate::target::LivePods::Selected(json!({"matchLabels": {"app": "shop"}})));
-    request.policies = vec!["deny-all".to_owned()];
-    assert_eq!(Plan::of(&request).policy(), None, "nothing is routed");
+    request.isolation.preview = vec!["deny-all".to_owned()];
+    request.isolation.keeper = vec!["deny-out".to_owned()];
+    assert!(Plan::of(&request).policies().is_empty(), "nothing is routed");
     request.routing = Some(Routing {
         assignment: serde_json::from_value(json!({
             "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging", "root": "", "target": "deployment/shop",
-            "pods": {"labelled": "app=shop"}, "mode": "steal", "ports": [], "filter": crate::traffic::Filter::Everything,
+            "pods": {"labelled": "app=shop"}, "mode": "steal", "ports": [{"port": 80}], "filter": crate::traffic::Filter::Everything,
             "agent": {"image": "mirrord:1"},
         }))
         .unwrap(),
         account: Account::Prepared("keeper".to_owned()),
     });
     let plan = Plan::of(&request);
-    insta::assert_yaml_snapshot!(plan.policy().unwrap());
-    assert!(
-        plan.warnings.iter().any(|warning| warning.contains("NetworkPolicy `deny-all`")),
-        "{:?}",
-        plan.warnings
-    );
+    insta::assert_yaml_snapshot!(plan.policies());
+    for policy in ["deny-all", "deny-out"] {
+        let name = format!("NetworkPolicy `{policy}`");
+        assert!(plan.warnings.iter().any(|warning| warning.contains(&name)), "{:?}", plan.warnings);
+    }
+    // Live pods may be named as peers, but nothing of ours ever selects them.
+    for policy in plan.policies() {
+        assert_eq!(policy["spec"]["podSelector"]["matchLabels"][SESSION], "1a2b3c4d");
+    }
     // The pods' labels, which are read off the last object, are still there.
     assert_eq!(plan.pod_labels()[SESSION], "1a2b3c4d");
-    request.policies.clear();
-    assert_eq!(Plan::of(&request).policy(), None);
+    request.isolation = Isolation::default();
+    assert!(Plan::of(&request).policies().is_empty());
 }

@@ -8,6 +8,7 @@ use super::{Extent, routing};
 use crate::cluster::{Cluster, explain};
 use crate::config::Config;
 use crate::output::Reporter;
+use crate::preview::plan::isolation::Isolation;
 use crate::preview::plan::template::claim_names;
 use crate::preview::plan::{Account, Clock, Request, Routing};
 use crate::problem::{Exit, Explain as _, Problem};
@@ -104,7 +105,8 @@ pub(super) async fn request(
         config_mounts: config.config_mounts.clone(),
         secret_mounts: config.secret_mounts.clone(),
         agent: config.agent.clone(),
-        policies: Vec::new(),
+        isolation: Isolation::default(),
+        api_port: cluster.port(),
         routing,
     })
 }

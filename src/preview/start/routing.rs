@@ -19,7 +19,7 @@ use crate::output::Reporter;
 use crate::preview::plan::rights;
 use crate::preview::plan::{Account, Request, Routing};
 use crate::preview::render::{self, Routes};
-use crate::preview::rights::KEEPER;
+use crate::preview::rights::{GRANTING, KEEPER, lacking, named, questions};
 use crate::problem::{Exit, Problem};
 use crate::session::{SESSION, Session};
 use crate::target::container::Choice;
@@ -170,28 +170,34 @@ pub(crate) async fn prepared(
     assignment: Assignment,
     agent: &config::Agent,
 ) -> Result<Routing> {
-    let namespace = assignment.namespace.clone();
-    let account = match &agent.service_account {
-        Some(name) => Account::Prepared(name.clone()),
-        None => account(cluster, &namespace).await?,
-    };
-    if account == Account::Own {
-        may_attach(cluster, &assignment).await?;
-    }
+    let account = account(cluster, &assignment.namespace, agent).await?;
+    may_attach(cluster, &assignment, &account).await?;
     Ok(Routing { assignment, account })
 }
 
-/// The keeper gets a Role of its own where the user may make it: nobody may
-/// grant what they lack, and a dry run asks the API server for its own verdict.
-async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
+/// Finds out whose rights the keeper can have.
+///
+/// It gets a Role of its own where the user may make it: nobody may grant what
+/// they lack, and a dry run asks the API server for its own verdict.
+pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::Agent) -> Result<Account> {
+    if let Some(name) = &agent.service_account {
+        return Ok(Account::Prepared(name.clone()));
+    }
     let probe = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "preview-keeper-probe", "namespace": namespace},
         "rules": rights::rules("preview-keeper-probe"),
     });
-    let Err(refusal) = cluster.would_create(probe).await else { return Ok(Account::Own) };
-    if !explain::is_forbidden(&refusal) {
-        return Err(explain::api(&refusal, "could not ask whether the keeper can have its rights").into());
+    let (made, refused) =
+        futures::join!(cluster.would_create(probe), cluster.refused_at_once(namespace, questions(GRANTING)));
+    // A Role is of no use without an account and a binding.
+    let missing = lacking(GRANTING, &refused.unwrap_or_default());
+    match &made {
+        Ok(()) if missing.is_empty() => return Ok(Account::Own),
+        Err(refusal) if !explain::is_forbidden(refusal) => {
+            return Err(explain::api(refusal, "could not ask whether the keeper can have its rights").into());
+        }
+        Ok(()) | Err(_) => {}
     }
     if cluster.has_account(namespace, PREPARED).await {
         return Ok(Account::Prepared(PREPARED.to_owned()));
@@ -200,14 +206,15 @@ async fn account(cluster: &Cluster, namespace: &str) -> Result<Account> {
         .iter()
         .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
         .collect();
-    Err(explain::api(
-        &refusal,
-        format!(
-            "the keeper cannot have the rights that it needs in namespace `{namespace}`\n{}",
-            lines.join("\n")
-        ),
-    )
-    .hint(format!(
+    let what = format!(
+        "the keeper cannot have the rights that it needs in namespace `{namespace}`\n{}",
+        lines.join("\n")
+    );
+    let problem = match &made {
+        Err(refusal) => explain::api(refusal, what),
+        Ok(()) => Problem::new(what).because_of(format!("you lack rights to {}", named(&missing))),
+    };
+    Err(problem.hint(format!(
         "ask an admin to apply what `mirrord preview rbac -n {namespace}` prints, or set `feature.network.incoming` to `\"off\"`"
     ))
     .exit(Exit::NotAllowed)
@@ -258,7 +265,11 @@ pub(super) async fn make_room(
 }
 
 /// Asks every admission check for an agent in one of the target's pods.
-async fn may_attach(cluster: &Cluster, assignment: &Assignment) -> Result<()> {
+pub(crate) async fn may_attach(cluster: &Cluster, assignment: &Assignment, account: &Account) -> Result<()> {
+    // With a prepared account it is the keeper that may, and not the user.
+    if *account != Account::Own {
+        return Ok(());
+    }
     let Some(pod) = cluster.any_pod(&assignment.namespace, &assignment.pods).await else { return Ok(()) };
     let container = crate::keeper::agent_container("mirrord-agent-probe", 0, &assignment.agent);
     match cluster.would_attach(&assignment.namespace, &pod, &container).await {

@@ -1,10 +1,11 @@
 //! What in the namespace will have to do with a preview, beside its target:
 //! what takes it for one of the target's pods, and what keeps requests from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Cluster, explain};
 use crate::output::Reporter;
+use crate::preview::plan::isolation::{self, Parties};
 use crate::preview::plan::{Plan, Request};
 use crate::target::{consumer, ports};
 
@@ -26,7 +27,7 @@ pub(super) async fn counted_by(
             "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while it lives"
         )
     });
-    let scalers = cluster.scalers(namespace, target).await.into_iter().map(|scaler| {
+    let scalers = cluster.scalers(namespace, target, &request.source).await.into_iter().map(|scaler| {
         format!(
             "HorizontalPodAutoscaler `{scaler}` counts the preview among its target's pods, as one that uses nothing, and may \
              scale up later while it lives; `feature.preview.labels.exclude` keeps a label that it selects by off the preview"
@@ -55,21 +56,36 @@ async fn works_for_itself(cluster: &Cluster, request: &Request) -> Option<String
     ))
 }
 
-/// Finds the network policies that would keep requests from the preview, and
-/// whether one that lets them in may be made.
-pub(super) async fn admitted(cluster: &Cluster, request: &mut Request, reporter: &Reporter) {
-    if request.routing.is_none() {
-        return;
-    }
-    let policies = cluster.policies_before(&request.namespace, &Plan::of(request).pod_labels()).await;
-    request.policies.clone_from(&policies);
-    if let Some(policy) = Plan::of(request).policy()
-        && let Err(error) = cluster.would_create(policy.clone()).await
-    {
-        request.policies.clear();
-        reporter.warning(&format!(
-            "what comes to the preview is decided by NetworkPolicies ({}), and none that lets requests in can be made: {error}",
-            explain::listed(&policies)
-        ));
+/// Finds the network policies that stand in the way of requests, and whether
+/// ours that let them through may be made; says what an admin alone can help with.
+pub(crate) async fn admitted(cluster: &Cluster, request: &mut Request, reporter: &Reporter) {
+    let Some(routing) = &request.routing else { return };
+    let ports = routing.assignment.ports.iter();
+    let ports = ports.map(|port| (port.port, port.preview_port.unwrap_or(port.port))).collect();
+    let plan = Plan::of(request);
+    let parties = Parties {
+        target: request.identity.target.path(),
+        namespace: request.namespace.clone(),
+        live: request.source.labels(),
+        preview: plan.pod_labels(),
+        keeper: plan.keeper_labels(),
+        ports,
+    };
+    let isolation = isolation::found(&cluster.network_policies(&request.namespace).await, &parties);
+    reporter.warnings(&isolation.warnings);
+    let names: BTreeSet<String> = isolation.preview.iter().chain(&isolation.keeper).cloned().collect();
+    request.isolation = isolation;
+    for policy in Plan::of(request).policies() {
+        if let Err(error) = cluster.would_create(policy.clone()).await {
+            request.isolation.preview.clear();
+            request.isolation.keeper.clear();
+            reporter.warning(&format!(
+                "what comes to the preview, or where its keeper may connect to, is decided by {}, and none that lets \
+                 requests through can be made: {}",
+                isolation::in_words(&names.into_iter().collect::<Vec<_>>()),
+                explain::words(&error)
+            ));
+            return;
+        }
     }
 }

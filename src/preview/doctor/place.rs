@@ -1,0 +1,76 @@
+//! Where the target's pods run: what the proof of a route may fail on.
+
+use crate::cluster::{Cluster, explain, place};
+use crate::keeper::assignment::Pods;
+use crate::output::Reporter;
+use crate::preview::plan::Request;
+use crate::session::SESSION;
+
+/// The oldest kernel with the capture of the first choice: BPF `sk_lookup`.
+const OLDEST_KERNEL: (u32, u32) = (5, 9);
+
+/// Kernel and mesh: what the proof may fail on.
+pub(super) async fn surroundings(cluster: &Cluster, request: &Request, reporter: &Reporter) {
+    let Some(routing) = &request.routing else { return };
+    let step = reporter.step("looking at the target's pods");
+    let pods = match &routing.assignment.pods {
+        Pods::Named(name) => cluster.pods_like(&request.namespace, None, Some(name)).await,
+        Pods::Labelled(labels) => {
+            cluster.pods_like(&request.namespace, Some(&format!("{labels},!{SESSION}")), None).await
+        }
+    };
+    let (mut nodes, mut meshes) = (Vec::new(), Vec::new());
+    for (node, found) in pods.iter().map(place) {
+        nodes.extend(node);
+        meshes.extend(found);
+    }
+    for list in [&mut nodes, &mut meshes] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    let kernels = cluster.kernels(&nodes).await;
+    for (node, kernel) in &kernels {
+        if older(kernel) {
+            reporter.warning(&format!(
+                "node `{node}` has kernel {kernel}, which has no `sk_lookup`: agents there capture by nftables, if at all"
+            ));
+        }
+    }
+    if !meshes.is_empty() {
+        reporter.warning(&format!(
+            "the target's pods have a mesh's sidecar ({}): `start` proves whether requests come past it",
+            explain::listed(&meshes)
+        ));
+    }
+    step.done(&match kernels.first() {
+        Some((_, kernel)) => format!("{} pods, on nodes with kernel {kernel}", pods.len()),
+        None => format!("{} pods; their nodes' kernels are not for you to see", pods.len()),
+    });
+}
+
+fn older(kernel: &str) -> bool {
+    let mut numbers = kernel.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < OLDEST_KERNEL,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_older_by_its_first_two_numbers() {
+        for (kernel, is_older) in [
+            ("5.8.0-63-generic", true),
+            ("4.18.0-553.el8", true),
+            ("5.9", false),
+            ("5.10.225-213.878.amzn2", false),
+            ("6.18.44", false),
+            ("unheard of", false),
+        ] {
+            assert_eq!(older(kernel), is_older, "{kernel}");
+        }
+    }
+}

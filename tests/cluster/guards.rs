@@ -1,0 +1,151 @@
+//! What a namespace's limits say to a preview, and pods that go slowly.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+
+use crate::support::{World, until, with_shop};
+
+/// A finalizer of nobody's.
+const FINALIZER: &str = "example.test/hold";
+
+/// `doctor` and `start` say why, and no root was ever made.
+async fn refused_beforehand(world: &World, target: &str, words: &[&str]) {
+    let doctor = world.mirrord(&["preview", "doctor", "-n", &world.namespace, "-t", target]).await;
+    doctor.failure(1, &[&["the preview pod would be refused", "one thing would stop"], words].concat());
+    let start = world.start(target, "pr-1", &[]).await;
+    let start =
+        start.failure(6, &[&["the preview pod would be refused", "does not create the pod"], words].concat());
+    assert!(!start.stderr.contains("removing what was created"), "{start:#?}");
+}
+
+async fn quota(world: &World, name: &str, spec: Value) {
+    let metadata = json!({"name": name});
+    world
+        .create(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}))
+        .await;
+    let quotas: Api<ResourceQuota> = world.api();
+    until("the quota is counted", || async { quotas.get(name).await.unwrap().status?.used }).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_limit_range_that_refuses_the_preview_is_named_before_anything_is_created() {
+    with_shop("limits", |world| async move {
+        world
+            .create(json!({
+                "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"},
+                "spec": {"limits": [{"type": "Container", "min": {"cpu": "50m"}}]},
+            }))
+            .await;
+        let words = ["minimum cpu usage per Container is 50m"];
+        // The API server's own view of a new LimitRange lags behind.
+        until("the limit holds", || async {
+            let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"];
+            (world.mirrord(&doctor).await.code == Some(1)).then_some(())
+        })
+        .await;
+        refused_beforehand(&world, "deployment/shop", &words).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_priority_class_that_the_namespace_does_not_admit_is_named_before_anything_is_created() {
+    with_shop("priority", |world| async move {
+        let class = |name: &str, replicas: u32| {
+            json!({"spec": {"replicas": replicas, "template": {"spec": {"priorityClassName": name}}}})
+        };
+        world.deploy("missing", &class("nobodys-class", 0)).await;
+        refused_beforehand(&world, "deployment/missing", &["no PriorityClass with name nobodys-class"]).await;
+        // The quota for this class is what the live pod uses.
+        world.deploy("urgent", &class("system-cluster-critical", 1)).await;
+        let scope = json!({"scopeName": "PriorityClass", "operator": "In", "values": ["system-cluster-critical"]});
+        let scoped = json!({"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}});
+        quota(&world, "urgent", scoped).await;
+        refused_beforehand(&world, "deployment/urgent", &["exceeded quota: urgent"]).await;
+        // Pods of other classes are not counted.
+        world.start("deployment/shop", "pr-2", &[]).await.success();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_keeper_that_would_be_refused_is_named_before_anything_is_created() {
+    with_shop("crowded", |world| async move {
+        // It asks for 32 Mi, the shop's pods for 16.
+        quota(&world, "tight", json!({"hard": {"requests.memory": "63Mi"}})).await;
+        let before = world.objects().await;
+        let words = ["the keeper's pod would be refused", "exceeded quota: tight"];
+        world.route("steal", "deployment/shop", "pr-1", &[]).await.failure(7, &words);
+        assert_eq!(world.objects().await, before);
+        world.route("off", "deployment/shop", "pr-1", &[]).await.success();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn finalizers_of_live_pods_hold_no_preview_and_one_that_does_is_named() {
+    with_shop("finalizers", |world| async move {
+        let held = json!({"spec": {"replicas": 1, "template": {"metadata": {"finalizers": [FINALIZER]}}}});
+        world.deploy("held", &held).await;
+        let pods: Api<Pod> = world.api();
+        let live_pod =
+            pods.list(&ListParams::default().labels("app=held")).await.unwrap().items.remove(0).name_any();
+        let finalizers = |finalizers: Value| Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+
+        let started = world.route("steal", "deployment/held", "pr-1", &[]).await.success();
+        let preview = pods.get(&started.info("pod")).await.unwrap();
+        assert!(preview.finalizers().is_empty(), "a finalizer belongs to whoever watches over live pods");
+        world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
+        assert_eq!(pods.get(&live_pod).await.unwrap().finalizers(), [FINALIZER]);
+
+        // Somebody puts one on the preview all the same.
+        let started = world.start("deployment/held", "pr-2", &[]).await.success();
+        let preview = started.info("pod");
+        let parameters = PatchParams::default();
+        pods.patch(&preview, &parameters, &finalizers(json!([FINALIZER]))).await.unwrap();
+        let mut stop = world.spawn(&[], &["preview", "stop", "-n", &world.namespace, "-k", "pr-2"]);
+        let mut told = BufReader::new(stop.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("held by its finalizers: `example.test/hold`") {
+            line.clear();
+            assert_ne!(told.read_line(&mut line).await.unwrap(), 0, "stop ended before the pod did");
+        }
+        pods.patch(&preview, &parameters, &finalizers(Value::Null)).await.unwrap();
+        told.read_to_string(&mut line).await.unwrap();
+        assert!(stop.wait().await.unwrap().success(), "{line}");
+        // The namespace could not go.
+        pods.patch(&live_pod, &parameters, &finalizers(Value::Null)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn stop_waits_for_pods_that_take_their_time_and_says_so() {
+    with_shop("slow", |world| async move {
+        // Without a probe the image that does nothing, SIGTERM included, is ready.
+        let container = json!({
+            "name": "web", "image": "mirrord-test/shop:stable", "ports": [{"containerPort": 8080}],
+        });
+        let spec = json!({"terminationGracePeriodSeconds": 20, "containers": [container]});
+        world.deploy("slow", &json!({"spec": {"replicas": 1, "template": {"spec": spec}}})).await;
+        let before = world.objects().await;
+        let image = "mirrord-test/shop:slow";
+        crate::support::screen(world.starting("deployment/slow", image, &["-k", "pr-1"])).await.success();
+        let began = Instant::now();
+        let stop = world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
+        assert!(stop.stderr.contains("is ending: its containers have 20 s to end"), "{stop:#?}");
+        assert!(began.elapsed() > Duration::from_secs(18), "{:?}", began.elapsed());
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
