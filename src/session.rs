@@ -3,6 +3,7 @@
 //! Values only: this room reads and writes metadata, it never asks the cluster
 //! nor the time.
 
+pub mod clock;
 pub mod key;
 pub mod name;
 pub mod report;
@@ -11,9 +12,7 @@ pub mod ttl;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use serde::{Deserialize, Serialize};
+use k8s_openapi::api::batch::v1::Job;
 
 pub use key::Key;
 pub use name::SessionId;
@@ -65,18 +64,6 @@ pub const KEEPER: &str = "keeper";
 pub const ROUTED: &str = "preview.mirrord.io/routed";
 /// The readiness gate that nobody ever satisfies, so that no Service routes here.
 pub const GATE: &str = "preview.mirrord.io/kept-out-of-services";
-
-/// What of a root's specification and status tells how long it lives, as of one
-/// generation: whoever changes the deadline notes it, so that thousands of roots
-/// can be listed by their metadata, and any other change outdates it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Clock {
-    generation: i64,
-    start: Timestamp,
-    deadline_seconds: Option<i64>,
-    pods: i32,
-}
 
 /// What is left of a session's place for the order within a second, as a mask.
 const WITHIN: u64 = (1 << 21) - 1;
@@ -219,22 +206,6 @@ impl Session {
         })
     }
 
-    /// Reads the root from its metadata alone, where its [`CLOCK`] is of the root
-    /// as it is.
-    pub fn of_metadata(metadata: &ObjectMeta) -> Option<Self> {
-        let noted: Clock = serde_json::from_str(metadata.annotations.as_ref()?.get(CLOCK)?).ok()?;
-        let root = Job {
-            metadata: metadata.clone(),
-            spec: Some(JobSpec {
-                active_deadline_seconds: noted.deadline_seconds,
-                parallelism: Some(noted.pods),
-                ..JobSpec::default()
-            }),
-            status: Some(JobStatus { start_time: Some(Time(noted.start)), ..JobStatus::default() }),
-        };
-        (metadata.generation == Some(noted.generation)).then(|| Self::of(&root)).flatten()
-    }
-
     /// Whether it is on `target`, and on its container where that names one.
     pub fn is_on(&self, target: &Target) -> bool {
         let container = target.container().is_none_or(|wanted| self.container.as_deref() == Some(wanted));
@@ -278,20 +249,6 @@ impl Session {
     }
 }
 
-/// The [`CLOCK`] of `root` once its deadline is `seconds`; nothing before its
-/// life has begun.
-pub fn clock(root: &Job, seconds: Option<i64>) -> Option<String> {
-    let spec = root.spec.as_ref()?;
-    let is_changed = spec.active_deadline_seconds != seconds;
-    let clock = Clock {
-        generation: root.metadata.generation? + i64::from(is_changed),
-        start: root.status.as_ref()?.start_time.as_ref()?.0,
-        deadline_seconds: seconds,
-        pods: spec.parallelism.unwrap_or(1),
-    };
-    serde_json::to_string(&clock).ok()
-}
-
 /// What the keeper was told, in the environment of its container.
 fn assignment(root: &Job) -> Option<String> {
     let pod = root.spec.as_ref()?.template.spec.as_ref()?;
@@ -318,34 +275,6 @@ mod tests {
             *root.pointer_mut(path).unwrap() = value.clone();
         }
         Session::of(&serde_json::from_value(root).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn metadata_tell_what_the_whole_root_does_as_long_as_nobody_changes_it() {
-        let mut root: Job = serde_json::from_value(json!({
-            "metadata": {
-                "name": "preview-keeper-1", "namespace": "a", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 2,
-                "labels": {MANAGED_BY: MIRRORD, SESSION: "1", KEY: "k", TTL: "60s"}, "annotations": {TARGET: "deployment/shop"},
-            },
-            "spec": {"template": {}, "parallelism": 1, "activeDeadlineSeconds": 60},
-            "status": {"startTime": "2026-01-01T00:00:01Z"},
-        }))
-        .unwrap();
-        assert!(Session::of_metadata(&root.metadata).is_none());
-        for (seconds, generation) in [(Some(90), 3), (Some(90), 3), (None, 4)] {
-            let noted = clock(&root, seconds).unwrap();
-            root.metadata.annotations.as_mut().unwrap().insert(CLOCK.to_owned(), noted);
-            root.metadata.generation = Some(generation);
-            root.spec.as_mut().unwrap().active_deadline_seconds = seconds;
-            let told = Session::of_metadata(&root.metadata).unwrap();
-            let whole = Session::of(&root).unwrap();
-            assert_eq!(format!("{told:?}"), format!("{whole:?}"));
-        }
-        // Somebody else, or an older version, has changed the specification.
-        root.metadata.generation = Some(5);
-        assert!(Session::of_metadata(&root.metadata).is_none());
-        root.status = None;
-        assert_eq!(clock(&root, None), None);
     }
 
     #[test]

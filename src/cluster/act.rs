@@ -11,7 +11,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::{Cluster, explain};
-use crate::session::{CLOCK, TTL, clock};
+use crate::session::clock::clock;
+use crate::session::{CLOCK, TTL};
 
 /// Who we are in an object's `managedFields`.
 const MANAGER: &str = "mirrord";

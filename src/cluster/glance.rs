@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::Resource;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, Time};
+use kube::Resource;
 use kube::api::ListParams;
+use kube::core::NamespaceResourceScope;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,6 +25,11 @@ const CLOSELY: usize = 32;
 /// How many of them at once.
 const AT_ONCE: usize = 8;
 
+/// How the API server is asked for metadata alone.
+const OUTLINES: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// How it is asked for what kubectl prints.
+const TABLE: &str = "application/json;as=Table;g=meta.k8s.io;v=v1";
+
 /// A page of a list, in whichever form.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,8 +37,9 @@ struct Page<T> {
     metadata: ListMeta,
     #[serde(default)]
     column_definitions: Vec<Column>,
-    #[serde(alias = "rows", default = "Vec::new")]
-    items: Vec<T>,
+    /// Null where there are none.
+    #[serde(alias = "rows")]
+    items: Option<Vec<T>>,
 }
 
 #[derive(Deserialize)]
@@ -78,9 +85,14 @@ impl Cluster {
         scope: &Scope,
         labels: &[(&str, String)],
     ) -> anyhow::Result<(Found, Pods)> {
-        let (sessions, pods) = futures::join!(self.roots(scope, labels), self.pods(scope, labels));
-        if let (Ok(sessions), Ok(pods)) = (sessions, pods) {
-            return Ok((Found { sessions, scope: scope.clone() }, pods));
+        let begun = self.page::<Job, Outline>(scope, &selector(labels), OUTLINES, None).await;
+        if let Ok(begun) = begun {
+            // Side by side where there are many. A few come sooner one after the
+            // other: a second connection takes longer than they do.
+            let (sessions, pods) = futures::join!(self.roots(scope, labels, begun), self.pods(scope, labels));
+            if let (Ok(sessions), Ok(pods)) = (sessions, pods) {
+                return Ok((Found { sessions, scope: scope.clone() }, pods));
+            }
         }
         // One of the two is refused, or not known in this form.
         let found = self.sessions(scope, labels).await?;
@@ -88,9 +100,13 @@ impl Cluster {
         Ok((found, pods))
     }
 
-    async fn roots(&self, scope: &Scope, labels: &[(&str, String)]) -> kube::Result<Vec<Session>> {
-        let form = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-        let (outlines, _) = self.pages::<Job, Outline>(scope, &selector(labels), form).await?;
+    async fn roots(
+        &self,
+        scope: &Scope,
+        labels: &[(&str, String)],
+        begun: Page<Outline>,
+    ) -> kube::Result<Vec<Session>> {
+        let (outlines, _) = self.rest::<Job, Outline>(scope, &selector(labels), OUTLINES, begun).await?;
         let mut sessions = Vec::with_capacity(outlines.len());
         let mut unclear = Vec::new();
         for metadata in outlines.into_iter().map(|outline| ObjectMeta::from(outline.metadata)) {
@@ -116,8 +132,8 @@ impl Cluster {
 
     async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> kube::Result<Pods> {
         let previews = format!("{},!{ROLE}", selector(labels));
-        let form = "application/json;as=Table;g=meta.k8s.io;v=v1";
-        let (rows, columns) = self.pages::<Pod, Row>(scope, &previews, form).await?;
+        let begun = self.page::<Pod, Row>(scope, &previews, TABLE, None).await?;
+        let (rows, columns) = self.rest::<Pod, Row>(scope, &previews, TABLE, begun).await?;
         let (ready, unclear): (Vec<_>, Vec<_>) =
             rows.iter().map(|row| row.of(&columns)).partition(|seen| matches!(seen, Some((_, _, true))));
         let mut pods = Pods::new();
@@ -148,42 +164,59 @@ impl Cluster {
         Ok(pods)
     }
 
-    /// Every item of a list in a form that is not the objects' own, and the
-    /// names of its columns where it has any.
-    async fn pages<K, T>(
+    /// Every item of a list of which a page is there, and the names of its
+    /// columns where it has any.
+    async fn rest<K, T>(
         &self,
         scope: &Scope,
         selector: &str,
         form: &str,
+        begun: Page<T>,
     ) -> kube::Result<(Vec<T>, Vec<String>)>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope>
-            + kube::Resource<Scope = kube::core::NamespaceResourceScope>,
-        <K as kube::Resource>::DynamicType: Default,
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+        T: DeserializeOwned,
+    {
+        let mut next = begun.metadata.continue_;
+        let columns = begun.column_definitions.into_iter().map(|column| column.name).collect();
+        let mut items = begun.items.unwrap_or_default();
+        while let Some(token) = next.filter(|token| !token.is_empty()) {
+            let page = self.page::<K, T>(scope, selector, form, Some(&token)).await?;
+            items.extend(page.items.into_iter().flatten());
+            next = page.metadata.continue_;
+        }
+        Ok((items, columns))
+    }
+
+    /// A page of a list in a form that is not the objects' own.
+    async fn page<K, T>(
+        &self,
+        scope: &Scope,
+        selector: &str,
+        form: &str,
+        token: Option<&str>,
+    ) -> kube::Result<Page<T>>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
         T: DeserializeOwned,
     {
         let path = scope.api_of::<K>(self.client()).resource_url().to_owned();
-        let mut parameters = ListParams::default().labels(selector).limit(PAGE);
-        let (mut items, mut columns) = (Vec::new(), Vec::new());
-        loop {
-            let mut request =
-                kube::core::Request::new(&path).list(&parameters).map_err(kube::Error::BuildRequest)?;
-            let accepted = form.parse().map_err(|error| kube::Error::HttpError(http::Error::from(error)))?;
-            request.headers_mut().insert(http::header::ACCEPT, accepted);
-            // Rows alone, without the metadata that is as long as they are.
-            let uri = format!("{}&includeObject=None", request.uri());
-            *request.uri_mut() =
-                uri.parse().map_err(|error| kube::Error::HttpError(http::Error::from(error)))?;
-            let page: Page<T> = self.client().request(request).await?;
-            if columns.is_empty() {
-                columns = page.column_definitions.into_iter().map(|column| column.name).collect();
-            }
-            items.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters = parameters.continue_token(&token),
-                None => return Ok((items, columns)),
-            }
-        }
+        let parameters = ListParams::default().labels(selector).limit(PAGE);
+        let parameters = match token {
+            Some(token) => parameters.continue_token(token),
+            None => parameters,
+        };
+        let wrong = |error: http::Error| kube::Error::HttpError(error);
+        let mut request =
+            kube::core::Request::new(&path).list(&parameters).map_err(kube::Error::BuildRequest)?;
+        let accepted = form.parse().map_err(|error| wrong(http::Error::from(error)))?;
+        request.headers_mut().insert(http::header::ACCEPT, accepted);
+        // Rows alone, without the metadata that is as long as they are.
+        let uri = format!("{}&includeObject=None", request.uri());
+        *request.uri_mut() = uri.parse().map_err(|error| wrong(http::Error::from(error)))?;
+        self.client().request(request).await
     }
 }
 

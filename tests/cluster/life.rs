@@ -132,6 +132,7 @@ async fn whole_objects_are_read_of_what_needs_a_closer_look_alone() {
                 screen.stderr.lines().filter(|line| line.contains(": GET ")).map(str::to_owned).collect();
             (screen.stdout.clone(), lines)
         };
+        assert_eq!(asked().await.1.len(), 3, "nothing there needs a closer look");
         world.start("deployment/shop", "pr-1", &["--ttl", "30m"]).await.success();
         let (table, calls) = asked().await;
         assert!(table.contains("ready") && table.contains(" 29m 5"), "{table}");
