@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -121,6 +122,11 @@ fn h2spec_finds_no_more_wrong_through_the_agent_than_without_it() {
     assert!(passed > 50 && counts["matched"].as_u64().unwrap() > 50, "{counts}");
 }
 
+/// How many requests the cases of gRPC send. Twelve of them send one each or, two of them, two; the
+/// others (`cancel_after_begin`, and `timeout_on_sleeping_server` with its millisecond, connecting
+/// included) may give up before theirs is on the wire.
+const REQUESTS: RangeInclusive<u64> = 14..=16;
+
 #[test]
 #[ignore = "needs root, network namespaces and Go"]
 fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not() {
@@ -138,8 +144,9 @@ fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not(
     }
     let counts = agent.counts("s1");
     report!("gRPC: 14 cases each way, {counts}");
-    assert_eq!(counts["matched"], counts["passed"], "{counts}");
-    assert!(counts["matched"].as_u64().unwrap() >= 14, "{counts}");
+    for way in ["matched", "passed"] {
+        assert!(REQUESTS.contains(&counts[way].as_u64().unwrap()), "{counts}");
+    }
 }
 
 #[test]
@@ -155,7 +162,7 @@ fn every_interoperability_case_of_grpc_passes_while_a_preview_gets_copies() {
     let mut counts = agent.counts("s1");
     wait_until("every request was copied, or given up with its client", || {
         counts = agent.counts("s1");
-        counts["mirrored"].as_u64().unwrap() + counts["dropped"].as_u64().unwrap() == 14
+        REQUESTS.contains(&(counts["mirrored"].as_u64().unwrap() + counts["dropped"].as_u64().unwrap()))
     });
     report!("gRPC: 14 cases with copies, {counts}");
     // A case that breaks off before its request is whole takes its copy with it.
