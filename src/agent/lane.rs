@@ -2,7 +2,10 @@
 //!
 //! A lane knows which of its bytes are cleared to leave; framing clears them.
 //! Nothing in it is lost when a future is dropped half way, and it holds a
-//! buffer only while there are bytes in it: idle connections cost none.
+//! buffer only while there are bytes in it: idle connections cost none. Long
+//! stretches that nobody has to look at stay in the kernel, in a pipe.
+
+mod pipe;
 
 use std::cell::RefCell;
 use std::io;
@@ -12,11 +15,17 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use pipe::Pipe;
+
 /// Fits most heads and small bodies whole.
 const SMALL_BYTES: usize = 16 * 1024;
 
 /// For bulk: fewer system calls per byte, still in the processor's cache.
 const LARGE_BYTES: usize = 128 * 1024;
+
+/// A stretch this long is worth a pipe: two system calls on pages instead of
+/// two copies.
+pub(super) const MIN_PIPED_BYTES: u64 = 128 * 1024;
 
 /// How many buffers of each size a worker keeps for the next connection.
 const MAX_KEPT: usize = 64;
@@ -26,12 +35,14 @@ thread_local! {
 }
 
 /// Bytes on their way: `start..cleared` may leave, `cleared..end` is held back.
+/// What is in the pipe may leave, and the buffer is empty meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     buffer: Vec<u8>,
     start: usize,
     cleared: usize,
     end: usize,
+    pipe: Option<Pipe>,
     bulk: bool,
     ended: bool,
 }
@@ -64,12 +75,17 @@ impl Lane {
 
     /// Whether nothing is left to write or to judge.
     pub(super) const fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.start == self.end && self.pipe.is_none()
     }
 
     /// Whether everything that was cleared has left.
     pub(super) const fn is_drained(&self) -> bool {
-        self.start == self.cleared
+        self.start == self.cleared && self.pipe.is_none()
+    }
+
+    /// Whether the sender sends faster than it is read.
+    pub(super) const fn is_bulk(&self) -> bool {
+        self.bulk
     }
 
     /// Whether the sender has ended its side.
@@ -90,6 +106,9 @@ impl Lane {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.start += written;
+        }
+        if let Some(pipe) = &mut self.pipe {
+            ready!(pipe.poll_drain(context, to))?;
         }
         self.settle();
         Poll::Ready(Ok(()))
@@ -115,6 +134,35 @@ impl Lane {
         Poll::Ready(Ok(read))
     }
 
+    /// Takes up to `most` bytes that nobody has to look at: they are cleared,
+    /// and not held. Only with nothing under way. `None`: the system does not
+    /// do that; [`Self::poll_fill`] does.
+    pub(super) fn poll_fill_unseen(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &TcpStream,
+        most: u64,
+    ) -> Poll<io::Result<Option<usize>>> {
+        debug_assert!(self.is_empty(), "what is under way must have left");
+        let Ok(mut pipe) = Pipe::take() else { return Poll::Ready(Ok(None)) };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let filled = pipe.poll_fill(context, from, most);
+        if pipe.is_empty() {
+            pipe.give_back();
+        } else {
+            self.pipe = Some(pipe);
+        }
+        match ready!(filled) {
+            Err(error) if pipe::is_refusal(&error) => Poll::Ready(Ok(None)),
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(moved) => {
+                self.bulk = moved >= SMALL_BYTES;
+                self.ended = moved == 0;
+                Poll::Ready(Ok(Some(moved)))
+            }
+        }
+    }
+
     fn make_room(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = take(self.bulk);
@@ -130,8 +178,11 @@ impl Lane {
         }
     }
 
-    /// An empty lane gives its buffer back.
+    /// An empty lane gives its buffer and its pipe back.
     fn settle(&mut self) {
+        if let Some(pipe) = self.pipe.take_if(|pipe| pipe.is_empty()) {
+            pipe.give_back();
+        }
         if self.is_empty() && !self.buffer.is_empty() {
             (self.start, self.cleared, self.end) = (0, 0, 0);
             give_back(std::mem::take(&mut self.buffer));

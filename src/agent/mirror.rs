@@ -80,6 +80,11 @@ impl Mirrors {
 // === impl Copies ===
 
 impl Copies {
+    /// Whether anybody still wants the rest.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.0.iter().any(|copy| copy.state == Progress::Begun)
+    }
+
     /// Copies the head.
     pub(super) fn head(&mut self, bytes: &[u8]) {
         self.body(bytes);

@@ -44,7 +44,7 @@ fn poll_one_way(
         if lane.is_ended() {
             ready!(Pin::new(&mut *to).poll_shutdown(context))?;
             *shut = true;
-        } else {
+        } else if !lane.is_bulk() || ready!(lane.poll_fill_unseen(context, from, u64::MAX))?.is_none() {
             ready!(lane.poll_fill(context, from))?;
         }
     }

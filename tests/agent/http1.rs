@@ -222,6 +222,47 @@ fn a_gibibyte_crosses_each_way_in_little_memory() {
     assert!(peak < 64 * 1024, "{peak} KiB");
 }
 
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_long_body_keeps_every_byte_and_one_that_breaks_off_is_a_reset() {
+    const LENGTH: usize = 5_000_003;
+    let world = World::new();
+    // Sends back what it got: all of it, or half of it and a reset.
+    let serve = |mut stream: TcpStream| loop {
+        let head = read_head(&mut stream);
+        let mut body = vec![0; LENGTH];
+        stream.read_exact(&mut body).unwrap();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n").unwrap();
+        if head.starts_with(b"PUT /half") {
+            stream.write_all(&body[..LENGTH / 2]).unwrap();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            return;
+        }
+        stream.write_all(&body).unwrap();
+    };
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), serve);
+    let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), serve);
+    let _agent = Agent::stealing(&world, &[8080]);
+    let body: Vec<u8> = (0..LENGTH).map(|at| ((at * 7 + at / 251) % 256).to_le_bytes()[0]).collect();
+    let keys = ["", "baggage: mirrord-session=pr-1\r\n"];
+    let mut client = world.connect(8080);
+    for key in keys.repeat(2) {
+        write!(client, "PUT /all HTTP/1.1\r\n{key}Content-Length: {LENGTH}\r\n\r\n").unwrap();
+        client.write_all(&body).unwrap();
+        read_head(&mut client);
+        let mut back = vec![0; LENGTH];
+        client.read_exact(&mut back).unwrap();
+        assert!(back == body);
+    }
+    for key in keys {
+        let mut client = world.connect(8080);
+        write!(client, "PUT /half HTTP/1.1\r\n{key}Content-Length: {LENGTH}\r\n\r\n").unwrap();
+        client.write_all(&body).unwrap();
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
+
 /// Reads a head and nothing behind it.
 fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();

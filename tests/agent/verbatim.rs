@@ -163,6 +163,62 @@ fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
     assert!(compared > 300);
 }
 
+/// Bytes of which no stretch is like another.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
+    const LENGTH: usize = 3_000_001;
+    let world = World::new();
+    let _agent = Agent::stealing(&world, &[8080]);
+    let sized = [format!("Content-Length: {LENGTH}\r\n\r\n").into_bytes(), noise(LENGTH)].concat();
+    let mut chunks = b"Transfer-Encoding: chunked\r\n\r\n".to_vec();
+    for length in [5, 1_000_000, 200_000, 1, LENGTH] {
+        chunks.extend(format!("{length:x}\r\n").into_bytes());
+        chunks.extend(noise(length));
+        chunks.extend(b"\r\n");
+    }
+    chunks.extend(b"0\r\nTrailer: v\r\n\r\n");
+    let until_close = [b"\r\n".to_vec(), noise(LENGTH)].concat();
+    let next = b"GET /next HTTP/1.1\r\n\r\n";
+    let requests = [
+        [&b"POST / HTTP/1.1\r\n"[..], &sized, next].concat(),
+        [&b"POST / HTTP/1.1\r\n"[..], &chunks, next].concat(),
+        // No HTTP at all.
+        noise(LENGTH),
+    ];
+    let answered = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let responses = [
+        ([&b"HTTP/1.1 200 OK\r\n"[..], &sized, answered].concat(), false),
+        ([&b"HTTP/1.1 200 OK\r\n"[..], &chunks, answered].concat(), false),
+        ([&b"HTTP/1.1 200 OK\r\n"[..], &until_close].concat(), true),
+    ];
+    for request in &requests {
+        for (response, closes) in &responses {
+            for manner in [Manner::AtOnce, Manner::InPieces, Manner::ThenEnds] {
+                let seen = exchange(&world, 8080, request, response, *closes, manner);
+                assert!(
+                    seen.by_app == *request,
+                    "{manner:?}: {} bytes for the application",
+                    seen.by_app.len()
+                );
+                assert!(seen.by_client == *response, "{manner:?}: {} bytes back", seen.by_client.len());
+                assert_eq!(seen.client_saw_end, *closes);
+            }
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview() {

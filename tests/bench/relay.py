@@ -167,7 +167,7 @@ def frames(port):
 def haproxy():
     path = write(
         "haproxy.cfg",
-        "global\n  nbthread 1\n  maxconn 9900\ndefaults\n  mode http\n  option http-keep-alive\n  http-reuse always\n"
+        "global\n  nbthread 1\n  maxconn 9900\n  maxpipes 64\ndefaults\n  mode http\n  option http-keep-alive\n  option splice-auto\n  http-reuse always\n"
         "  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout tunnel 1h\n"
         + "".join(
             f"frontend f{n}\n  bind :{port}{proto}\n  use_backend p{n} if {{ req.hdr(baggage) -m sub mirrord-session=bench }}\n"
@@ -350,9 +350,13 @@ def open_loop(port, headers=()):
     return times[len(times) // 2], times[len(times) * 99 // 100]
 
 
-def download(port):
+def download(name, port):
+    """GB/s, and processor seconds: of the relay, and of relay, application and client."""
+    relay = (lambda: 0) if name == "direct" else (lambda: processor(name))
+    before = relay(), processor("application"), sum(os.times()[2:4])
     text = run(*in_namespace(CLIENT, "curl", "-s", "-o", os.devnull, "-w", "%{speed_download}", f"http://{ADDRESS}:{port}/gib"))
-    return float(text) / 1e9
+    own, application, client = (now - then for now, then in zip((relay(), processor("application"), sum(os.times()[2:4])), before))
+    return float(text) / 1e9, own, own + application + client
 
 
 def idle(port, connections):
@@ -461,7 +465,8 @@ def main():
         ports = {"direct": SOCKET[1], "mirrord": SOCKET[0], **{name: ports[3] for name, ports in PEERS.items()}}
         compare("WebSocket, frames of 125 bytes there and back, one connection", ["frames/s", "median us", "p99 us"], ports, lambda _, port: frames(port))
     if chosen("bulk"):
-        compare("1 GiB down, one connection", ["GB/s"], ports1, lambda _, port: download(port), 2)
+        heads = ["GB/s", "processor of the relay, s", "of relay, application and client, s"]
+        compare("1 GiB down, one connection", heads, ports1, download, 2)
     if chosen("sessions"):
         taken = {count: [] for count in (1, 10, 50)}
         number = 1

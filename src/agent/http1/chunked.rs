@@ -51,14 +51,23 @@ impl Chunked {
                 let piece = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 data(&bytes[at..at + piece]);
                 at += piece;
-                let left = left - piece as u64;
-                *self = if left == 0 { Self::DataCr } else { Self::Data { left } };
+                self.skip(piece as u64);
             } else {
                 *self = self.after(bytes[at])?;
                 at += 1;
             }
         }
         Ok(at)
+    }
+
+    /// Reads on through so many bytes of a chunk's data, and no more than are left.
+    pub(super) fn skip(&mut self, bytes: u64) {
+        if let Self::Data { left } = self {
+            *left -= bytes;
+            if *left == 0 {
+                *self = Self::DataCr;
+            }
+        }
     }
 
     fn after(self, byte: u8) -> Result<Self, BadChunk> {

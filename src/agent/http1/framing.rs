@@ -1,6 +1,12 @@
 //! Where a body ends, and how far along it is.
 
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use tokio::net::TcpStream;
+
 use super::chunked::{BadChunk, Chunked};
+use crate::agent::lane::{Lane, MIN_PIPED_BYTES};
 
 /// What is left of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +48,44 @@ impl Framing {
                 data(bytes);
                 Ok(bytes.len())
             }
+        }
+    }
+
+    /// Reads more of the body into `lane`; 0 bytes: the sender has ended its
+    /// side. A long stretch of content is cleared at once, unseen, and counted
+    /// as read through.
+    pub(super) fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        lane: &mut Lane,
+        from: &mut TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        let next = self.content();
+        if next >= MIN_PIPED_BYTES
+            && lane.is_empty()
+            && let Some(moved) = ready!(lane.poll_fill_unseen(context, from, next))?
+        {
+            self.skip(moved as u64);
+            return Poll::Ready(Ok(moved));
+        }
+        lane.poll_fill(context, from)
+    }
+
+    /// How many of the next bytes are content, whatever they are.
+    fn content(&self) -> u64 {
+        match self {
+            Self::Sized(left) | Self::Chunked(Chunked::Data { left }) => *left,
+            Self::UntilClose => u64::MAX,
+            Self::None | Self::Chunked(_) => 0,
+        }
+    }
+
+    /// Reads on through bytes of content that nobody has seen.
+    fn skip(&mut self, bytes: u64) {
+        match self {
+            Self::Sized(left) => *left -= bytes,
+            Self::Chunked(place) => place.skip(bytes),
+            Self::None | Self::UntilClose => {}
         }
     }
 }

@@ -199,7 +199,12 @@ impl Exchange<'_> {
             if self.upload.is_done() {
                 return self.poll_client_gone(context);
             }
-            if ready!(self.up.poll_fill(context, self.client))? == 0 {
+            let filled = if self.matched.copies.are_wanted() {
+                self.up.poll_fill(context, self.client)
+            } else {
+                self.upload.poll_fill(context, self.up, self.client)
+            };
+            if ready!(filled)? == 0 {
                 // Half a request: the preview sees what the application would have seen.
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
@@ -231,7 +236,11 @@ impl Exchange<'_> {
             if let Some(end) = end {
                 return Poll::Ready(Ok(end));
             }
-            let read = match ready!(self.down.poll_fill(context, &mut self.preview)) {
+            let filled = match &mut self.download {
+                Some((framing, _)) => framing.poll_fill(context, &mut self.down, &mut self.preview),
+                None => self.down.poll_fill(context, &mut self.preview),
+            };
+            let read = match ready!(filled) {
                 Err(error) if !self.answered => return Poll::Ready(Ok(End::Silent(error))),
                 read => read?,
             };

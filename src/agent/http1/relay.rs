@@ -174,7 +174,14 @@ impl Relay {
                 Ok(Asked::Settled) => return Poll::Ready(Ok(Side::Waits)),
                 Ok(Asked::More) => {}
             }
-            if ready!(self.up.poll_fill(context, client))? == 0 {
+            let filled = match &mut self.requests {
+                // A copy has to be made of what is seen.
+                Requests::Body(framing) if !self.copies.are_wanted() => {
+                    framing.poll_fill(context, &mut self.up, client)
+                }
+                _ => self.up.poll_fill(context, client),
+            };
+            if ready!(filled)? == 0 {
                 // No more requests: what is under way needs no framing.
                 return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel)));
             }
@@ -301,7 +308,11 @@ impl Relay {
                 Err(Doubt) | Ok(Answered::Tunnel) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
                 Ok(Answered::More) => {}
             }
-            if ready!(self.down.poll_fill(context, server))? == 0 {
+            let filled = match &mut self.response {
+                Some((framing, _)) => framing.poll_fill(context, &mut self.down, server),
+                None => self.down.poll_fill(context, server),
+            };
+            if ready!(filled)? == 0 {
                 let idle = self.is_between() && self.up.is_empty() && matches!(self.requests, Requests::Head);
                 return Poll::Ready(Ok(Side::Stopped(if idle { Outcome::Over } else { Outcome::Tunnel })));
             }
