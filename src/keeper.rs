@@ -63,7 +63,8 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
     let mut previews = cluster.watch_pods(&namespace, Some(&previews), None)?;
     let mut ticks = interval(LOOKS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut hands = Hands::new(cluster, assignment, &session);
+    let failed = root.as_ref().and_then(|root| root.status.as_ref()?.failed).unwrap_or(0);
+    let mut hands = Hands::new(cluster, assignment, &session, link::lease(failed));
     loop {
         tokio::select! {
             change = targets.next() => hands.observed.targets.apply(seen(change)?),

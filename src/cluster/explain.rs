@@ -78,9 +78,44 @@ pub fn is_final(message: &str) -> bool {
         && !message.contains("error looking up service account")
 }
 
+/// Whether what a kubelet says of a container may well go well the next time:
+/// it tries again. Whole
+/// phrases, because the message also holds the image's name, which may be
+/// `timeout-service:pr-429`.
+pub fn is_passing(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [
+        "toomanyrequests:",
+        "429 too many requests",
+        "500 internal server error",
+        "502 bad gateway",
+        "503 service unavailable",
+        "504 gateway",
+        "i/o timeout",
+        "handshake timeout",
+        "deadline exceeded",
+        "connection reset by peer",
+        "unexpected eof",
+        ": eof",
+        "timed out waiting for",
+        "failed to sync configmap cache",
+        "failed to sync secret cache",
+        "failed to reserve container name",
+    ]
+    .iter()
+    .any(|phrase| message.contains(phrase))
+}
+
 /// Whether the API refused for want of rights.
 pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403)
+}
+
+/// Whether the API has judged what it was asked for, and would judge the same
+/// again: not so a server in trouble, a webhook that did not answer, or a
+/// connection that broke.
+pub fn is_judgement(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429))
 }
 
 /// Whether the API refused for want of rights or of credentials.

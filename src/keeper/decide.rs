@@ -14,6 +14,9 @@ use crate::traffic::{Counts, Mode};
 /// The longest pause before another agent is tried in a pod where earlier ones
 /// failed: each stays in the pod's description for ever.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+/// How many may fail in a row: what has failed so often will not work in this
+/// pod, and its description has an end.
+const MAX_FAILURES: usize = 12;
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -25,16 +28,32 @@ pub(crate) struct Observed {
     /// What is known of the agents, by their pods' identifiers.
     pub(crate) links: BTreeMap<String, Link>,
     /// Why no agent could be attached, by the pods' identifiers.
-    pub(crate) refused: BTreeMap<String, (Obstacle, Timestamp)>,
+    pub(crate) refused: BTreeMap<String, Refused>,
+    /// The agents' image.
+    pub(crate) image: String,
+    /// When this keeper began: what failed before may have been mended since.
+    pub(crate) began: Timestamp,
     /// What agents counted that are gone.
     pub(crate) gone: Counts,
     /// Whether a preview pod was ever ready: before, nobody's requests are taken.
     pub(crate) has_begun: bool,
 }
 
+/// An attachment that was not taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) obstacle: Obstacle,
+    /// Whether another try may well go well.
+    pub(crate) is_passing: bool,
+    /// When it is due.
+    pub(crate) again: Timestamp,
+}
+
 /// What is known of one agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Link {
+    /// The agent's container: another's is another agent.
+    pub(crate) container: String,
     /// How it captures, once it has spoken.
     pub(crate) method: Option<String>,
     /// The rules in force there.
@@ -53,6 +72,8 @@ pub(crate) struct Link {
     pub(crate) pause: Option<Timestamp>,
     /// Whether the conversation is on.
     pub(crate) is_open: bool,
+    /// Whether the agent has said anything in it.
+    pub(crate) has_spoken: bool,
     /// Whether it has dropped the session's rules.
     pub(crate) is_withdrawn: bool,
 }
@@ -84,12 +105,12 @@ impl Observed {
             decision.preview = Some(preview);
         }
         for pod in self.targets.iter().filter(|pod| pod.life != Life::Over) {
-            match pod.agent() {
+            match pod.agent(&self.image) {
                 // A pod that ends takes no new container.
                 None if pod.life == Life::Ending || self.is_paused(pod, now) => {}
                 None => decision.attach.push((pod.clone(), format!("{AGENT}-{}", pod.agents.len() + 1))),
                 // Before Kubernetes says that it runs: that takes it a while.
-                Some(AgentSeen { name, state: AgentState::Running | AgentState::Waiting(None) }) => {
+                Some(AgentSeen { name, state: AgentState::Running | AgentState::Waiting(None), .. }) => {
                     let link = self.links.get(&pod.uid);
                     let is_free =
                         link.is_none_or(|link| !link.is_open && link.pause.is_none_or(|until| until <= now));
@@ -116,13 +137,13 @@ impl Observed {
 
     /// Whether it is too early for another agent.
     fn is_paused(&self, pod: &Seen, now: Timestamp) -> bool {
-        if self.refused.get(&pod.uid).is_some_and(|(_, until)| *until > now) {
+        if self.refused.get(&pod.uid).is_some_and(|refused| refused.again > now) {
             return true;
         }
-        let failures = pod.agents.iter().rev();
-        let failures = failures
-            .take_while(|agent| matches!(agent.state, AgentState::Ended { code, .. } if code != 0))
-            .count();
+        let failures = failures(pod);
+        if failures >= MAX_FAILURES {
+            return true;
+        }
         let Some(AgentSeen { state: AgentState::Ended { at: Some(at), .. }, .. }) = pod.agents.last() else {
             return false;
         };
@@ -175,6 +196,7 @@ impl Observed {
         } else if serving.is_empty() {
             notes.push("the target has no pods now: each gets its agent when it comes".to_owned());
         }
+        report.begun = self.has_begun;
         report.ready = known && report.waiting.is_none() && report.obstacle.is_none();
         notes.sort_unstable();
         notes.dedup();
@@ -184,28 +206,46 @@ impl Observed {
 
     fn standing(&self, pod: &Seen, generation: Option<u64>) -> Standing {
         let name = &pod.name;
-        if let Some((obstacle, _)) = self.refused.get(&pod.uid) {
-            return Standing::Blocked(obstacle.clone());
-        }
-        match pod.agent().map(|agent| &agent.state) {
-            None => match pod.agents.last().map(|agent| &agent.state) {
-                Some(AgentState::Ended { code, why: Some(why), .. }) if *code != 0 => {
-                    Standing::Blocked(Obstacle::new(format!("the agent in pod `{name}` has ended: {why}")))
-                }
-                _ => Standing::Waiting(format!("pod `{name}` gets an agent")),
-            },
-            Some(AgentState::Waiting(Some(trouble))) => Standing::Blocked(
+        let Some(agent) = pod.agent(&self.image) else {
+            return self.standing_without(pod);
+        };
+        match &agent.state {
+            AgentState::Waiting(Some(trouble)) => Standing::Blocked(
                 Obstacle::new(format!("the agent in pod `{name}` cannot be started: {trouble}")).hint(
                     "its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`",
                 ),
             ),
-            Some(AgentState::Waiting(None)) => Standing::Waiting(format!("the agent in pod `{name}` is being started")),
-            Some(_) => match self.links.get(&pod.uid) {
+            AgentState::Waiting(None) => Standing::Waiting(format!("the agent in pod `{name}` is being started")),
+            _ => match self.links.get(&pod.uid).filter(|link| link.container == agent.name) {
                 None => Standing::Waiting(format!("the agent in pod `{name}` is asked")),
                 Some(link) => link.standing(name, generation),
             },
         }
     }
+
+    /// How it stands with a pod that has no agent.
+    fn standing_without(&self, pod: &Seen) -> Standing {
+        let name = &pod.name;
+        match self.refused.get(&pod.uid) {
+            Some(Refused { obstacle, is_passing: false, .. }) => return Standing::Blocked(obstacle.clone()),
+            Some(Refused { obstacle, .. }) => return Standing::Waiting(obstacle.why.clone()),
+            None => {}
+        }
+        match pod.agents.last().map(|agent| &agent.state) {
+            Some(AgentState::Ended { at, code, why: Some(why) })
+                if *code != 0 && (at.is_some_and(|at| at >= self.began) || failures(pod) >= MAX_FAILURES) =>
+            {
+                Standing::Blocked(Obstacle::new(format!("the agent in pod `{name}` has ended: {why}")))
+            }
+            _ => Standing::Waiting(format!("pod `{name}` gets an agent")),
+        }
+    }
+}
+
+/// How many of a pod's agents have failed in a row, the last included.
+fn failures(pod: &Seen) -> usize {
+    let failed = |agent: &&AgentSeen| matches!(agent.state, AgentState::Ended { code, .. } if code != 0);
+    pod.agents.iter().rev().take_while(failed).count()
 }
 
 /// How it stands with one pod of the target.

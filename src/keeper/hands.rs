@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::agents;
 use super::assignment::Assignment;
-use super::decide::Observed;
-use super::link::{self, LEASE, Peer, Said, Wanted};
+use super::decide::{Link, Observed, Refused};
+use super::link::{self, Peer, Said, Wanted};
 use super::pace::Pace;
 use super::pods::Seen;
 use super::scribe::{Page, Scribe};
@@ -39,9 +39,29 @@ enum Heard {
     /// An agent, by its pod's identifier.
     Agent(String, Said),
     /// How an attachment went.
-    Attached(String, Result<(), Option<Obstacle>>),
+    Attached(String, Attached),
     /// How the writing of a report went.
     Written(Box<(Page, kube::Result<()>)>),
+}
+
+/// How an attachment went.
+enum Attached {
+    Taken,
+    /// The pod was another by then than the version that was seen.
+    Outdated(Option<String>),
+    Refused {
+        obstacle: Obstacle,
+        is_passing: bool,
+    },
+}
+
+/// An attachment that is not to be tried again yet.
+enum Attempt {
+    UnderWay,
+    /// The watch shows it a moment later.
+    TakenAt(Instant),
+    /// Until the watch shows another version of the pod.
+    Outdated(Option<String>),
 }
 
 /// The keeper's hands, and what they have hold of.
@@ -50,6 +70,8 @@ pub(super) struct Hands {
     cluster: Cluster,
     assignment: Arc<Assignment>,
     order: u64,
+    /// How long rules hold without being sent again.
+    lease: Duration,
     /// Made up anew by each keeper, and told to nobody but the agents.
     canary: String,
     wanted: watch::Sender<Wanted>,
@@ -58,8 +80,7 @@ pub(super) struct Hands {
     in_hand: Option<(u64, Vec<IpAddr>)>,
     talks: BTreeMap<String, JoinHandle<()>>,
     addresses: BTreeMap<String, Arc<OnceLock<IpAddr>>>,
-    /// Attachments under way, and those that were taken and when.
-    attaching: BTreeMap<String, Option<Instant>>,
+    attaching: BTreeMap<String, Attempt>,
     said: mpsc::UnboundedReceiver<(String, Said)>,
     say: mpsc::UnboundedSender<(String, Said)>,
     heard: mpsc::UnboundedReceiver<Heard>,
@@ -70,13 +91,17 @@ pub(super) struct Hands {
 // === impl Hands ===
 
 impl Hands {
-    pub(super) fn new(cluster: Cluster, assignment: Assignment, session: &Session) -> Self {
+    /// With `lease`, how long this keeper's rules hold without it.
+    pub(super) fn new(cluster: Cluster, assignment: Assignment, session: &Session, lease: Duration) -> Self {
         let (say, said) = mpsc::unbounded_channel();
         let (hear, heard) = mpsc::unbounded_channel();
         let before = session.report.clone();
         let observed = Observed {
             gone: before.as_ref().map(|report| report.gone).unwrap_or_default(),
-            has_begun: before.as_ref().is_some_and(|report| report.ready),
+            has_begun: session.ready_at.is_some()
+                || before.as_ref().is_some_and(|report| report.begun || report.ready),
+            image: assignment.agent.image.clone(),
+            began: Timestamp::now(),
             ..Observed::default()
         };
         Self {
@@ -84,6 +109,7 @@ impl Hands {
             cluster,
             assignment: Arc::new(assignment),
             order: session.order(),
+            lease,
             canary: Uuid::new_v4().simple().to_string(),
             wanted: watch::Sender::new(Wanted::Nothing),
             pace: Arc::default(),
@@ -115,22 +141,21 @@ impl Hands {
     fn take(&mut self, heard: Heard) {
         match heard {
             Heard::Agent(uid, said) => self.take_said(&uid, said),
-            Heard::Attached(uid, result) => {
-                match result {
-                    // Until the watch shows it, `attaching` does.
-                    Ok(()) => {
-                        self.observed.refused.remove(&uid);
-                        self.attaching.insert(uid, Some(Instant::now()));
-                    }
-                    Err(Some(obstacle)) => {
-                        self.attaching.remove(&uid);
-                        let again = Timestamp::now().saturating_add(ATTACHES_AGAIN);
-                        self.observed.refused.insert(uid, (obstacle, again.unwrap_or(Timestamp::MAX)));
-                    }
-                    // Somebody was faster; the watch shows what there is now.
-                    Err(None) => drop(self.attaching.remove(&uid)),
+            Heard::Attached(uid, result) => match result {
+                Attached::Taken => {
+                    self.observed.refused.remove(&uid);
+                    self.attaching.insert(uid, Attempt::TakenAt(Instant::now()));
                 }
-            }
+                Attached::Refused { obstacle, is_passing } => {
+                    self.attaching.remove(&uid);
+                    let again = Timestamp::now().saturating_add(ATTACHES_AGAIN);
+                    let again = again.unwrap_or(Timestamp::MAX);
+                    self.observed.refused.insert(uid, Refused { obstacle, is_passing, again });
+                }
+                Attached::Outdated(version) => {
+                    self.attaching.insert(uid, Attempt::Outdated(version));
+                }
+            },
             Heard::Written(written) => {
                 let (page, result) = *written;
                 if let Err(error) = &result {
@@ -145,6 +170,7 @@ impl Hands {
         let Some(link) = self.observed.links.get_mut(uid) else { return };
         match said {
             Said::Hello(method) => {
+                link.has_spoken = true;
                 link.method = Some(word(method));
                 link.refused = None;
             }
@@ -197,6 +223,10 @@ impl Hands {
             Said::Over(why) => {
                 link.is_open = false;
                 link.in_force = None;
+                if !std::mem::take(&mut link.has_spoken) {
+                    // Out of reach for longer than rules hold: what was proven is so no more.
+                    link.proven = None;
+                }
                 link.pause = Timestamp::now().checked_add(TALKS_AGAIN).ok();
                 self.talks.remove(uid);
                 log(&format!("the conversation with the agent in pod {uid} is over: {why}"));
@@ -220,9 +250,7 @@ impl Hands {
             self.observed.refused.remove(&uid);
             self.attaching.remove(&uid);
             self.addresses.remove(&uid);
-            if let Some(link) = self.observed.links.remove(&uid) {
-                self.observed.gone = self.observed.gone.and(link.counts);
-            }
+            self.part(&uid);
             if let Some(talk) = self.talks.remove(&uid) {
                 talk.abort();
             }
@@ -234,6 +262,13 @@ impl Hands {
             self.open(pod, container);
         }
         self.report();
+    }
+
+    /// Forgets an agent, but not what it counted.
+    fn part(&mut self, uid: &str) {
+        if let Some(link) = self.observed.links.remove(uid) {
+            self.observed.gone = self.observed.gone.and(link.counts);
+        }
     }
 
     /// Wants these rules of every agent, from now on.
@@ -252,7 +287,7 @@ impl Hands {
             generation,
             key: self.assignment.key.clone(),
             order: self.order,
-            lease_seconds: LEASE.as_secs(),
+            lease_seconds: self.lease.as_secs(),
             mode: self.assignment.mode,
             ports: self.assignment.ports.clone(),
             filter: self.assignment.filter.clone(),
@@ -266,13 +301,18 @@ impl Hands {
     }
 
     fn attach(&mut self, pod: &Seen, name: &str) {
-        // The watch shows the new container a moment later.
+        /// How long the watch may take to show a new container.
         const SHOWS: Duration = Duration::from_secs(5);
-        let is_under_way = |taken: &Option<Instant>| taken.is_none_or(|at| at.elapsed() < SHOWS);
-        if self.attaching.get(&pod.uid).is_some_and(is_under_way) {
+        let is_too_early = match self.attaching.get(&pod.uid) {
+            None => false,
+            Some(Attempt::UnderWay) => true,
+            Some(Attempt::TakenAt(at)) => at.elapsed() < SHOWS,
+            Some(Attempt::Outdated(version)) => *version == pod.resource_version,
+        };
+        if is_too_early {
             return;
         }
-        self.attaching.insert(pod.uid.clone(), None);
+        self.attaching.insert(pod.uid.clone(), Attempt::UnderWay);
         let container = agents::container(name, pod.grace_seconds, &self.assignment.agent);
         let (cluster, hear) = (self.cluster.clone(), self.hear.clone());
         let (namespace, pod) = (self.assignment.namespace.clone(), pod.clone());
@@ -281,9 +321,15 @@ impl Hands {
             let _turn = pace.attachments().acquire().await;
             let version = pod.resource_version.as_deref();
             let result = match cluster.attach(&namespace, &pod.name, version, &container).await {
-                Ok(_) => Ok(()),
-                Err(error) if explain::is_conflict(&error) || explain::is_not_found(&error) => Err(None),
-                Err(error) => Err(Some(explain::attachment(&error, &pod.name))),
+                Ok(_) => Attached::Taken,
+                // Somebody was faster; the watch shows what there is now.
+                Err(error) if explain::is_conflict(&error) || explain::is_not_found(&error) => {
+                    Attached::Outdated(pod.resource_version)
+                }
+                Err(error) => Attached::Refused {
+                    obstacle: explain::attachment(&error, &pod.name),
+                    is_passing: !explain::is_judgement(&error),
+                },
             };
             let _ = hear.send(Heard::Attached(pod.uid, result));
         });
@@ -299,7 +345,11 @@ impl Hands {
     }
 
     fn open(&mut self, pod: Seen, container: String) {
-        let link = self.observed.links.entry(pod.uid.clone()).or_default();
+        if self.observed.links.get(&pod.uid).is_some_and(|link| link.container != container) {
+            self.part(&pod.uid);
+        }
+        let begun = || Link { container: container.clone(), ..Link::default() };
+        let link = self.observed.links.entry(pod.uid.clone()).or_insert_with(begun);
         link.is_open = true;
         link.pause = None;
         let peer = Peer {

@@ -20,9 +20,15 @@ use crate::agent::control::message::{PROTOCOL, Reply, Request, Status};
 use crate::cluster::{Cluster, explain};
 use crate::traffic::{Refusal, Rules};
 
-/// How long rules hold without being sent again: longer than a keeper's
-/// replacement takes.
-pub(crate) const LEASE: Duration = Duration::from_mins(1);
+/// How long rules hold at least without being sent again.
+const LEASE: Duration = Duration::from_mins(1);
+/// How long a keeper may take from its creation to its first words.
+const STARTS_UP: Duration = Duration::from_secs(30);
+/// The Job controller's pause before it replaces a pod that failed, and what it
+/// doubles up to; it forgets no failure of a Job that lives.
+const REPLACED_AFTER: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
+/// How long the agent may be silent, beyond two renewals.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How often a new pod's address is looked for, which the watch brings.
 const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
 /// How often an unproven route is tried again.
@@ -33,6 +39,14 @@ const SOON: Duration = Duration::from_secs(5);
 const STARTS_WITHIN: Duration = Duration::from_mins(2);
 /// How long the agent may take for its first word; it may be just starting.
 const HELLO_WAIT: Duration = Duration::from_secs(20);
+
+/// How long rules of a keeper hold without being sent again, once so many
+/// keepers before it have failed: longer than it takes to replace it.
+pub(crate) fn lease(failed: i32) -> Duration {
+    let (first, longest) = REPLACED_AFTER;
+    let doublings = u32::try_from(failed).unwrap_or(0).min(30);
+    LEASE.max(first.saturating_mul(1 << doublings).min(longest) + STARTS_UP)
+}
 
 /// What is wanted of every agent.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +148,10 @@ async fn converse(
     wanted.mark_changed();
     let mut proof: Option<Proof> = None;
     let mut renewal = Instant::now();
+    let mut heard = Instant::now();
     loop {
+        // A path that swallows what is sent says nothing of it for many minutes.
+        let silence = heard + pace.renews_every() * 2 + ANSWERS_WITHIN;
         tokio::select! {
             changed = wanted.changed() => {
                 changed?;
@@ -153,8 +170,10 @@ async fn converse(
                     say(&mut stdin, &Request::Status).await?;
                 }
             }
+            () = sleep_until(silence) => return Err(anyhow!("the agent does not answer")),
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
+                heard = Instant::now();
                 match serde_json::from_str(&line)? {
                     Reply::Accepted { generation, not_listening, .. } => {
                         let rules = match &*wanted.borrow() {
@@ -203,8 +222,13 @@ async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedPr
 async fn say(stdin: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<()> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    stdin.write_all(&line).await?;
-    Ok(stdin.flush().await?)
+    // Both ends may wait for the other to read.
+    timeout(ANSWERS_WITHIN, async {
+        stdin.write_all(&line).await?;
+        stdin.flush().await
+    })
+    .await??;
+    Ok(())
 }
 
 /// The proof of what is in force, under way or done.
@@ -289,5 +313,16 @@ async fn prove(
             Err(unproven) => tell(Said::Unproven(unproven)),
         }
         sleep(PROVES_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_outlast_the_pause_before_the_next_keeper() {
+        let leases = [0, 1, 2, 3, 4, 6, 7, 1000].map(|failed| lease(failed).as_secs());
+        assert_eq!(leases, [60, 60, 70, 110, 190, 630, 630, 630]);
     }
 }

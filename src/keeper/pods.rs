@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 
-use crate::cluster::Change;
+use crate::cluster::{Change, explain};
 
 /// What the names of agents' containers begin with; a number follows.
 pub(crate) const AGENT: &str = "mirrord-agent";
@@ -51,6 +51,7 @@ pub(crate) enum Life {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentSeen {
     pub(crate) name: String,
+    pub(crate) image: Option<String>,
     pub(crate) state: AgentState,
 }
 
@@ -113,15 +114,22 @@ impl Seen {
             agents: agents
                 .map(|one| AgentSeen {
                     name: one.name.clone(),
+                    image: one.image.clone(),
                     state: AgentState::of(known.get(one.name.as_str()).copied().flatten()),
                 })
                 .collect(),
         })
     }
 
-    /// The agent that is at work, or will be.
-    pub(crate) fn agent(&self) -> Option<&AgentSeen> {
-        self.agents.iter().find(|agent| !matches!(agent.state, AgentState::Ended { .. }))
+    /// The agent that is at work, or will be. Not one of another image than
+    /// `image` that cannot be started: it never may, and no container can be
+    /// taken out of a pod again. Of two that start after all, one leaves.
+    pub(crate) fn agent(&self, image: &str) -> Option<&AgentSeen> {
+        self.agents.iter().find(|agent| match agent.state {
+            AgentState::Waiting(Some(_)) => agent.image.as_deref() == Some(image),
+            AgentState::Waiting(None) | AgentState::Running => true,
+            AgentState::Ended { .. } => false,
+        })
     }
 }
 
@@ -142,8 +150,9 @@ impl AgentState {
         }
         let waiting = state.waiting.clone().unwrap_or_default();
         let reason = waiting.reason.unwrap_or_default();
-        // Neither says that anything is wrong.
-        let has_trouble = !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing");
+        // None of these says that anything is wrong for good.
+        let has_trouble = !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
+            && !waiting.message.as_deref().is_some_and(explain::is_passing);
         Self::Waiting(has_trouble.then(|| match waiting.message {
             Some(message) => format!("{reason}: {message}"),
             None => reason,

@@ -211,9 +211,12 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
                 why: format!("container `{name}` crashes: {}", exit(status.last_state.as_ref())),
                 crashed: Some((pod.to_owned(), name.clone())),
             })),
-            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" if is_passing(&message) => Some(
-                PodState::Waiting(format!("image `{}` cannot be pulled for now: {message}", status.image)),
-            ),
+            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" if explain::is_passing(&message) => {
+                Some(PodState::Waiting(format!(
+                    "image `{}` cannot be pulled for now: {message}",
+                    status.image
+                )))
+            }
             "ErrImagePull"
             | "ImagePullBackOff"
             | "RegistryUnavailable"
@@ -223,7 +226,7 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
             | "SignatureValidationFailed" => {
                 failed(format!("image `{}` cannot be pulled: {}", status.image, or_reason(&message, reason)))
             }
-            "CreateContainerConfigError" | "CreateContainerError" if is_passing(&message) => {
+            "CreateContainerConfigError" | "CreateContainerError" if explain::is_passing(&message) => {
                 Some(PodState::Waiting(format!("container `{name}` cannot be started for now: {message}")))
             }
             "CreateContainerConfigError"
@@ -267,33 +270,6 @@ fn exit(state: Option<&ContainerState>) -> String {
 
 fn or_reason<'a>(message: &'a str, reason: &'a str) -> &'a str {
     if message.is_empty() { reason } else { message }
-}
-
-/// Whether it may well go well the next time: Kubernetes tries again. Whole
-/// phrases, because the message also holds the image's name, which may be
-/// `timeout-service:pr-429`.
-fn is_passing(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    [
-        "toomanyrequests:",
-        "429 too many requests",
-        "500 internal server error",
-        "502 bad gateway",
-        "503 service unavailable",
-        "504 gateway",
-        "i/o timeout",
-        "handshake timeout",
-        "deadline exceeded",
-        "connection reset by peer",
-        "unexpected eof",
-        ": eof",
-        "timed out waiting for",
-        "failed to sync configmap cache",
-        "failed to sync secret cache",
-        "failed to reserve container name",
-    ]
-    .iter()
-    .any(|phrase| message.contains(phrase))
 }
 
 /// Whether, by its events, an image of any container is being pulled right now.

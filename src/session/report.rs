@@ -14,6 +14,9 @@ pub struct Report {
     pub mode: Mode,
     /// Whether the routes are proven on every ready pod of the target.
     pub ready: bool,
+    /// Whether a preview pod was ever ready: from then on the key's requests
+    /// are the preview's, whatever becomes of it.
+    pub begun: bool,
     /// The target's pods that are ready, and so get requests.
     pub pods: usize,
     /// Those of them where an agent has the rules in force.
@@ -63,6 +66,7 @@ impl Report {
         Self {
             mode,
             ready: false,
+            begun: false,
             pods: 0,
             agents: 0,
             proven: 0,

@@ -26,7 +26,8 @@ fn pod(name: &str, ready: bool, change: &Value) -> Change {
 /// Agents by the states of their containers, in order.
 fn agents(states: &[Value]) -> Value {
     let named = |index: usize| format!("mirrord-agent-{}", index + 1);
-    let containers: Vec<Value> = (0..states.len()).map(|index| json!({"name": named(index)})).collect();
+    let containers: Vec<Value> =
+        (0..states.len()).map(|index| json!({"name": named(index), "image": ""})).collect();
     let statuses: Vec<Value> = states
         .iter()
         .enumerate()
@@ -101,7 +102,8 @@ fn an_agent_that_fails_again_and_again_is_tried_more_and_more_rarely() {
     assert_eq!(failed(1, "2026-01-01T00:01:00Z"), 1);
     assert_eq!((failed(2, "2026-01-01T00:01:00Z"), failed(2, "2026-01-01T00:00:59Z")), (0, 1));
     assert_eq!((failed(5, "2026-01-01T00:00:46Z"), failed(5, "2026-01-01T00:00:45Z")), (0, 1));
-    assert_eq!((failed(20, "2025-12-31T23:57:00Z"), failed(20, "2025-12-31T23:56:00Z")), (0, 1));
+    assert_eq!((failed(11, "2025-12-31T23:57:00Z"), failed(11, "2025-12-31T23:56:00Z")), (0, 1));
+    assert_eq!(failed(12, "2025-12-31T00:00:00Z"), 0, "a pod's description has an end");
 }
 
 #[test]
@@ -151,6 +153,7 @@ fn at_work() -> Observed {
 fn proven(generation: u64) -> Link {
     let counts = Counts { matched: 2, passed: 3, ..Counts::default() };
     Link {
+        container: "mirrord-agent-1".to_owned(),
         method: Some("sk_lookup".to_owned()),
         in_force: Some(generation),
         proven: Some((generation, vec!["a note".to_owned()])),
@@ -207,6 +210,7 @@ fn what_stands_in_the_way_is_said_in_full() {
         (
             agents(&[running()]),
             Some(Link {
+                container: "mirrord-agent-1".to_owned(),
                 refused: Some(Obstacle::new("the key `x` already steals".to_owned())),
                 ..Link::default()
             }),
@@ -230,4 +234,54 @@ fn what_stands_in_the_way_is_said_in_full() {
         (report.agents, report.proven, report.waiting.as_deref(), report.hint.as_deref()),
         (1, 0, Some("10.0.0.1:80 does not answer"), Some("look at NetworkPolicies"))
     );
+}
+
+#[test]
+fn what_may_pass_is_waited_for_and_what_was_before_is_no_obstacle() {
+    let agent = agents(&[ended(1, "2026-01-01T00:00:00Z")]);
+    let mut observed = observed([pod("a", true, &agent)], [pod("p", true, &json!({}))]);
+    assert!(observed.report(Mode::Steal, Some(7)).obstacle.is_some());
+    // A keeper that came later tries anew before it gives up.
+    observed.began = "2026-01-01T00:00:01Z".parse().unwrap();
+    let report = observed.report(Mode::Steal, Some(7));
+    assert_eq!((report.obstacle, report.waiting.as_deref()), (None, Some("pod `a` gets an agent")));
+    let refused = |is_passing| Refused {
+        obstacle: Obstacle::new("no webhook answered".to_owned()),
+        is_passing,
+        again: "2026-01-01T00:01:01Z".parse().unwrap(),
+    };
+    observed.refused.insert("uid-a".to_owned(), refused(true));
+    let report = observed.report(Mode::Steal, Some(7));
+    assert_eq!((report.obstacle, report.waiting.as_deref()), (None, Some("no webhook answered")));
+    observed.refused.insert("uid-a".to_owned(), refused(false));
+    assert!(observed.report(Mode::Steal, Some(7)).obstacle.is_some());
+    // Another keeper's agent is as good.
+    observed.targets.apply(pod("a", true, &agents(&[running()])));
+    observed.links.insert("uid-a".to_owned(), proven(7));
+    assert!(observed.report(Mode::Steal, Some(7)).ready);
+}
+
+#[test]
+fn a_new_agent_has_nothing_of_what_the_one_before_it_had_proven() {
+    let agents = agents(&[ended(137, "2026-01-01T00:00:00Z"), running()]);
+    let mut observed = observed([pod("a", true, &agents)], [pod("p", true, &json!({}))]);
+    observed.links.insert("uid-a".to_owned(), proven(7));
+    let report = observed.report(Mode::Steal, Some(7));
+    assert_eq!((report.proven, report.waiting.as_deref()), (0, Some("the agent in pod `a` is asked")));
+}
+
+#[test]
+fn an_agent_whose_image_nobody_can_pull_keeps_no_other_from_coming() {
+    let mut agents = agents(&[json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})]);
+    agents["/spec/ephemeralContainers"][0]["image"] = json!("mirrord:wrong");
+    let mut observed = observed([pod("a", true, &agents)], [pod("p", true, &json!({}))]);
+    observed.image = "mirrord:right".to_owned();
+    assert_eq!(attached(&observed.decide(now())), ["mirrord-agent-2"]);
+    observed.image = "mirrord:wrong".to_owned();
+    assert!(attached(&observed.decide(now())).is_empty());
+    assert!(observed.report(Mode::Steal, Some(7)).obstacle.is_some());
+    let reason = json!({"waiting": {"reason": "ErrImagePull", "message": "502 Bad Gateway"}});
+    agents["/status/ephemeralContainerStatuses"][0]["state"] = reason;
+    observed.targets.apply(pod("a", true, &agents));
+    assert!(observed.report(Mode::Steal, Some(7)).obstacle.is_none());
 }
