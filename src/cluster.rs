@@ -8,6 +8,7 @@ pub mod explain;
 mod glance;
 mod keep;
 mod names;
+mod persist;
 mod read;
 mod resolve;
 mod watch;
@@ -19,6 +20,7 @@ use kube::Client;
 
 pub(crate) use act::END;
 pub use ask::{Access, Verdict, place};
+pub(crate) use persist::{SILENCE, persist};
 pub use read::{Found, Remains, Scope};
 pub use watch::Change;
 

@@ -17,11 +17,12 @@ pub fn api(error: &Error, what: impl Into<String>) -> Problem {
     let problem = Problem::new(what);
     match error {
         Error::Api(status) => {
-            let problem = problem.because(Refusal(if status.message.is_empty() {
+            let words = if status.message.is_empty() {
                 format!("the API server answered {}", status.code)
             } else {
                 status.message.clone()
-            }));
+            };
+            let problem = problem.because(Refusal { words, is_judgement: is_judgement(error) });
             match status.code {
                 401 => problem.hint(LOG_IN).exit(Exit::NotAllowed),
                 403 => forbidden(problem, &status.message),
@@ -135,15 +136,24 @@ pub fn is_answer(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<Refusal>().is_some())
 }
 
+/// Whether to ask again is of no use: see [`is_judgement`].
+pub fn is_judged(error: &anyhow::Error) -> bool {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
+    refusal.is_some_and(|refusal| refusal.is_judgement)
+}
+
 /// The API server's own words for what it did not do.
 #[derive(Debug)]
-struct Refusal(String);
+struct Refusal {
+    words: String,
+    is_judgement: bool,
+}
 
 // === impl Refusal ===
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.words)
     }
 }
 

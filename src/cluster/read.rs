@@ -316,34 +316,43 @@ impl Cluster {
         if let Some(pod) = pods.first() {
             return Ok(Some(Remains::of(pod)));
         }
-        // What the user may not list, Kubernetes removes all the same.
-        if self.any::<ReplicaSet>(namespace, &selector).await {
+        if self.any::<ReplicaSet>(namespace, &selector).await? {
             return plain("the replica set".to_owned());
         }
-        if self.any::<ConfigMap>(namespace, &selector).await || self.any::<Secret>(namespace, &selector).await
+        if self.any::<ConfigMap>(namespace, &selector).await?
+            || self.any::<Secret>(namespace, &selector).await?
         {
             return plain("its files".to_owned());
         }
-        if self.any::<NetworkPolicy>(namespace, &selector).await {
+        if self.any::<NetworkPolicy>(namespace, &selector).await? {
             return plain("its network policy".to_owned());
         }
-        if self.any::<RoleBinding>(namespace, &selector).await
-            || self.any::<Role>(namespace, &selector).await
-            || self.any::<ServiceAccount>(namespace, &selector).await
+        if self.any::<RoleBinding>(namespace, &selector).await?
+            || self.any::<Role>(namespace, &selector).await?
+            || self.any::<ServiceAccount>(namespace, &selector).await?
         {
             return plain("the keeper's rights".to_owned());
         }
         Ok(None)
     }
 
-    async fn any<K>(&self, namespace: &str, selector: &str) -> bool
+    /// Whether there are any. What the user may not list, Kubernetes removes all
+    /// the same.
+    async fn any<K>(&self, namespace: &str, selector: &str) -> Result<bool>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
         let api: Api<K> = Api::namespaced(self.client(), namespace);
-        let list = api.list_metadata(&ListParams::default().labels(selector).limit(1)).await;
-        list.is_ok_and(|list| !list.items.is_empty())
+        match api.list_metadata(&ListParams::default().labels(selector).limit(1)).await {
+            Ok(list) => Ok(!list.items.is_empty()),
+            Err(error) if explain::is_judgement(&error) => Ok(false),
+            Err(error) => Err(explain::api(
+                &error,
+                format!("could not look for what is left in namespace `{namespace}`"),
+            )
+            .into()),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod routing;
 pub(crate) mod surroundings;
 mod wait;
 
+use std::time::Duration;
+
 use anyhow::{Error, Result};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -22,7 +24,7 @@ use super::plan::{Plan, Request, deadline};
 use super::stop::Ending;
 use super::{connected, render, stop};
 use crate::cli::ObjectFormat;
-use crate::cluster::{Cluster, Scope, explain};
+use crate::cluster::{Cluster, Scope, explain, persist};
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
@@ -152,7 +154,7 @@ pub async fn start(
     // The environment is up; whatever becomes of the one it replaces does not
     // change that any more.
     let replaced = tokio::select! {
-        replaced = replace(&cluster, &session, step.as_ref()) => replaced,
+        replaced = replace(&cluster, &request, &session, step.as_ref(), reporter) => replaced,
         () = interrupts.next() => Err(Error::msg("interrupted; what it replaces ends without being watched")),
     };
     if let Err(error) = replaced {
@@ -292,25 +294,62 @@ async fn start_clock(cluster: &Cluster, started: &Started, ready_at: Timestamp) 
     }
 }
 
-/// Ends the earlier sessions of the same key on the same target. The new pods
-/// are ready by now, and only they are left to serve.
-async fn replace(cluster: &Cluster, session: &Session, step: Option<&output::Step>) -> Result<()> {
+/// Ends the earlier sessions of the same key on the same target: at once where
+/// the new pods are ready by now; where nobody waits for them, once they have
+/// had the time to be. The newest that is ready gets the requests meanwhile.
+async fn replace(
+    cluster: &Cluster,
+    request: &Request,
+    session: &Session,
+    step: Option<&output::Step>,
+    reporter: &Reporter,
+) -> Result<()> {
     let scope = Scope::Namespace(session.namespace.clone());
     let found = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await?;
     let replaced: Vec<&Session> = found.sessions.iter().filter(|old| session.replaces(old)).collect();
     for old in &replaced {
         match old.failed {
             // Only its root is there, and no clock of a keeper's to wait for.
-            Some(_) => cluster.delete(&old.namespace, &old.root).await?,
-            None => cluster.end(&old.namespace, &old.root).await?,
+            Some(_) => persist(async || cluster.delete(&old.namespace, &old.root).await).await?,
+            None if step.is_none() => retire(cluster, old, request.patience(), reporter).await?,
+            None => persist(async || cluster.end(&old.namespace, &old.root).await).await?,
         }
     }
     if let Some(step) = step {
         for old in replaced {
             step.update(&format!("removing `{}`, which it replaces", old.root));
-            stop::until_gone(cluster, &Ending::of(old), |_| {}).await?;
+            let gone = stop::until_gone(cluster, &Ending::of(old), |_| {}).await;
+            gone.explain(|| stop::unwatched(old))?;
         }
     }
+    Ok(())
+}
+
+/// Has a session end within `patience`, if it would live longer.
+async fn retire(cluster: &Cluster, old: &Session, patience: Duration, reporter: &Reporter) -> Result<()> {
+    loop {
+        let Some(root) = cluster.root(&old.namespace, &old.root).await? else { return Ok(()) };
+        let now = cluster.clock(Timestamp::now());
+        let end = deadline(&root, Ttl::Finite(patience), now);
+        let current = root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+        if current.is_some_and(|current| end.is_some_and(|end| current <= end)) {
+            return Ok(());
+        }
+        match cluster.set_deadline(&root, end, json!({})).await {
+            Ok(_) => break,
+            // Somebody has extended it, or its status has changed.
+            Err(error) if explain::is_conflict(&error) => {}
+            Err(error) if explain::is_not_found(&error) => return Ok(()),
+            Err(error) => {
+                return Err(explain::api(&error, format!("could not set an end to `{}`", old.root)).into());
+            }
+        }
+    }
+    reporter.warning(&format!(
+        "`{}`, which it replaces, serves until the new pods are ready, and ends within {}",
+        old.root,
+        humantime::format_duration(patience)
+    ));
     Ok(())
 }
 
@@ -325,7 +364,7 @@ async fn clean_up(
     let Ending { namespace, root, .. } = ending;
     let step = reporter.step("removing what was created");
     let removal = async {
-        cluster.delete(namespace, root).await.explain(|| {
+        persist(async || cluster.delete(namespace, root).await).await.explain(|| {
             Problem::new(format!(
                 "`{root}` in namespace `{namespace}` could not be removed; Kubernetes does so at its deadline"
             ))

@@ -7,10 +7,10 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use super::{Interrupts, Selector, connected, status};
-use crate::cluster::{Cluster, END, Remains, Scope};
+use crate::cluster::{Cluster, END, Remains, Scope, persist};
 use crate::config::Selection;
 use crate::output::Reporter;
-use crate::problem::{Exit, Problem, Report};
+use crate::problem::{Exit, Explain as _, Problem, Report};
 use crate::session::{Session, SessionId};
 
 /// How often to look whether everything is gone.
@@ -78,7 +78,7 @@ pub async fn stop(
         // All are told first, so that none outlives an interrupt.
         let mut untold: Option<anyhow::Error> = None;
         for session in &sessions {
-            let told = cluster.end(&session.namespace, &session.root).await;
+            let told = persist(async || cluster.end(&session.namespace, &session.root).await).await;
             if let Some(error) = told.err().and_then(|error| untold.replace(error)) {
                 reporter.warning(&format!("{error:#}"));
             }
@@ -88,7 +88,9 @@ pub async fn stop(
         }
         if patience == Patience::UntilGone {
             for session in &sessions {
-                until_gone(&cluster, &Ending::of(session), |left| step.update(&ending(left))).await?;
+                let gone =
+                    until_gone(&cluster, &Ending::of(session), |left| step.update(&ending(left))).await;
+                gone.explain(|| unwatched(session))?;
             }
             step.done("all sessions deleted");
         } else {
@@ -115,6 +117,12 @@ fn ending(left: &Remains) -> String {
     format!("{} is ending{why}", left.what)
 }
 
+/// It was told to end, and whether it has is not known.
+pub(super) fn unwatched(session: &Session) -> Problem {
+    let Session { root, namespace, .. } = session;
+    Problem::new(format!("`{root}` in namespace `{namespace}` was told to end, but not seen to be gone"))
+}
+
 /// Waits until nothing is left of a session that was told to end.
 ///
 /// A root whose clock does not run (somebody suspended it) never meets its
@@ -125,7 +133,7 @@ pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn
     let mut deleted = false;
     // What may take long by its own word is waited for.
     let mut patience = PATIENCE;
-    while let Some(left) = cluster.remains(namespace, root, session).await? {
+    while let Some(left) = persist(async || cluster.remains(namespace, root, session).await).await? {
         tell(&left);
         patience = patience.max(left.grace.saturating_add(END));
         if began.elapsed() > patience {
@@ -141,9 +149,7 @@ pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn
         }
         if began.elapsed() > END && !deleted {
             deleted = true;
-            if cluster.root(namespace, root).await?.is_some() {
-                cluster.delete(namespace, root).await?;
-            }
+            persist(async || cluster.delete(namespace, root).await).await?;
         }
         sleep(LOOK).await;
     }

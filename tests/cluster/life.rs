@@ -400,6 +400,24 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
             pods.first()?.name_any().starts_with(&started.info("pod")).then_some(())
         })
         .await;
+        // Nobody knows yet whether another start gets anywhere: until then the first serves.
+        let again = ["--no-wait", "--ttl", "100s", "--timeout", "20"];
+        let again = world.start("deployment/shop", "pr-1", &again).await.success();
+        assert!(
+            again.stderr.contains("serves until the new pods are ready, and ends within 20s"),
+            "{again:#?}"
+        );
+        let left = || async {
+            let status = ["preview", "status", "-k", "pr-1", "-n", &world.namespace, "-o", "json"];
+            let status: Value = serde_json::from_str(&world.mirrord(&status).await.success().stdout).unwrap();
+            let items = status["items"].as_array().unwrap().clone();
+            items.iter().map(|item| item["leftSeconds"].as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        let both = left().await;
+        assert_eq!(both.len(), 2);
+        assert!(both.iter().min().unwrap() <= &20 && both.iter().max().unwrap() > &80, "{both:?}");
+        until("the one that was replaced is gone", || async { (left().await.len() == 1).then_some(()) })
+            .await;
     })
     .await;
 }

@@ -18,6 +18,18 @@ const OWNED_LABELS: &[&str] = &[
 const OWNED_LABEL_DOMAINS: &[&str] =
     &["statefulset.kubernetes.io/", "batch.kubernetes.io/", "apps.kubernetes.io/pod-index"];
 
+/// Annotations in which networks note what they gave to one pod, an address
+/// above all: a second pod would ask for the same.
+const NETWORK_ANNOTATIONS: &[&str] = &[
+    "k8s.ovn.org/",
+    "ovn.kubernetes.io/",
+    "cni.projectcalico.org/podIP",
+    "cni.projectcalico.org/podIPs",
+    "cni.projectcalico.org/containerID",
+    "k8s.v1.cni.cncf.io/network-status",
+    "k8s.v1.cni.cncf.io/networks-status",
+];
+
 /// Makes the preview's template from the target's.
 pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>) -> Value {
     let mut spec = object(request.source.template.get("spec"));
@@ -51,11 +63,24 @@ fn metadata(request: &Request) -> Value {
         labels.insert(name, value.into());
     }
     let mut annotations = object(original.get("annotations"));
+    if request.source.lived {
+        annotations.retain(|name, _| !is_networks(name));
+    }
     for (name, value) in request.identity.annotations() {
         annotations.insert(name, value.into());
     }
     annotations.insert(IMAGE.to_owned(), request.image.clone().into());
     json!({"labels": labels, "annotations": annotations})
+}
+
+/// Whether it is one of [`NETWORK_ANNOTATIONS`], or of a domain under one of theirs.
+fn is_networks(annotation: &str) -> bool {
+    NETWORK_ANNOTATIONS.iter().any(|name| match name.strip_suffix('/') {
+        Some(domain) => annotation.split_once('/').is_some_and(|(own, _)| {
+            own == domain || own.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.'))
+        }),
+        None => annotation == *name,
+    })
 }
 
 /// Puts the user's image in. A pull policy that is merely the default for the

@@ -204,7 +204,14 @@ fn of_the_targets_labels_those_stay_that_are_asked_for_and_ours() {
 #[test]
 fn a_pod_that_has_lived_leaves_behind_what_belongs_to_it_alone() {
     let mut request = request(&json!({
-        "metadata": {"labels": {"app": "shop"}, "uid": "1", "resourceVersion": "2", "name": "shop-1"},
+        "metadata": {
+            "labels": {"app": "shop"}, "uid": "1", "resourceVersion": "2", "name": "shop-1",
+            "annotations": {
+                "team": "shop", "cni.projectcalico.org/ipv4pools": "[\"pool\"]", "notovn.kubernetes.io/x": "kept",
+                "k8s.ovn.org/pod-networks": "{}", "ovn.kubernetes.io/ip_address": "10.0.0.9", "net1.default.ovn.kubernetes.io/mac_address": "a",
+                "cni.projectcalico.org/podIP": "10.0.0.9/32", "k8s.v1.cni.cncf.io/network-status": "[]",
+            },
+        },
         "spec": {
             "activeDeadlineSeconds": 5, "restartPolicy": "Never",
             "nodeName": "n", "hostname": "h", "subdomain": "s", "priority": 0, "preemptionPolicy": "PreemptLowerPriority",

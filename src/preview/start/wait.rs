@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
-use crate::cluster::{Change, Cluster, explain};
+use crate::cluster::{Change, Cluster, SILENCE, explain};
 use crate::output::{Reporter, Step};
 use crate::preview::plan::{Request, first_deadline, seconds};
 use crate::preview::progress::{
@@ -24,9 +24,6 @@ const TICK: Duration = Duration::from_secs(1);
 const PATIENCE: u64 = 60;
 /// How often, in seconds, it is asked whether an image is being pulled.
 const EVENTS: u64 = 2;
-/// How long the cluster may be silent before it counts as lost: longer than an
-/// API server takes to restart behind a load balancer's back.
-const SILENCE: Duration = Duration::from_secs(20);
 
 /// A ready environment.
 pub(super) struct Ready {
