@@ -110,7 +110,8 @@ async fn next(
         let mut bytes = [0; SETTINGS_BYTES];
         let mut seen = ReadBuf::new(&mut bytes);
         if let Poll::Ready(peeked) = server.poll_peek(context, &mut seen)
-            && !(peeked.is_ok() && may_be_settings(seen.filled()))
+            // A few bytes that may become settings are a greeting: nothing would tell us of the rest.
+            && !(peeked.is_ok() && seen.remaining() == 0 && may_be_settings(seen.filled()))
         {
             return Poll::Ready(peeked.map(|_| First::Server));
         }

@@ -21,6 +21,7 @@ use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
+use super::capture;
 use super::lane::Lane;
 use super::mirror::Mirrors;
 use super::state::State;
@@ -56,6 +57,13 @@ impl Http1 {
                     break tunnel::carry(&mut client, &mut server, up, down).await;
                 }
                 Ok(Outcome::Over) => break Ok(()),
+                Ok(Outcome::Redial) => match capture::dial(original).await {
+                    Ok(another) => {
+                        server = another;
+                        relay.redialled();
+                    }
+                    Err(error) => break Err(error),
+                },
                 Ok(Outcome::Canary(canary)) => break canary.answer(&mut client, relay.lanes().0).await,
                 Ok(Outcome::Matched(matched)) => {
                     match preview.exchange(matched, &mut client, relay.lanes().0).await {

@@ -9,10 +9,11 @@ mod pump;
 mod rewound;
 mod stream;
 
+use std::cell::RefCell;
 use std::future::Future as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -34,11 +35,12 @@ use rewound::Rewound;
 use stream::Stream;
 
 /// What one stream may have on its way: enough for its round trip within a cluster.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// What one connection may have on its way; with the window above, all the
-/// memory that a slow reader can make us hold.
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What one connection may have on its way: all the memory that a slow reader
+/// can make us hold. So many times a stream's, because streams that nobody
+/// reads must not stop those that somebody does.
+const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
 
 /// Header lists that are let through: more than any server's default, so that
 /// the application's limit is the one that counts.
@@ -89,7 +91,10 @@ impl Http2 {
             return Ok(());
         }
         let closed = Rc::new(Notify::new());
-        let (app, streams) = connect(Rewound::said(PREFACE.len(), server), &closed).await?;
+        let (app, driven) = connect(Rewound::said(PREFACE.len(), server)).await?;
+        let streams = driven.max_concurrent_send_streams();
+        let probe = Rc::new(RefCell::new(app.clone()));
+        spawn_local(drive(driven, Rc::downgrade(&probe), Rc::clone(&closed)));
         let mut builder = server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -138,11 +143,10 @@ async fn speaks_http2(server: &TcpStream) -> bool {
 }
 
 /// Makes an HTTP/2 client of a connection, and learns how many streams the
-/// other side offers. `closed` is told when it takes no more.
-async fn connect(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    closed: &Rc<Notify>,
-) -> Result<(SendRequest<Bytes>, usize), h2::Error> {
+/// other side offers. The connection is to be driven on.
+async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
+    stream: T,
+) -> Result<(SendRequest<Bytes>, client::Connection<T>), h2::Error> {
     let (sender, mut connection) = client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -164,11 +168,28 @@ async fn connect(
         // A server that answers no ping is odd, but not for us to refuse.
         tokio::time::timeout(SETTINGS_WAIT, answered).await.unwrap_or(Ok(()))?;
     }
-    let streams = connection.max_concurrent_send_streams();
-    let closed = Rc::clone(closed);
-    spawn_local(async move {
-        let _ = connection.await;
-        closed.notify_one();
-    });
-    Ok((sender, streams))
+    Ok((sender, connection))
+}
+
+/// Drives the application's connection, and says when it takes no more: with a
+/// GOAWAY at once, though what is under way may keep it open for long. The probe
+/// is the caller's, because whoever could send keeps the connection from ending.
+async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: client::Connection<T>,
+    probe: Weak<RefCell<SendRequest<Bytes>>>,
+    closed: Rc<Notify>,
+) {
+    let mut is_told = false;
+    std::future::poll_fn(|context| {
+        let ended = Pin::new(&mut connection).poll(context);
+        let takes_no_more = |probe: Rc<RefCell<SendRequest<Bytes>>>| {
+            matches!(probe.borrow_mut().poll_ready(context), Poll::Ready(Err(_)))
+        };
+        if !is_told && (ended.is_ready() || probe.upgrade().is_some_and(takes_no_more)) {
+            is_told = true;
+            closed.notify_one();
+        }
+        ended.map(drop)
+    })
+    .await;
 }

@@ -27,6 +27,10 @@ const LARGE_BYTES: usize = 128 * 1024;
 /// two copies.
 pub(super) const MIN_PIPED_BYTES: u64 = 128 * 1024;
 
+/// What the kernel is asked to move at once: lengths that no signed integer
+/// holds it refuses.
+const MAX_MOVED_BYTES: usize = 1 << 30;
+
 /// How many buffers of each size a worker keeps for the next connection.
 const MAX_KEPT: usize = 64;
 
@@ -145,7 +149,7 @@ impl Lane {
     ) -> Poll<io::Result<Option<usize>>> {
         debug_assert!(self.is_empty(), "what is under way must have left");
         let Ok(mut pipe) = Pipe::take() else { return Poll::Ready(Ok(None)) };
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let most = usize::try_from(most).map_or(MAX_MOVED_BYTES, |most| most.min(MAX_MOVED_BYTES));
         let filled = pipe.poll_fill(context, from, most);
         if pipe.is_empty() {
             pipe.give_back();

@@ -44,7 +44,11 @@ enum Progress {
 }
 
 enum Part {
-    Head { session: Stealer, is_head: bool },
+    /// A copy begins: how its answer ends.
+    Head {
+        session: Stealer,
+        is_head: bool,
+    },
     Body(Vec<u8>),
     End,
     GivenUp,
@@ -55,9 +59,16 @@ enum Part {
 impl Mirrors {
     /// Begins the copies of one request. One that is not plain (an upgrade)
     /// is not copied, and counts as dropped.
-    pub(super) fn begin(&self, sessions: Vec<Stealer>, port: u16, is_plain: bool, is_head: bool) -> Copies {
+    pub(super) fn begin(
+        &self,
+        sessions: Vec<Stealer>,
+        port: u16,
+        head: &[u8],
+        is_plain: bool,
+        is_head: bool,
+    ) -> Copies {
         let copies = sessions.into_iter().filter_map(|session| {
-            if !is_plain || session.rules.preview.is_empty() {
+            if !is_plain || session.rules.preview.is_empty() || !session.kept.reserve(head.len()) {
                 session.kept.dropped();
                 return None;
             }
@@ -68,9 +79,9 @@ impl Mirrors {
                 tokio::task::spawn_local(run(receiver, port));
                 sender
             });
-            // The head follows at once; this only says how its answer ends.
-            let head = Part::Head { session: session.clone(), is_head };
-            let _ = sender.send(head);
+            // The receiver lives as long as the connection; if not, nobody wants it.
+            let _ = sender.send(Part::Head { session: session.clone(), is_head });
+            let _ = sender.send(Part::Body(head.to_vec()));
             Some(Copy { session, sender: sender.clone(), state: Progress::Begun })
         });
         Copies(copies.collect())
@@ -85,11 +96,6 @@ impl Copies {
         self.0.iter().any(|copy| copy.state == Progress::Begun)
     }
 
-    /// Copies the head.
-    pub(super) fn head(&mut self, bytes: &[u8]) {
-        self.body(bytes);
-    }
-
     /// Copies more of the request.
     pub(super) fn body(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
@@ -97,7 +103,6 @@ impl Copies {
         }
         for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             if copy.session.kept.reserve(bytes.len()) {
-                // The receiver lives as long as the connection; if not, nobody wants it.
                 let _ = copy.sender.send(Part::Body(bytes.to_vec()));
             } else {
                 copy.give_up();
@@ -138,15 +143,27 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
     let mut connection: Option<TcpStream> = None;
     let mut current: Option<(Stealer, bool)> = None;
     let mut is_broken = false;
+    // What had come by the time that a preview let us wait in vain is of no use
+    // to it any more, and would have all that follows wait again.
+    let mut stale = 0_usize;
     while let Some(part) = parts.recv().await {
+        let is_stale = stale > 0;
+        stale = stale.saturating_sub(1);
         match part {
             Part::Head { session, is_head } => {
-                is_broken = false;
-                if connection.is_none() {
-                    connection = connect(&session, port).await.ok();
+                if !is_stale && connection.is_none() {
+                    connection = match connect(&session, port).await {
+                        Ok(connection) => Some(connection),
+                        Err(error) => {
+                            if error.kind() == io::ErrorKind::TimedOut {
+                                stale = parts.len();
+                            }
+                            None
+                        }
+                    };
                 }
-                if connection.is_none() {
-                    is_broken = true;
+                is_broken = is_stale || connection.is_none();
+                if is_broken {
                     session.kept.dropped();
                 }
                 current = Some((session, is_head));
@@ -155,11 +172,14 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                 let Some((session, _)) = &current else { continue };
                 if let Some(stream) = &mut connection
                     && !is_broken
-                    && !matches!(timeout(PATIENCE, stream.write_all(&bytes)).await, Ok(Ok(())))
                 {
-                    is_broken = true;
-                    connection = None;
-                    session.kept.dropped();
+                    let written = timeout(PATIENCE, stream.write_all(&bytes)).await;
+                    if !matches!(written, Ok(Ok(()))) {
+                        is_broken = true;
+                        connection = None;
+                        session.kept.dropped();
+                        stale = if written.is_err() { parts.len() } else { stale };
+                    }
                 }
                 session.kept.release(bytes.len());
             }
@@ -171,8 +191,10 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                 if let Some(mut stream) = connection.take() {
                     session.kept.mirrored();
                     let answered = timeout(PATIENCE, forget(&mut stream, is_head)).await;
-                    if matches!(answered, Ok(Ok(true))) {
-                        connection = Some(stream);
+                    match answered {
+                        Ok(Ok(true)) => connection = Some(stream),
+                        Ok(_) => {}
+                        Err(_) => stale = parts.len(),
                     }
                 }
             }

@@ -84,6 +84,10 @@ impl Sessions {
     /// Does what the keeper asks.
     pub(super) fn answer(&self, request: Request) -> Reply {
         match request {
+            // Another agent follows; the keeper asks again.
+            Request::Rules { .. } if self.is_released.get() => {
+                Reply::Error { why: "this agent is leaving".to_owned() }
+            }
             Request::Rules { rules } => match self.take(rules) {
                 Ok(reply) => reply,
                 Err(refusal) => {

@@ -98,6 +98,9 @@ fn a_terminated_agent_finishes_what_is_under_way() {
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(100));
     agent.signal(Signal::SIGTERM);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    // One that leaves promises nothing more: nothing is captured any longer.
+    assert_eq!(agent.steal(&[8080])["type"], "error");
     read_until(&mut client, b"slow");
     drop(client);
     assert!(agent.ended());

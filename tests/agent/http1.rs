@@ -263,6 +263,61 @@ fn a_long_body_keeps_every_byte_and_one_that_breaks_off_is_a_reset() {
     }
 }
 
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_application_that_ends_an_idle_connection_does_not_end_the_previews_client() {
+    let world = World::new();
+    let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    // Ends what has been idle for a while, on one port with a word and on the other without.
+    for (port, word) in
+        [(8080, &b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"[..]), (8081, b"")]
+    {
+        let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8081), "preview");
+        let app = Server::new(world.listen(Place::Pod, "0.0.0.0", port), move |mut stream| {
+            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            let mut buffer = [0; 1024];
+            while let Ok(1..) = stream.read(&mut buffer) {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\napp").unwrap();
+            }
+            stream.write_all(word).unwrap();
+        });
+        let _agent = Agent::stealing(&world, &[port]);
+        let mut client = world.connect(port);
+        for _ in 0..2 {
+            for _ in 0..4 {
+                client.write_all(request("/k", Some("pr-1")).as_bytes()).unwrap();
+                read_until(&mut client, b"preview /k 0\n");
+                thread::sleep(Duration::from_millis(100));
+            }
+            client.write_all(request("/", None).as_bytes()).unwrap();
+            assert!(read_until(&mut client, b"app").starts_with(b"HTTP/1.1 200"));
+        }
+        assert_eq!(app.accepted(), 3, "one from the start, and one for each that had ended");
+        // With the application it had the last word: that ends as it would without us.
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, word);
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_client_that_leaves_while_an_upgrade_is_awaited_is_missed_too() {
+    let world = World::new();
+    let (gone, left) = std::sync::mpsc::channel();
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+        let _ = stream.read(&mut [0]);
+        gone.send(()).unwrap();
+    });
+    let _agent = Agent::stealing(&world, &[8080]);
+    let mut client = world.connect(8080);
+    client.write_all(b"GET /wait HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n").unwrap();
+    thread::sleep(Duration::from_millis(100));
+    drop(client);
+    left.recv_timeout(Duration::from_secs(5)).unwrap();
+}
+
 /// Reads a head and nothing behind it.
 fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PREVIEW4, Place, World, read_until};
+use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
 
 pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -147,6 +147,117 @@ fn a_server_whose_settings_come_first_is_understood_and_trailers_only_answers_an
             let (response, _) = sender.send_request(request("/reset", key), true).unwrap();
             assert_eq!(response.await.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
         }
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_goaway_reaches_the_client_at_once_and_what_is_under_way_ends_as_it_would() {
+    let (world, runtime) = (World::new(), runtime());
+    let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
+    listener.set_nonblocking(true).unwrap();
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        // No more of this connection, but what it has is finished; like a server that is rolled out.
+        connection.graceful_shutdown();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            respond.send_response(Response::new(()), true).unwrap();
+        });
+        while connection.accept().await.is_some() {}
+    });
+    let _agent = Agent::stealing(&world, &[8080]);
+    let client = world.connect(8080);
+    runtime.block_on(async {
+        let mut sender = connect(client).await;
+        let (response, _) = sender.send_request(request("/hold", None), true).unwrap();
+        let told = async {
+            while sender.clone().ready().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), told).await.expect("the client is told");
+        assert_eq!(response.await.unwrap().status(), 200);
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_request_is_carried_to_its_end_though_its_response_is_whole() {
+    let (world, runtime) = (World::new(), runtime());
+    let read = Arc::new(Mutex::new(Vec::new()));
+    for listener in [world.listen(Place::Pod, "0.0.0.0", 8080), world.listen(Place::Preview, PREVIEW4, 8080)]
+    {
+        listener.set_nonblocking(true).unwrap();
+        let read = Arc::clone(&read);
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                respond.send_response(Response::new(()), true).unwrap();
+                let read = Arc::clone(&read);
+                tokio::spawn(async move {
+                    let length = drain(&mut request.into_body()).await.0.len();
+                    read.lock().unwrap().push(length);
+                });
+            }
+        });
+    }
+    let _agent = Agent::stealing(&world, &[8080]);
+    let client = world.connect(8080);
+    runtime.block_on(async {
+        let sender = connect(client).await;
+        for key in [None, Some("pr-1")] {
+            let mut sender = sender.clone().ready().await.unwrap();
+            let (response, mut body) = sender.send_request(request("/", key), false).unwrap();
+            assert_eq!(response.await.unwrap().status(), 200);
+            for last in [false, false, true] {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                body.send_data(Bytes::from(vec![b'x'; 10_000]), last).unwrap();
+            }
+        }
+    });
+    wait_until("both requests are whole", || *read.lock().unwrap() == [30_000, 30_000]);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn responses_that_nobody_reads_stop_no_other() {
+    let (world, runtime) = (World::new(), runtime());
+    let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
+    listener.set_nonblocking(true).unwrap();
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let length = if request.uri().path() == "/large" { 4 << 20 } else { 10 };
+            let mut send = respond.send_response(Response::new(()), false).unwrap();
+            send.send_data(Bytes::from(vec![b'x'; length]), true).unwrap();
+        }
+    });
+    let _agent = Agent::stealing(&world, &[8080]);
+    let client = world.connect(8080);
+    runtime.block_on(async {
+        client.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(client).unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_connection_window_size(64 << 20);
+        let (sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            let mut sender = sender.clone().ready().await.unwrap();
+            let (response, _) = sender.send_request(request("/large", None), true).unwrap();
+            held.push(response.await.unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut sender = sender.clone().ready().await.unwrap();
+        let (response, _) = sender.send_request(request("/small", None), true).unwrap();
+        let read = async { drain(&mut response.await.unwrap().into_body()).await.0.len() };
+        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        assert_eq!(read, Ok(10), "beside {} that nobody reads", held.len());
     });
 }
 

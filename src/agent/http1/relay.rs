@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -33,6 +34,9 @@ pub(super) enum Outcome {
     Tunnel,
     /// The application has ended the connection between two exchanges.
     Over,
+    /// A request is for the application, whose connection has ended while the
+    /// preview had the client's requests: another is needed.
+    Redial,
     /// A session wants the next request; every earlier response has left.
     Matched(Matched),
     /// The next request is the keeper's own.
@@ -60,12 +64,25 @@ enum Requests {
     Matched(Matched),
     /// At a request that is the keeper's own.
     Canary(Canary),
+    /// At something that is not certain.
+    Doubtful,
 }
 
 /// Whether a side has anything to say now.
 enum Side {
     Stopped(Outcome),
     Waits,
+}
+
+/// Whom the last exchange was with, and whether the application is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    /// The application: what it does to its connection, it does to the client's.
+    Application,
+    /// The preview: to the application, the connection looks idle.
+    Preview,
+    /// The preview, and the application has ended its connection meanwhile.
+    Gone,
 }
 
 pub(super) struct Relay {
@@ -80,6 +97,11 @@ pub(super) struct Relay {
     pending: VecDeque<Kind>,
     /// What of a head was looked at, each way.
     scanned: (usize, usize),
+    /// Whether what the application sends is read no more: the connection
+    /// becomes a tunnel once what was cleared has left.
+    is_tunnel: bool,
+    /// Whose the last exchange was.
+    last: Server,
     mirrors: Rc<Mirrors>,
     copies: Copies,
     patience: Option<Pin<Box<Sleep>>>,
@@ -98,6 +120,8 @@ impl Relay {
             response: None,
             pending: VecDeque::new(),
             scanned: (0, 0),
+            is_tunnel: false,
+            last: Server::Application,
             mirrors,
             copies: Copies::default(),
             patience: None,
@@ -112,6 +136,14 @@ impl Relay {
     /// Goes on behind an exchange that the relay did not carry.
     pub(super) fn resume(&mut self) {
         self.requests = Requests::Head;
+        if self.last == Server::Application {
+            self.last = Server::Preview;
+        }
+    }
+
+    /// Goes on with another connection to the application.
+    pub(super) fn redialled(&mut self) {
+        self.last = Server::Application;
     }
 
     /// Relays until something has to be settled elsewhere.
@@ -168,10 +200,17 @@ impl Relay {
     ) -> Poll<io::Result<Side>> {
         loop {
             let read = self.read_requests(context);
+            if self.last == Server::Gone && (read.is_err() || !self.up.is_drained()) {
+                return Poll::Ready(Ok(Side::Stopped(Outcome::Redial)));
+            }
+            if read.is_err() {
+                // Nothing of it is read again while earlier bytes leave.
+                self.requests = Requests::Doubtful;
+            }
             ready!(self.up.poll_drain(context, server))?;
             match read {
                 Err(Doubt) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
-                Ok(Asked::Settled) => return Poll::Ready(Ok(Side::Waits)),
+                Ok(Asked::Settled) => return self.poll_client_gone(context, client),
                 Ok(Asked::More) => {}
             }
             let filled = match &mut self.requests {
@@ -188,11 +227,24 @@ impl Relay {
         }
     }
 
+    /// While nothing more is read of the client: if it leaves, whoever serves it
+    /// learns it.
+    fn poll_client_gone(&self, context: &mut Context<'_>, client: &mut TcpStream) -> Poll<io::Result<Side>> {
+        let peeked = match client.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+            Poll::Ready(peeked) => Some(peeked?),
+            Poll::Pending => None,
+        };
+        // What it has sent behind its request is for nobody to see before the answer.
+        let is_over = peeked == Some(0) && self.up.is_empty() && matches!(self.requests, Requests::Waiting);
+        Poll::Ready(Ok(if is_over { Side::Stopped(Outcome::Tunnel) } else { Side::Waits }))
+    }
+
     /// Clears what is the application's.
     fn read_requests(&mut self, context: &mut Context<'_>) -> Result<Asked, Doubt> {
         loop {
             match &mut self.requests {
                 Requests::Matched(_) | Requests::Canary(_) | Requests::Waiting => return Ok(Asked::Settled),
+                Requests::Doubtful => return Err(Doubt),
                 Requests::Body(framing) => {
                     let held = self.up.held();
                     let length = framing.advance(held, |_| {}).map_err(|_| Doubt)?;
@@ -229,15 +281,17 @@ impl Relay {
         // A connection that becomes something else cannot be copied.
         if !mirrors.is_empty() {
             let is_plain = matches!(request.kind, Kind::Plain | Kind::Head);
-            copies = self.mirrors.begin(mirrors, self.port, is_plain, request.kind == Kind::Head);
+            let head = &self.up.held()[..request.length];
+            copies = self.mirrors.begin(mirrors, self.port, head, is_plain, request.kind == Kind::Head);
         }
-        let head = &self.up.held()[..request.length];
-        copies.head(head);
         if let Some(session) = stealer {
             self.requests = Requests::Matched(Matched { session, port: self.port, request, copies });
             return;
         }
         self.copies = copies;
+        if self.last == Server::Preview {
+            self.last = Server::Application;
+        }
         self.up.clear(request.length);
         self.pending.push_back(request.kind);
         self.requests = match request.kind {
@@ -302,7 +356,11 @@ impl Relay {
         server: &mut TcpStream,
     ) -> Poll<io::Result<Side>> {
         loop {
+            if self.last == Server::Gone {
+                return Poll::Ready(Ok(Side::Waits));
+            }
             let read = self.read_responses();
+            self.is_tunnel = !matches!(read, Ok(Answered::More));
             ready!(self.down.poll_drain(context, client))?;
             match read {
                 Err(Doubt) | Ok(Answered::Tunnel) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
@@ -312,6 +370,15 @@ impl Relay {
                 Some((framing, _)) => framing.poll_fill(context, &mut self.down, server),
                 None => self.down.poll_fill(context, server),
             };
+            if self.last == Server::Preview {
+                // Nobody has asked it for anything: it gives the connection up, in
+                // whatever words, and the client has no part in that.
+                let _ = ready!(filled);
+                self.down.discard(self.down.held().len());
+                let _ = Pin::new(&mut *server).poll_shutdown(context);
+                self.last = Server::Gone;
+                return Poll::Ready(Ok(Side::Waits));
+            }
             if ready!(filled)? == 0 {
                 let idle = self.is_between() && self.up.is_empty() && matches!(self.requests, Requests::Head);
                 return Poll::Ready(Ok(Side::Stopped(if idle { Outcome::Over } else { Outcome::Tunnel })));
@@ -322,6 +389,9 @@ impl Relay {
     /// Clears what is whole or under way.
     fn read_responses(&mut self) -> Result<Answered, Doubt> {
         loop {
+            if self.is_tunnel {
+                return Ok(Answered::Tunnel);
+            }
             if let Some((framing, persistence)) = &mut self.response {
                 let length = framing.advance(self.down.held(), |_| {}).map_err(|_| Doubt)?;
                 self.down.clear(length);

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::agent::state::Stealer;
@@ -45,8 +46,8 @@ impl Previews {
             match timeout(CONNECT_WAIT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
-                    let connected = super::connect(stream, &Rc::new(Notify::new())).await;
-                    let (sender, _) = connected.map_err(io::Error::other)?;
+                    let (sender, connection) = super::connect(stream).await.map_err(io::Error::other)?;
+                    spawn_local(connection);
                     *kept = Some((address, sender.clone()));
                     return sender.ready().await.map_err(io::Error::other);
                 }

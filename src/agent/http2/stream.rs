@@ -2,12 +2,14 @@
 //! and carried to the application or to the preview.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{Either, select};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -133,7 +135,9 @@ impl Upload {
     }
 }
 
-/// Both directions, until the response is over or either side breaks off.
+/// Both directions, until both are over or either side breaks off. A response
+/// may be whole before its request is: the rest of that is still wanted, unless
+/// its receiver says otherwise.
 async fn carry(
     mut upload: Upload,
     is_uploaded: bool,
@@ -141,22 +145,24 @@ async fn carry(
     response: ResponseFuture,
     respond: SendResponse<Bytes>,
 ) {
-    let uploading = async {
+    let uploading = pin!(async {
         if is_uploaded {
             upload.copies.end(None);
-        } else if upload.send(&mut up).await == Err(Stopped::BySender) {
-            return;
+            return Ok(());
         }
+        upload.send(&mut up).await
+    });
+    let downloading = pin!(download(response, respond));
+    match select(uploading, downloading).await {
         // Only the response ends a stream whose request is whole, or unwanted.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = uploading => {}
-        () = download(response, respond) => {}
+        Either::Left((Ok(()) | Err(Stopped::ByReceiver), downloading)) => drop(downloading.await),
+        Either::Left((Err(Stopped::BySender), _)) | Either::Right((Err(_), _)) => {}
+        Either::Right((Ok(()), uploading)) => drop(uploading.await),
     }
 }
 
-async fn download(mut response: ResponseFuture, mut respond: SendResponse<Bytes>) {
+/// Carries the response; an error where it was broken off, as has been passed on.
+async fn download(mut response: ResponseFuture, mut respond: SendResponse<Bytes>) -> Result<(), Stopped> {
     let answered = std::future::poll_fn(|context| {
         if respond.poll_reset(context).is_ready() {
             return Poll::Ready(None);
@@ -168,17 +174,17 @@ async fn download(mut response: ResponseFuture, mut respond: SendResponse<Bytes>
     })
     .await;
     match answered {
-        None => {}
-        Some(Err(error)) => respond.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR)),
+        None => Err(Stopped::ByReceiver),
+        Some(Err(error)) => {
+            respond.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
+            Err(Stopped::BySender)
+        }
         Some(Ok(response)) => {
             let (parts, mut body) = response.into_parts();
             let is_end = body.is_end_stream();
-            if let Ok(mut down) = respond.send_response(Response::from_parts(parts, ()), is_end)
-                && !is_end
-            {
-                // How it stopped has been passed on.
-                let _ = pump(&mut body, &mut down, &mut Copies::default()).await;
-            }
+            let response = Response::from_parts(parts, ());
+            let mut down = respond.send_response(response, is_end).map_err(|_| Stopped::ByReceiver)?;
+            if is_end { Ok(()) } else { pump(&mut body, &mut down, &mut Copies::default()).await }
         }
     }
 }
