@@ -47,7 +47,7 @@ use sessions::Sessions;
 use state::State;
 use watchdog::Pulse;
 
-/// How often the event loop says that it is alive: ten times within the
+/// How often the event loop says that it is alive: many times within the
 /// silence that the kernel's hook allows.
 const BEATS_EVERY: Duration = Duration::from_millis(50);
 
@@ -89,6 +89,9 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     memory::offer_to_die_first();
     if let Err(error) = capture::raise_descriptor_limit() {
         log::line("limits", &format!("the number of descriptors stays as it is: {error}"));
+    }
+    if let Err(error) = capture::ask_for_short_slices() {
+        log::line("limits", &format!("slices of processor time stay as long as they are: {error}"));
     }
     let singleton = Singleton::take().explain(|| Problem::new("could not ask for other agents"))?;
     let Some(_singleton) = singleton else {

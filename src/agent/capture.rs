@@ -3,7 +3,7 @@
 //!
 //! Whatever happens to the process, the kernel gives the application its
 //! connections back: the hook belongs to the process, and it lets connections
-//! pass by itself when the process has been silent for half a second.
+//! pass by itself when the process has been silent for [`MAX_SILENCE`].
 
 mod diag;
 mod dial;
@@ -29,8 +29,9 @@ use hook::Hook;
 pub use hook::Method;
 pub(super) use listening::Place;
 pub(super) use predating::Which;
+pub(super) use program::MAX_SILENCE;
 pub(super) use singleton::Singleton;
-pub(super) use system::raise_descriptor_limit;
+pub(super) use system::{ask_for_short_slices, raise_descriptor_limit};
 
 /// Connections that may wait for the agent to accept them. The kernel drops
 /// what exceeds it, and the client tries again: the same as the application's.

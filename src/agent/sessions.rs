@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::capture::{Capture, Change, Place, Which};
+use super::capture::{Capture, Change, MAX_SILENCE, Place, Which};
 use super::control::message::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
 use super::log;
 use super::state::State;
@@ -43,6 +43,8 @@ pub(super) struct Sessions {
     reset: Cell<usize>,
     /// The capture was taken off for good.
     is_released: Cell<bool>,
+    /// The last heartbeat.
+    beaten: Cell<Instant>,
 }
 
 // === impl Sessions ===
@@ -57,6 +59,7 @@ impl Sessions {
             resets: RefCell::default(),
             reset: Cell::new(0),
             is_released: Cell::new(false),
+            beaten: Cell::new(Instant::now()),
         }
     }
 
@@ -202,8 +205,15 @@ impl Sessions {
         }
     }
 
-    /// Says to the kernel that the agent is alive.
+    /// Says to the kernel that the agent is alive, and to the sessions if the
+    /// kernel had to think otherwise: what came meanwhile went to the application.
     pub(super) fn beat(&self) {
+        let silence = self.beaten.replace(Instant::now()).elapsed();
+        if silence > MAX_SILENCE && self.is_capturing() {
+            self.state.rules().sessions().for_each(|session| session.kept.lapsed());
+            let after_milliseconds = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+            self.tell(Event::Lapsed { after_milliseconds });
+        }
         if let Err(error) = self.capture.borrow().beat() {
             log::line("capture", &format!("the heartbeat failed: {error}"));
         }

@@ -45,6 +45,7 @@ pub(super) struct Counters {
     dropped: AtomicU64,
     unavailable: AtomicU64,
     last_matched_milliseconds: AtomicU64,
+    lapses: AtomicU64,
     waiting_bytes: AtomicUsize,
 }
 
@@ -126,6 +127,11 @@ impl Counters {
         self.unavailable.fetch_add(1, Relaxed);
     }
 
+    /// The capture let connections pass for a while.
+    pub(super) fn lapsed(&self) {
+        self.lapses.fetch_add(1, Relaxed);
+    }
+
     /// Takes a piece of so many bytes out of the session's budget for copies, if
     /// it fits.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
@@ -147,6 +153,7 @@ impl Counters {
             mirrored: self.mirrored.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             unavailable: self.unavailable.load(Relaxed),
+            lapses: self.lapses.load(Relaxed),
             last_matched_milliseconds: Some(last).filter(|last| *last > 0),
         }
     }

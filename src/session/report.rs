@@ -103,6 +103,12 @@ impl Report {
         if counts.unavailable > 0 {
             words.push_str(&format!(", {} of them found none ready", counts.unavailable));
         }
+        if counts.lapses > 0 {
+            words.push_str(&format!(
+                "; {} times an agent got no processor time, and new connections were the application's",
+                counts.lapses
+            ));
+        }
         if *predating > 0 {
             words.push_str(&format!("; {predating} connections are older than the capture"));
         }

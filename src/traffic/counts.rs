@@ -15,6 +15,10 @@ pub struct Counts {
     pub dropped: u64,
     /// Matched requests answered with 503: no preview to be had.
     pub unavailable: u64,
+    /// How often an agent got no processor time for so long that new connections
+    /// were the application's meanwhile, the key's too.
+    #[serde(default)]
+    pub lapses: u64,
     /// When a request last matched, in milliseconds of the Unix clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_matched_milliseconds: Option<u64>,
@@ -32,6 +36,7 @@ impl Counts {
             mirrored: self.mirrored + other.mirrored,
             dropped: self.dropped + other.dropped,
             unavailable: self.unavailable + other.unavailable,
+            lapses: self.lapses + other.lapses,
             last_matched_milliseconds: self.last_matched_milliseconds.max(other.last_matched_milliseconds),
         }
     }

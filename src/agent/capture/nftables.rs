@@ -67,7 +67,7 @@ impl Nftables {
         self.clear(&BTreeSet::from([place]))
     }
 
-    /// Says that the agent is alive. Without a beat for half a second, new
+    /// Says that the agent is alive. Without a beat for [`MAX_SILENCE`], new
     /// connections are the application's.
     pub(super) fn beat(&self) -> io::Result<()> {
         self.heart.send(&[0]).map(drop)

@@ -22,9 +22,11 @@ pub(in crate::agent) const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
 /// which Linux picks ports by itself (32768–60999).
 pub(in crate::agent) const SOURCE_PORTS_FROM: u16 = 61_000;
 
-/// How long after the last heartbeat connections still come to the agent. Ten
-/// beats; less than the second within which the application must answer again.
-pub(super) const MAX_SILENCE: Duration = Duration::from_millis(500);
+/// How long after the last heartbeat connections still come to the agent. Less
+/// than the second within which the application must answer again; no shorter,
+/// as a pod of a busy node waits this long for a processor now and then, and the
+/// key's requests would be the application's meanwhile.
+pub(in crate::agent) const MAX_SILENCE: Duration = Duration::from_millis(800);
 
 /// Bytes of a key of the map of listeners: family, port, address.
 pub(super) const KEY_BYTES: u32 = 24;

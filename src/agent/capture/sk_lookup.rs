@@ -49,7 +49,7 @@ impl SkLookup {
         system::remove(self.places.as_fd(), &key(place))
     }
 
-    /// Says that the agent is alive. Without a beat for half a second, new
+    /// Says that the agent is alive. Without a beat for [`MAX_SILENCE`], new
     /// connections are the application's.
     pub(super) fn beat(&self) -> io::Result<()> {
         let now = system::monotonic_nanoseconds();

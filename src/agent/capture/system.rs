@@ -214,6 +214,20 @@ pub(super) fn bind_address_without_port(socket: BorrowedFd<'_>) -> io::Result<()
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Asks for the shortest slices of processor time that the kernel gives (0.1 ms
+/// from Linux 6.12 on; older ones take no notice): the shorter, the sooner after
+/// waking. An agent's share beside a busy application is the smallest there is,
+/// and with slices of the usual 3 ms it waits for hundreds of milliseconds.
+pub(in crate::agent) fn ask_for_short_slices() -> io::Result<()> {
+    // SAFETY: all zeroes is a valid value: the usual policy, no flags.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    attributes.size = u32::try_from(size_of::<libc::sched_attr>()).unwrap_or(0);
+    attributes.sched_runtime = 100_000;
+    // SAFETY: the kernel reads as many bytes of `attributes`, which is live, as its `size` says.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Takes as many descriptors as the process may have. Container runtimes start
 /// processes with 1,024, for the sake of programs that use select(2): two for
 /// each connection, that is gone at the five hundredth.

@@ -132,6 +132,12 @@ pub enum Event {
         /// Whether it is so now.
         frugal: bool,
     },
+    /// The agent got no processor time, or was stopped, and the kernel let new
+    /// connections pass to the application until now.
+    Lapsed {
+        /// How long there was no heartbeat, in milliseconds.
+        after_milliseconds: u64,
+    },
     /// The agent leaves.
     Leaving {
         /// Why.

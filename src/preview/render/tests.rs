@@ -116,7 +116,7 @@ fn routed(key: &str, report: &Value) -> Listed {
 
 #[test]
 fn what_comes_to_a_preview_is_said_in_every_form() {
-    let counts = json!({"matched": 12, "passed": 412, "mirrored": 0, "dropped": 0, "unavailable": 1, "last_matched_milliseconds": 1_767_225_597_000_u64});
+    let counts = json!({"matched": 12, "passed": 412, "mirrored": 0, "dropped": 0, "unavailable": 1, "lapses": 2, "last_matched_milliseconds": 1_767_225_597_000_u64});
     let good = json!({
         "mode": "steal", "ready": true, "pods": 3, "agents": 3, "proven": 3, "methods": ["sk_lookup"], "counts": counts, "predating": 4,
     });

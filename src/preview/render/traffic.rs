@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{brief, since};
 use crate::session::{Report, Session};
 
-/// The cell of the table: `steal 12/424, 3s ago`.
+/// The cell of the table: `steal 12/424, 3s ago`, and `1 lapse` where there was one.
 pub(super) fn cell(session: &Session, now: Timestamp) -> String {
     let Some(report) = &session.report else {
         return if session.is_routed { "starting" } else { "off" }.to_owned();
@@ -14,6 +14,11 @@ pub(super) fn cell(session: &Session, now: Timestamp) -> String {
     let mut cell = format!("{} {}/{}", report.mode, report.counts.taken(), report.seen());
     if let Some(at) = last_match(report) {
         cell.push_str(&format!(", {} ago", brief(since(at, now))));
+    }
+    match report.counts.lapses {
+        0 => {}
+        1 => cell.push_str(", 1 lapse"),
+        lapses => cell.push_str(&format!(", {lapses} lapses")),
     }
     cell
 }
@@ -61,6 +66,7 @@ pub(super) fn document(session: &Session) -> Value {
         "mirrored": counts.mirrored,
         "dropped": counts.dropped,
         "unavailable": counts.unavailable,
+        "lapses": counts.lapses,
         "lastMatchedAt": last_match(report).map(|time| time.to_string()),
         "predatingConnections": report.predating,
     })
