@@ -130,6 +130,8 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, p
     let (mut beats, mut looks, mut awaits) = (ticks(BEATS_EVERY), ticks(LOOKS_EVERY), ticks(AWAITS_EVERY));
     loop {
         tokio::select! {
+            // The heartbeat first: after a silence nothing is more urgent.
+            biased;
             _ = beats.tick() => {
                 pulse.beat();
                 sessions.beat();

@@ -34,6 +34,10 @@ pub struct Assignment {
     /// Whether another key may have what both want.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yields: bool,
+    /// Whether other keys that want the same have been stopped for this one:
+    /// nothing is proven before they are gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overrides: bool,
     /// Whether connections from before the capture are closed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,

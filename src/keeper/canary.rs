@@ -31,12 +31,14 @@ pub(super) struct Unproven {
 }
 
 /// Proves the route through one target pod on all `ports`. Notes what it could
-/// not prove.
+/// not prove; that another key has the requests is such a note if this one
+/// `yields`.
 pub(super) async fn prove(
     address: IpAddr,
     ports: &[u16],
     rules: &Rules,
     target: &str,
+    yields: bool,
 ) -> Result<Vec<String>, Unproven> {
     let secret = rules.canary.clone().unwrap_or_default();
     let sample = Sample::of(&rules.filter);
@@ -55,7 +57,7 @@ pub(super) async fn prove(
         };
         let found = send(to, &keyed, &value).await.map_err(|error| lost(to, &error, target))?;
         if let Some(other) = found.taken_by {
-            if rules.yields {
+            if yields {
                 notes.push(format!("the key `{other}` takes these requests first: it is older"));
                 continue;
             }

@@ -294,7 +294,7 @@ impl Hands {
             preview: preview.clone(),
             canary: Some(self.canary.clone()),
             reset: self.assignment.reset,
-            yields: self.assignment.yields,
+            yields: self.assignment.yields || self.assignment.overrides,
         };
         self.in_hand = Some((generation, preview));
         self.wanted.send_replace(Wanted::Rules(Arc::new(rules)));
@@ -361,6 +361,7 @@ impl Hands {
             session: self.assignment.session.clone(),
             target: self.assignment.target.clone(),
             encrypted: self.assignment.encrypted.clone(),
+            yields: self.assignment.yields,
         };
         let talk = link::run(
             self.cluster.clone(),

@@ -98,6 +98,8 @@ pub(crate) struct Peer {
     pub(crate) target: String,
     /// Ports whose requests cannot be read.
     pub(crate) encrypted: Vec<u16>,
+    /// Whether another key may have the requests.
+    pub(crate) yields: bool,
 }
 
 /// Talks until the conversation ends, and says why it did.
@@ -303,7 +305,7 @@ async fn prove(
     }
     loop {
         let turn = pace.proofs().acquire().await;
-        let result = canary::prove(address, &ports, &rules, &peer.target).await;
+        let result = canary::prove(address, &ports, &rules, &peer.target, peer.yields).await;
         drop(turn);
         match result {
             Ok(more) => {

@@ -49,7 +49,7 @@ pub struct Rules {
     /// idle ones first, so that their clients' next requests are judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
-    /// Whether another key may have what both want, rather than be in the way.
+    /// Whether another key may want the same, rather than be in the way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yields: bool,
 }

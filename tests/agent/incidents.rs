@@ -97,7 +97,7 @@ fn a_stopped_agent_loses_new_connections_to_the_application_within_a_second() {
         assert!(aftermath.served_after < Duration::from_secs(1), "{:?}", aftermath.served_after);
         agent.signal(Signal::SIGCONT);
         // Whose requests may have gone to the wrong side, is told.
-        wait_until("the lapse is counted", || agent.counts("s1")["lapses"] == 1);
+        wait_until("the lapse is counted", || agent.counts("s1")["lapses"].as_u64() > Some(0));
         assert!(agent.log().contains(r#""event":"lapsed""#), "{}", agent.log());
         let settled = when + Duration::from_millis(900);
         assert_eq!(fates.iter().filter(|fate| fate.began >= settled && fate.result.is_err()).count(), 0);

@@ -440,7 +440,7 @@ async fn a_keeper_whose_pod_is_refused_is_said_and_nothing_is_left() {
         let user = world.user("ann", rules).await;
         let with_user = world.objects().await;
         world
-            .route("steal", "deployment/large", "pr-1", &["--timeout", "10", "--kubeconfig", user.to_str().unwrap()])
+            .route("steal", "deployment/large", "pr-1", &["--timeout", "25", "--kubeconfig", user.to_str().unwrap()])
             .await
             .failure(7, &["the keeper's pod is being created", "minimum memory usage per Container is 256Mi"]);
         assert_eq!(world.objects().await, with_user);

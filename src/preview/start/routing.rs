@@ -99,7 +99,8 @@ impl Asked<'_> {
                 .collect(),
             encrypted: ports.iter().filter(|one| one.is_encrypted).map(|one| one.port).collect(),
             filter,
-            yields: incoming.on_concurrent_steal != ConcurrentSteal::Abort,
+            yields: incoming.on_concurrent_steal == ConcurrentSteal::Continue,
+            overrides: incoming.on_concurrent_steal == ConcurrentSteal::Override,
             reset: incoming.reset_connections,
             agent: Agent {
                 image: agent.image.clone(),
