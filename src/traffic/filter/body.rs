@@ -16,8 +16,16 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Wire", into = "Wire")]
 pub struct JsonBody {
-    query: JsonPath,
+    query: Query,
     pattern: Pattern,
+}
+
+/// A path, and the words it was given in: these cross the wire. What
+/// `serde_json_path` prints of a path is not always the path, or even one.
+#[derive(Clone, Debug)]
+struct Query {
+    text: String,
+    path: JsonPath,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +41,7 @@ impl JsonBody {
     /// Whether a node of the body matches. A body that is no JSON has none.
     pub fn matches(&self, body: &[u8]) -> bool {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
-        self.query.query(&value).iter().any(|node| match node {
+        self.query.path.query(&value).iter().any(|node| match node {
             Value::String(text) => self.pattern.is_match(text.as_bytes()),
             other => self.pattern.is_match(other.to_string().as_bytes()),
         })
@@ -44,17 +52,28 @@ impl TryFrom<Wire> for JsonBody {
     type Error = String;
 
     fn try_from(wire: Wire) -> Result<Self, String> {
-        let query = JsonPath::parse(&wire.query)
+        let path = JsonPath::parse(&wire.query)
             .map_err(|error| format!("`{}` is no JSONPath: {error}", wire.query))?;
+        let query = Query { text: wire.query, path };
         Ok(Self { query, pattern: Pattern::compile(&wire.matches, Case::Matters)? })
     }
 }
 
 impl From<JsonBody> for Wire {
     fn from(filter: JsonBody) -> Self {
-        Self { query: filter.query.to_string(), matches: filter.pattern.into() }
+        Self { query: filter.query.text, matches: filter.pattern.into() }
     }
 }
+
+// === impl Query ===
+
+impl PartialEq for Query {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Query {}
 
 /// `typeof(@)` in a path: the kind of what the nodes are, where it is one.
 /// mirrord adds it to the functions of RFC 9535.
@@ -95,6 +114,19 @@ mod tests {
             let filter =
                 JsonBody::try_from(Wire { query: query.to_owned(), matches: "4".to_owned() }).unwrap();
             assert_eq!(filter.matches(body.to_string().as_bytes()), matches, "{query} {body}");
+        }
+    }
+
+    /// What `serde_json_path` prints of these is another path, or none.
+    #[test]
+    fn a_path_crosses_the_wire_in_its_own_words() {
+        let body = json!({"a": {"b": 4}, "it's": 4, "c\\d": 4, "e\nf": 4});
+        for query in ["$..b", "$.a..*", r#"$["it's"]"#, r"$['it\'s']", r"$['c\\d']", r"$['e\nf']", "$[?@..b]"]
+        {
+            let given = json!({"query": query, "matches": "4"});
+            let filter: JsonBody = serde_json::from_value(given.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&filter).unwrap(), given);
+            assert!(filter.matches(body.to_string().as_bytes()), "{query}");
         }
     }
 }
