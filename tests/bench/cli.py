@@ -9,6 +9,7 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import ssl
 import statistics
 import subprocess
@@ -54,9 +55,18 @@ def compare(title, ours, theirs, goal):
     print(f"| {title} | {told(taken['mirrord'])} | {told(taken['kubectl'])} | {ratio:.2f} | {goal} |", flush=True)
 
 
-def shop(name, document):
-    document["metadata"]["name"] = name
-    return document
+def cold(measure, program):
+    """As the first command of a day: the program is read from the disk, and kubectl has not yet asked what the API server knows."""
+    def measured():
+        with open(program, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["KUBECACHEDIR"] = cache
+            try:
+                return measure()
+            finally:
+                del os.environ["KUBECACHEDIR"]
+    return measured
 
 
 def pod():
@@ -101,6 +111,11 @@ def main():
     compare("status of 1 · get pods by label", lambda: mirrord("status", "-n", namespace)[0],
             lambda: kubectl("get", "pods", "-l", "app.kubernetes.io/managed-by=mirrord", "-o", "wide")[0], "0.2")
     delete()
+    compare("status of 1, cold · the same", cold(lambda: mirrord("status", "-n", namespace)[0], MIRRORD[0]),
+            cold(lambda: kubectl("get", "pods", "-l", "app.kubernetes.io/managed-by=mirrord", "-o", "wide")[0], shutil.which("kubectl")), "")
+    compare("start-up: the version, asked of nobody", lambda: run([*MIRRORD, "--version"])[0], lambda: run([*KUBECTL, "version", "--client"])[0], "")
+    compare("the same, cold", cold(lambda: run([*MIRRORD, "--version"])[0], MIRRORD[0]),
+            cold(lambda: run([*KUBECTL, "version", "--client"])[0], shutil.which("kubectl")), "")
 
     def stopped():
         took = mirrord("stop", "-k", "bench", "-n", namespace)[0]
@@ -113,15 +128,70 @@ def main():
 
     compare("stop · delete the pod and wait", stopped, deleted, "")
     mirrord("stop", "-k", "bench", "-n", namespace)
+    new_pods(target)
     many(int(os.environ.get("MANY", "5000")))
+
+
+def begun(container):
+    """When a container's first process was started, by the clock since the boot. It runs on this machine."""
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cgroup") as file:
+                if container not in file.read():
+                    continue
+            with open(f"/proc/{process}/stat") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue  # It has ended.
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    sys.exit(f"no process of {container}")
+
+
+def new_pods(target):
+    """How long a pod that joins the target is without its route: by requests with the key, to the pod itself."""
+    mirrord("start", *target, mode="steal")
+    connection = api()
+
+    def containers():
+        """The address of each pod that runs, and its first container."""
+        connection.request("GET", f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3Dshop")
+        for pod in json.loads(connection.getresponse().read())["items"]:
+            container = pod["status"].get("containerStatuses", [{}])[0].get("containerID")
+            if container and pod["status"].get("podIP"):
+                yield pod["status"]["podIP"], container.split("://")[1]
+
+    known, taken = set(containers()), []
+    for replicas in range(3, 3 + rounds):
+        kubectl("scale", "deployment/shop", f"--replicas={replicas}")
+        while not (fresh := set(containers()) - known):
+            pass
+        known |= fresh
+        address, container = fresh.pop()
+        while not keyed(address).startswith("shop preview"):
+            time.sleep(0.002)
+        taken.append(time.clock_gettime(time.CLOCK_BOOTTIME) - begun(container))
+    print(f"| a new pod, from its container's start to its route in force | {told(taken)} | | | |", flush=True)
+    mirrord("stop", "-k", "bench", "-n", namespace)
+
+
+def keyed(address):
+    """What answers a request with the key at this pod."""
+    connection = http.client.HTTPConnection(address, 8080, timeout=1)
+    try:
+        connection.request("GET", "/", headers={"baggage": "mirrord-session=bench"})
+        return connection.getresponse().read().decode()
+    except OSError:
+        return ""
+    finally:
+        connection.close()
 
 
 def preview_name(number):
     return f"preview-session-deployment-shop-{number:08x}-abcde"
 
 
-def ready(count, now):
-    """Says of so many pods that they are ready, as a kubelet would."""
+def api():
+    """A connection to the API server, as the kubeconfig's user."""
     config = json.loads(run([*KUBECTL, "config", "view", "--raw", "--minify", "-o", "json"])[1])
     server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     context = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
@@ -130,7 +200,12 @@ def ready(count, now):
             file.write(base64.b64decode(user[part]) + b"\n")
         file.flush()
         context.load_cert_chain(file.name)
-    connection = http.client.HTTPSConnection(server["server"].removeprefix("https://"), context=context)
+    return http.client.HTTPSConnection(server["server"].removeprefix("https://"), context=context)
+
+
+def ready(count, now):
+    """Says of so many pods that they are ready, as a kubelet would."""
+    connection = api()
     conditions = [{"type": name, "status": "True", "lastTransitionTime": now} for name in ("Initialized", "PodScheduled", "ContainersReady")]
     container = {"name": "web", "image": "none:1", "imageID": "", "ready": True, "restartCount": 0, "state": {"running": {"startedAt": now}}}
     status = json.dumps({"status": {"phase": "Running", "startTime": now, "conditions": conditions, "containerStatuses": [container]}})
