@@ -24,21 +24,24 @@ fn fifty_attach_and_detach_cycles_under_load_fail_no_request() {
         let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
         let mut agent = Agent::start(&world, &["--method", method]);
         let load = Load::start(&world, 8080, 1_000);
+        let mut passed = 0;
         for _ in 0..50 {
             assert_eq!(agent.steal(&[8080])["type"], "accepted");
             thread::sleep(Duration::from_millis(30));
+            passed += agent.counts("s1")["passed"].as_u64().unwrap();
             agent.withdraw("s1");
             thread::sleep(Duration::from_millis(30));
         }
         let fates = load.stop();
         let failed: Vec<_> = fates.iter().filter_map(|fate| fate.result.as_ref().err()).collect();
         report!(
-            "{method}, 50 cycles: {} of {} failed, {} accepted",
+            "{method}, 50 cycles: {} of {} failed, {} accepted, {passed} of them by way of the agent",
             failed.len(),
             fates.len(),
             app.accepted()
         );
         assert!(fates.len() > 2_000);
+        assert!(passed > 500, "{passed}");
         assert_eq!(failed, Vec::<&String>::new());
     }
 }
@@ -221,12 +224,22 @@ fn the_agents_own_port_serves_nobody() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _agent = Agent::stealing(&world, &[8080]);
-    let listening =
-        world.within(Place::Pod, || std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
-    // State 0A is LISTEN; 0100007F is 127.0.0.1.
-    let own = listening.lines().find(|line| line.contains(" 0100007F:") && line.contains(" 0A ")).unwrap();
-    let port = own.split_whitespace().nth(1).unwrap().split(':').nth(1).unwrap();
-    let mut client =
-        world.try_connect(Place::Pod, "127.0.0.1", u16::from_str_radix(port, 16).unwrap()).unwrap();
-    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    for (table, loopback, written) in [
+        ("tcp", "127.0.0.1", "0100007F"),
+        ("tcp6", "::1", "00000000000000000000000001000000"),
+    ] {
+        let path = format!("/proc/thread-self/net/{table}");
+        let sockets = world.within(Place::Pod, || std::fs::read_to_string(path).unwrap());
+        // State 0A is LISTEN. All that listens is the application, and what only this pod can dial.
+        let listening: Vec<_> = sockets.lines().filter(|line| line.contains(" 0A ")).collect();
+        let own: Vec<_> = listening.iter().filter_map(|line| line.split_once(&format!(" {written}:"))).collect();
+        let apps = listening.iter().filter(|line| line.contains(" 00000000:1F90 ")).count();
+        assert_eq!(listening.len(), own.len() + apps, "{listening:?}");
+        assert!(!own.is_empty(), "{listening:?}");
+        for (_, rest) in own {
+            let port = u16::from_str_radix(&rest[..4], 16).unwrap();
+            let mut client = world.try_connect(Place::Pod, loopback, port).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        }
+    }
 }

@@ -171,14 +171,21 @@ fn events_arrive_one_by_one_as_they_are_sent() {
             wait.lock().unwrap().recv_timeout(Duration::from_secs(5)).unwrap();
         }
     };
-    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), stream_events);
+    let stream_events = std::sync::Arc::new(stream_events);
+    let [app, preview] = [(); 2].map(|()| std::sync::Arc::clone(&stream_events));
+    let app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |stream| app(stream));
+    let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), move |stream| preview(stream));
     let _agent = Agent::stealing(&world, &[8080]);
-    let mut client = world.connect(8080);
-    client.write_all(request("/events", None).as_bytes()).unwrap();
-    for _ in 0..5 {
-        read_until(&mut client, b"data\n\n\r\n");
-        seen.send(()).unwrap();
+    for (key, accepted) in [(None, 0), (Some("pr-1"), 1)] {
+        let mut client = world.connect(8080);
+        client.write_all(request("/events", key).as_bytes()).unwrap();
+        for _ in 0..5 {
+            read_until(&mut client, b"data\n\n\r\n");
+            seen.send(()).unwrap();
+        }
+        assert_eq!(preview.accepted(), accepted);
     }
+    assert_eq!(app.accepted(), 2, "one for each connection");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -70,10 +71,17 @@ pub(crate) async fn drain(body: &mut RecvStream) -> (Vec<u8>, Option<HeaderMap>)
     (bytes, body.trailers().await.unwrap())
 }
 
-pub(crate) async fn connect(stream: std::net::TcpStream) -> SendRequest<Bytes> {
+fn nonblocking(stream: std::net::TcpStream) -> tokio::net::TcpStream {
     stream.set_nodelay(true).unwrap();
     stream.set_nonblocking(true).unwrap();
-    let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+    tokio::net::TcpStream::from_std(stream).unwrap()
+}
+
+pub(crate) async fn connect(stream: std::net::TcpStream) -> SendRequest<Bytes> {
+    handshake(nonblocking(stream)).await
+}
+
+async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> SendRequest<Bytes> {
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     sender.ready().await.unwrap()
@@ -125,6 +133,48 @@ fn a_hundred_streams_at_once_go_each_to_their_own() {
     });
     let counts = agent.counts("s1");
     assert_eq!((&counts["matched"], &counts["passed"]), (&50.into(), &50.into()), "{counts}");
+}
+
+/// Carries what a client says, the first of it in pieces of `length` bytes.
+async fn dribble(length: usize, client: DuplexStream, stream: tokio::net::TcpStream) {
+    let (mut from, mut to) = tokio::io::split(client);
+    let (mut down, mut up) = stream.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut down, &mut to).await });
+    let (mut buffer, mut sent) = (vec![0; 64 * 1024], 0);
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        for piece in buffer[..read].chunks(if sent < 100 { length } else { read }) {
+            up.write_all(piece).await.unwrap();
+            sent += piece.len();
+            if sent < 100 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_preface_that_comes_in_pieces_is_one() {
+    let (world, runtime) = (World::new(), runtime());
+    serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    serve(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let mut agent = Agent::stealing(&world, &[8080]);
+    // The preface has 24 bytes; its first line alone could be HTTP/1's.
+    for length in [1, 2, 3, 16, 18, 23, 24, 25] {
+        let client = world.connect(8080);
+        runtime.block_on(async {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            tokio::spawn(dribble(length, far, nonblocking(client)));
+            let sender = handshake(near).await;
+            for (key, name) in [(None, "app"), (Some("pr-1"), "preview")] {
+                let mut sender = sender.clone().ready().await.unwrap();
+                let (response, _) = sender.send_request(request("/", key), true).unwrap();
+                assert_eq!(response.await.unwrap().headers()["x-served-by"], name, "pieces of {length}");
+            }
+        });
+    }
+    let counts = agent.counts("s1");
+    assert_eq!((&counts["matched"], &counts["passed"]), (&8.into(), &8.into()), "{counts}");
 }
 
 #[test]

@@ -152,6 +152,8 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     let mut clients: Vec<_> = (0..500).map(|_| world.connect(8080)).collect();
     wait_until("all have arrived", || agent.status()["connections"] == clients.len());
     // Heads that do not end are held by the agent, not by the application.
+    let load = Load::start(&world, 8080, 100);
+    thread::sleep(Duration::from_secs(1));
     let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
     head.resize(60 * 1024, b'x');
     let mut heads = 0;
@@ -171,6 +173,20 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     read_until(&mut client, b"\n");
     report!("out of memory after {heads} heads; the application answered after {:?}", when.elapsed());
     assert!(when.elapsed() < Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
+    let fates = load.stop();
+    let aftermath = aftermath(&fates, when);
+    report!(
+        "out of memory: {} of {} failed, {} of them begun later; the application served after {:?}",
+        aftermath.failed,
+        aftermath.total,
+        aftermath.failed_later,
+        aftermath.served_after
+    );
+    assert_eq!(aftermath.failed_later, 0);
+    assert!(aftermath.served_after < Duration::from_secs(1), "{:?}", aftermath.served_after);
+    // Those that were under way, which a machine short of memory takes longer for.
+    assert!(aftermath.failed * 4 < aftermath.total, "{} of {}", aftermath.failed, aftermath.total);
     assert_eq!(cgroup.kills(), 1);
     assert!(app.is_running(), "the application was not ended");
 }

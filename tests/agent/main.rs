@@ -13,6 +13,7 @@ macro_rules! report {
     }};
 }
 
+mod canary;
 mod capture;
 mod conformance;
 mod control;

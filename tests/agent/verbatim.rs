@@ -2,8 +2,8 @@
 //! for byte; and what could be smuggled, which must reach nobody but the
 //! application.
 
-use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -27,17 +27,56 @@ enum Manner {
     ThenEnds,
 }
 
-/// Has the client send `request`, the application read all of it and then
-/// send `response` and, if `closes`, end; on a port with or without the agent.
-fn exchange(world: &World, port: u16, request: &[u8], response: &[u8], closes: bool, manner: Manner) -> Seen {
-    let listener = world.listen(Place::Pod, "0.0.0.0", port);
-    if port == 8080 {
-        thread::sleep(Duration::from_millis(1));
+/// An application that listens without a pause, so that the agent captures its
+/// port for as long as a test lasts; and the same port's neighbour, which the
+/// agent does not capture.
+struct Stage {
+    world: World,
+    captured: TcpListener,
+    plain: TcpListener,
+    agent: Agent,
+}
+
+/// Which of the stage's ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Captured,
+    Plain,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    fn new() -> Self {
+        let world = World::new();
+        let captured = world.listen(Place::Pod, "0.0.0.0", 8080);
+        let plain = world.listen(Place::Pod, "0.0.0.0", 8081);
+        let agent = Agent::stealing(&world, &[8080]);
+        Self { world, captured, plain, agent }
     }
+
+    /// A connection of the client's, and the application's end of it. That of
+    /// the captured port must come by way of the agent, which is in the pod.
+    fn connection(&self, way: Way) -> (TcpStream, TcpStream) {
+        let (listener, port) = match way {
+            Way::Captured => (&self.captured, 8080),
+            Way::Plain => (&self.plain, 8081),
+        };
+        let client = self.world.connect(port);
+        client.set_nodelay(true).unwrap();
+        let (app, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip() == client.local_addr().unwrap().ip(), way == Way::Plain, "{way:?}: from {peer}");
+        app.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        (client, app)
+    }
+}
+
+/// Has the client send `request`, the application read all of it and then
+/// send `response` and, if `closes`, end; with or without the agent.
+fn exchange(stage: &Stage, way: Way, request: &[u8], response: &[u8], closes: bool, manner: Manner) -> Seen {
+    let (mut client, mut stream) = stage.connection(way);
     let (length, answer) = (request.len(), response.to_vec());
     let app = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut seen = vec![0; length];
         let mut at = 0;
         while at < length {
@@ -54,8 +93,6 @@ fn exchange(world: &World, port: u16, request: &[u8], response: &[u8], closes: b
         let _ = stream.read_to_end(&mut seen);
         seen
     });
-    let mut client = world.connect(port);
-    client.set_nodelay(true).unwrap();
     match manner {
         Manner::InPieces => {
             for piece in request.chunks(request.len().div_ceil(7).max(1)) {
@@ -139,16 +176,15 @@ fn corpus() -> (Vec<Vec<u8>>, Vec<Response>) {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
-    let world = World::new();
-    let mut agent = Agent::stealing(&world, &[8080]);
+    let mut stage = Stage::new();
     let (requests, responses) = corpus();
     let (mut compared, mut index) = (0, 0);
     for request in &requests {
         for (response, closes) in &responses {
             index += 1;
             let manner = [Manner::AtOnce, Manner::InPieces, Manner::ThenEnds][index % 3];
-            let seen = |port| exchange(&world, port, request, response, *closes, manner);
-            let (without, with) = (seen(8081), seen(8080));
+            let seen = |way| exchange(&stage, way, request, response, *closes, manner);
+            let (without, with) = (seen(Way::Plain), seen(Way::Captured));
             assert_eq!(
                 with,
                 without,
@@ -159,8 +195,81 @@ fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
             compared += 1;
         }
     }
-    report!("{compared} exchanges compared; {}", agent.status());
+    report!("{compared} exchanges compared; {}", stage.agent.status());
     assert!(compared > 300);
+}
+
+/// What an end of a connection is told when the other gives it up.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+fn end(stream: &mut TcpStream) -> (Vec<u8>, End) {
+    let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return (seen, End::Closed),
+            Ok(read) => seen.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return (seen, End::Reset),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_is_given_up_half_way_is_given_up_as_without_the_agent() {
+    let stage = Stage::new();
+    // How much of a request has arrived, and of its response, when one end goes.
+    let requests: [&[u8]; 6] = [
+        b"",
+        b"GET /half",
+        b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nten bytes.",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+        b"no http\r\n\r\n",
+    ];
+    let responses: [&[u8]; 5] = [
+        b"",
+        b"HTTP/1.1 2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes.",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+        b"HTTP/1.1 200 OK\r\n\r\nuntil",
+    ];
+    let mut compared = 0;
+    for request in requests {
+        // Who says nothing is asked for nothing; who asked for nothing hears nothing.
+        let responses = if request.ends_with(b"\n") || request.ends_with(b"he") || request.ends_with(b".") {
+            &responses[..]
+        } else {
+            &responses[..1]
+        };
+        for response in responses {
+            for (client_goes, resets) in [(true, true), (true, false), (false, true), (false, false)] {
+                let seen = |way| {
+                    let (mut client, mut app) = stage.connection(way);
+                    client.write_all(request).unwrap();
+                    app.read_exact(&mut vec![0; request.len()]).unwrap();
+                    app.write_all(response).unwrap();
+                    client.read_exact(&mut vec![0; response.len()]).unwrap();
+                    let (goes, mut stays) = if client_goes { (client, app) } else { (app, client) };
+                    if resets {
+                        socket2::SockRef::from(&goes).set_linger(Some(Duration::ZERO)).unwrap();
+                    }
+                    drop(goes);
+                    end(&mut stays)
+                };
+                let text = (String::from_utf8_lossy(request), String::from_utf8_lossy(response));
+                let who = (client_goes, resets);
+                assert_eq!(seen(Way::Captured), seen(Way::Plain), "{who:?} {text:?}");
+                compared += 1;
+            }
+        }
+    }
+    report!("{compared} exchanges given up half way, compared");
+    assert!(compared >= 80);
 }
 
 /// Bytes of which no stretch is like another.
@@ -179,8 +288,7 @@ fn noise(length: usize) -> Vec<u8> {
 #[ignore = "needs root and network namespaces"]
 fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
     const LENGTH: usize = 3_000_001;
-    let world = World::new();
-    let _agent = Agent::stealing(&world, &[8080]);
+    let stage = Stage::new();
     let sized = [format!("Content-Length: {LENGTH}\r\n\r\n").into_bytes(), noise(LENGTH)].concat();
     let mut chunks = b"Transfer-Encoding: chunked\r\n\r\n".to_vec();
     for length in [5, 1_000_000, 200_000, 1, LENGTH] {
@@ -206,7 +314,7 @@ fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
     for request in &requests {
         for (response, closes) in &responses {
             for manner in [Manner::AtOnce, Manner::InPieces, Manner::ThenEnds] {
-                let seen = exchange(&world, 8080, request, response, *closes, manner);
+                let seen = exchange(&stage, Way::Captured, request, response, *closes, manner);
                 assert!(
                     seen.by_app == *request,
                     "{manner:?}: {} bytes for the application",
@@ -222,9 +330,8 @@ fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview() {
-    let world = World::new();
-    let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
-    let _agent = Agent::stealing(&world, &[8080]);
+    let stage = Stage::new();
+    let preview = Server::http(stage.world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let key = "baggage: mirrord-session=pr-1\r\n";
     let hidden = format!("GET /hidden HTTP/1.1\r\n{key}\r\n");
     for head in [
@@ -249,7 +356,7 @@ fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview
         ),
     ] {
         let response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-        let seen = exchange(&world, 8080, head.as_bytes(), response, true, Manner::AtOnce);
+        let seen = exchange(&stage, Way::Captured, head.as_bytes(), response, true, Manner::AtOnce);
         assert_eq!(String::from_utf8_lossy(&seen.by_app), head);
         assert_eq!(seen.by_client, response);
         assert_eq!(preview.accepted(), 0, "{head:?}");

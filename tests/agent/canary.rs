@@ -1,0 +1,71 @@
+//! The keeper's own requests: judged and carried like all others, and answered
+//! by the agent, so that no handler of anybody runs.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use serde_json::{Value, json};
+
+use crate::support::agent::Agent;
+use crate::support::server::Server;
+use crate::support::{PREVIEW4, Place, World, wait_until};
+
+/// A server that counts the bytes it is asked with.
+fn counting(listener: TcpListener) -> (Server, Arc<AtomicUsize>) {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    let server = Server::new(listener, move |mut stream| {
+        let mut buffer = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            counted.fetch_add(read, Relaxed);
+        }
+    });
+    (server, heard)
+}
+
+/// What the agent answers to a canary with these further header lines.
+fn ask(world: &World, canary: &str, headers: &str) -> Value {
+    let mut client = world.connect(8080);
+    write!(client, "GET / HTTP/1.1\r\nHost: shop\r\n{headers}x-mirrord-canary: {canary}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
+    let key = "baggage: mirrord-session=pr-1\r\n";
+    let world = World::new();
+    let (app, app_heard) = counting(world.listen(Place::Pod, "0.0.0.0", 8080));
+    let (preview, preview_heard) = counting(world.listen(Place::Preview, PREVIEW4, 8080));
+    let mut agent = Agent::start(&world, &[]);
+    let mut rules = agent.snapshot("s1", "pr-1", "steal", &[8080], &json!({"baggage": "pr-1"}));
+    rules["canary"] = "secret".into();
+    assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
+
+    assert_eq!(ask(&world, "secret", key), json!({"matched": true}));
+    assert_eq!((app.accepted(), preview.accepted()), (1, 1), "every connection has one to the application");
+    assert_eq!(ask(&world, "secret", ""), json!({"matched": false}));
+    assert_eq!((app.accepted(), preview.accepted()), (2, 1), "what is the application's asks nothing of the preview");
+    assert_eq!(ask(&world, "secret reach", ""), json!({"matched": false}));
+    assert_eq!((app.accepted(), preview.accepted()), (3, 2));
+
+    // A preview that is away is said to be.
+    drop(preview);
+    let found = ask(&world, "secret", key);
+    assert_eq!(found["matched"], true);
+    assert!(found["unreached"].as_str().unwrap().contains("Connection refused"), "{found}");
+    assert_eq!((app_heard.load(Relaxed), preview_heard.load(Relaxed)), (0, 0), "nobody was asked anything");
+    let counts = agent.counts("s1");
+    assert_eq!((&counts["seen"], &counts["matched"]), (&0.into(), &0.into()), "canaries are no traffic: {counts}");
+
+    // Whoever does not know the secret is anybody.
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nx-mirrord-canary: secrets\r\n\r\n").unwrap();
+    wait_until("the application is asked", || app_heard.load(Relaxed) > 0);
+}
