@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams};
-use serde_json::Value;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
 use crate::support::load::Load;
 use crate::support::{World, screen, until, with_shop};
@@ -33,7 +33,11 @@ async fn interrupt(world: &World, component: &str, dead: Duration) {
 }
 
 async fn kill(id: &str) {
-    assert!(tokio::process::Command::new("kill").args(["-KILL", id]).status().await.unwrap().success());
+    send("-KILL", id).await;
+}
+
+async fn send(signal: &str, id: &str) {
+    assert!(tokio::process::Command::new("kill").args([signal, id]).status().await.unwrap().success());
 }
 
 async fn traffic(world: &World) -> Option<Value> {
@@ -99,28 +103,40 @@ async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
             return;
         }
         world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
-        let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
-        let others = Load::begin(&world, "shop", "", "shop stable", 3).await;
         let pods: Api<Pod> = world.api();
         let live = ListParams::default().labels("app=shop,!preview.mirrord.io/session");
-        for pod in pods.list(&live).await.unwrap() {
-            kill(&agent_of(&pod).expect("an agent")).await;
-            let begun = Instant::now();
-            until("another agent", || async {
-                agent_of(&pod)?;
-                let pod = pods.get(&pod.name_any()).await.unwrap();
-                (pod.spec.unwrap().ephemeral_containers.unwrap().len() == 2).then_some(())
-            })
-            .await;
-            proven(&world).await;
-            eprintln!("a killed agent was replaced, and proven, in {:.1?}", begun.elapsed());
+        // First as Kubernetes ends a container, then as the kernel may.
+        for (signal, agents) in [("-TERM", 2), ("-KILL", 3)] {
+            let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
+            let others = Load::begin(&world, "shop", "", "shop stable", 3).await;
+            for pod in pods.list(&live).await.unwrap() {
+                send(signal, &agent_of(&pod).expect("an agent")).await;
+                let begun = Instant::now();
+                until("another agent", || async {
+                    agent_of(&pod)?;
+                    let pod = pods.get(&pod.name_any()).await.unwrap();
+                    (pod.spec.unwrap().ephemeral_containers.unwrap().len() == agents).then_some(())
+                })
+                .await;
+                proven(&world).await;
+                eprintln!("an agent was replaced after {signal}, and proven, in {:.1?}", begun.elapsed());
+            }
+            let (keyed, others) = (keyed.end().await, others.end().await);
+            let what = format!("both agents ended by {signal}");
+            eprintln!("{}", keyed.line(&format!("{what}, with the key")));
+            // Without an agent the application has the key's requests, and nobody else.
+            assert!(keyed.wrong.iter().all(|answer| answer.contains("200 shop stable")), "{:?}", keyed.wrong);
+            if signal == "-TERM" {
+                others.flawless(&format!("{what}, without a key"));
+                assert!(keyed.failed.is_empty(), "{:?}", keyed.failed);
+            } else {
+                eprintln!("{}", others.line(&format!("{what}, without a key")));
+                assert!(others.wrong.is_empty(), "{:?}", others.wrong);
+                // One exchange of each client may have been under way each time.
+                assert!(others.failed.len() <= 6, "{:?}", others.failed);
+                assert!(keyed.failed.len() <= 4, "{:?}", keyed.failed);
+            }
         }
-        let (keyed, others) = (keyed.end().await, others.end().await);
-        eprintln!("{}\n{}", others.line("two agents killed, without a key"), keyed.line("with the key"));
-        assert!(others.wrong.is_empty(), "{:?}", others.wrong);
-        // One exchange of each client may have been under way each time.
-        assert!(others.failed.len() <= 6, "{:?}", others.failed);
-        assert!(keyed.failed.len() <= 4, "{:?}", keyed.failed);
     })
     .await;
 }
@@ -134,6 +150,7 @@ async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
         }
         world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
         let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
+        let others = Load::begin(&world, "shop", "", "shop stable", 2).await;
         let pods: Api<Pod> = world.api();
         let live = ListParams::default().labels("app=shop,!preview.mirrord.io/session");
         for pod in pods.list(&live).await.unwrap() {
@@ -147,8 +164,16 @@ async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
             .await;
             proven(&world).await;
         }
-        let keyed = keyed.end().await;
+        let (keyed, others) = (keyed.end().await, others.end().await);
         eprintln!("{}", keyed.line("both applications crashed, with the key"));
+        eprintln!("{}", others.line("both applications crashed, without a key"));
+        // What comes to a port that nobody listens on is refused, as it would be without us, until
+        // Kubernetes has noticed; and it is refused alike, whoever asks.
+        assert!(others.wrong.is_empty() && others.unavailable == 0, "{:?}", others.wrong);
+        assert_eq!(keyed.unavailable, 0);
+        for failed in others.failed.iter().chain(&keyed.failed) {
+            assert!(failed.contains("refused") || failed.contains("reset") || failed.contains("half an answer: \"\""), "{failed}");
+        }
         // Captured again within 20 ms of listening again, in which a request or two may come.
         assert!(keyed.wrong.len() <= 4, "{:?}", keyed.wrong);
     })
@@ -160,10 +185,10 @@ async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
 async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_it_was() {
     with_shop("random", |world| async move {
         let rounds: u64 =
-            std::env::var("MIRRORD_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+            std::env::var("MIRRORD_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
         let before = world.objects().await;
         let pods: Api<Pod> = world.api();
-        let mut random = rounds;
+        let (mut random, mut killed) = (rounds, 0);
         let mut number = |below: u64| {
             // The constants of Knuth's MMIX.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -174,15 +199,32 @@ async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_
         for round in 0..rounds {
             let mode = ["steal", "mirror"][usize::try_from(number(2)).unwrap()];
             let mut starting = world.routing(mode, "deployment/shop", "pr-1", &["--ttl", "30s"]);
-            let action = number(4);
+            let action = number(6);
             if action == 0 {
                 // The command is killed half way: Kubernetes cleans up at the deadline, or the stop below.
                 tokio::time::sleep(Duration::from_millis(number(3000))).await;
                 starting.kill().await.unwrap();
+            } else if action == 3 {
+                // Or interrupted, and cleans up itself, unless it is done by then.
+                tokio::time::sleep(Duration::from_millis(number(3000))).await;
+                if let Some(id) = starting.id() {
+                    send(["-INT", "-TERM"][usize::try_from(number(2)).unwrap()], &id.to_string()).await;
+                }
+                let code = screen(starting).await.code;
+                assert!(code == Some(130) || code == Some(0), "{code:?}");
             } else {
                 screen(starting).await.success();
             }
             match action {
+                4 if world.own => {
+                    for pod in pods.list(&ListParams::default().labels("app=shop")).await.unwrap() {
+                        if let Some(agent) = agent_of(&pod) {
+                            killed += 1;
+                            // It may be leaving by itself.
+                            let _ = tokio::process::Command::new("kill").args(["-KILL", &agent]).output().await;
+                        }
+                    }
+                }
                 1 => {
                     let keepers = ListParams::default().labels("preview.mirrord.io/role=keeper");
                     for keeper in pods.list(&keepers).await.unwrap() {
@@ -208,8 +250,64 @@ async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_
             .await;
         }
         if let Some(load) = load {
-            load.end().await.flawless(&format!("{rounds} random rounds, without a key"));
+            let tally = load.end().await;
+            eprintln!("{}", tally.line(&format!("{rounds} random rounds, without a key")));
+            assert!(tally.wrong.is_empty() && tally.unavailable == 0, "{:?}", tally.wrong);
+            // The one exchange that is under way when its agent is killed.
+            assert!(tally.failed.len() as u64 <= killed, "{killed} killed: {:?}", tally.failed);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_keeper_that_no_node_takes_is_missed_when_its_lease_runs_out_and_not_before() {
+    with_shop("unscheduled", |world| async move {
+        if !is_own(&world) {
+            return;
+        }
+        let before = world.objects().await;
+        world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
+        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(world.client.clone());
+        let node = nodes.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+        let cordon = |on: bool| {
+            let (nodes, node) = (nodes.clone(), node.clone());
+            async move {
+                let patch = Patch::Merge(json!({"spec": {"unschedulable": on}}));
+                nodes.patch(&node, &PatchParams::default(), &patch).await.unwrap();
+            }
+        };
+        cordon(true).await;
+        let pods: Api<Pod> = world.api();
+        let keepers = ListParams::default().labels("preview.mirrord.io/role=keeper");
+        let keeper = pods.list(&keepers).await.unwrap().items.remove(0).name_any();
+        // Its end may not be an orderly one: that would withdraw the rules at once.
+        pods.delete(&keeper, &DeleteParams::default().grace_period(0)).await.unwrap();
+        let begun = Instant::now();
+        let others = Load::begin(&world, "shop", "", "shop stable", 2).await;
+        until("the key's requests at the application", || async {
+            let answer = world.ask_service_with("shop", KEYED).await;
+            if answer.starts_with("shop preview") {
+                return None;
+            }
+            assert!(answer.starts_with("shop stable"), "{answer}");
+            Some(())
+        })
+        .await;
+        eprintln!("without a keeper, the key's requests came to the preview for {:.1?}", begun.elapsed());
+        // A lease is 60 s long and renewed every few seconds.
+        assert!((40..75).contains(&begun.elapsed().as_secs()), "{:.1?}", begun.elapsed());
+        let said = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
+        assert!(!said.stdout.contains(" ready "), "{said:#?}");
+        cordon(false).await;
+        until("the preview again", || async {
+            world.ask_service_with("shop", KEYED).await.starts_with("shop preview").then_some(())
+        })
+        .await;
+        others.end().await.flawless("without a keeper and with another, without a key");
+        world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
+        assert_eq!(world.objects().await, before);
     })
     .await;
 }

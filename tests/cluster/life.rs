@@ -313,8 +313,18 @@ async fn json_mode_with_both_streams_merged_yields_the_key() {
         });
         tokio::fs::write(&file, config.to_string()).await.unwrap();
         let json = [("MIRRORD_PROGRESS_MODE", "json")];
-        let started = world.mirrord_with(&json, &["preview", "start", "-f", file.to_str().unwrap(), "--force"]).await.success();
-        let merged = started.stdout.clone() + &started.stderr;
+        // One pipe for both, as `$(mirrord … 2>&1)` has it.
+        let script = format!("exec {} preview start -f {} --force 2>&1", env!("CARGO_BIN_EXE_mirrord"), file.display());
+        let started = tokio::process::Command::new("sh")
+            .args(["-c", &script])
+            .env_clear()
+            .env("KUBECONFIG", &world.kubeconfig)
+            .envs(json)
+            .output()
+            .await
+            .unwrap();
+        let merged = String::from_utf8(started.stdout).unwrap();
+        assert!(started.status.success() && started.stderr.is_empty(), "{merged}");
         let lines: Vec<Value> = merged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let names: Vec<&str> = lines.iter().filter(|line| line["type"] == "NewTask").map(|line| line["name"].as_str().unwrap()).collect();
         let at = names.iter().position(|name| name.starts_with("key: ")).unwrap();

@@ -318,14 +318,18 @@ impl World {
 
     /// The same with further header lines, which no proxy of the API's carries.
     pub(crate) async fn ask_service_with(&self, name: &str, headers: &str) -> String {
-        let service: Service = self.api().get(name).await.unwrap();
-        let address = service.spec.unwrap().cluster_ip.unwrap();
+        let address = self.service_address(name).await;
         let mut stream = TcpStream::connect((address.as_str(), 80)).await.unwrap();
         let request = format!("GET / HTTP/1.1\r\nHost: shop\r\n{headers}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    pub(crate) async fn service_address(&self, name: &str) -> String {
+        let service: Service = self.api().get(name).await.unwrap();
+        service.spec.unwrap().cluster_ip.unwrap()
     }
 
     /// Asks one pod, whether or not it is ready.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Service;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -48,8 +47,7 @@ impl Load {
         expected: &'static str,
         clients: usize,
     ) -> Self {
-        let service: Service = world.api().get(service).await.unwrap();
-        let address = service.spec.unwrap().cluster_ip.unwrap();
+        let address = world.service_address(service).await;
         // A Service that was just made is not known on the node yet.
         super::until("the first right answer", || async {
             let answer = tokio::time::timeout(PATIENCE, ask(&address, headers)).await.ok()?.ok()?;
