@@ -50,7 +50,7 @@ impl Cluster {
         if let Some(client) = self.patient.client.get() {
             return Ok(client.clone());
         }
-        let client = Client::try_from(self.patient.config.clone())?;
+        let client = connect::client(self.patient.config.clone())?;
         Ok(self.patient.client.get_or_init(|| client).clone())
     }
 

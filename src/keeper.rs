@@ -22,8 +22,9 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::cluster::{Change, Cluster, explain};
 use crate::config::Connection;
@@ -35,6 +36,9 @@ use hands::Hands;
 
 /// How often pauses are looked at: nothing is asked of the cluster.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// How long an API server may take to know of rights: one that has just started
+/// refuses everybody until it has read the roles.
+const RIGHTS_SHOW_WITHIN: Duration = Duration::from_secs(30);
 
 /// Keeps the environment that `assignment` describes, until told to end.
 ///
@@ -48,7 +52,7 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let cluster = Cluster::connect(&Connection::default()).await?;
-    let root = cluster.root(&assignment.namespace, &assignment.root).await?;
+    let root = root(&cluster, &assignment).await?;
     let session = root
         .as_ref()
         .and_then(Session::of)
@@ -65,10 +69,11 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let failed = root.as_ref().and_then(|root| root.status.as_ref()?.failed).unwrap_or(0);
     let mut hands = Hands::new(cluster, assignment, &session, link::lease(failed));
+    let (mut targets_seen, mut previews_seen) = (Rights::default(), Rights::default());
     loop {
         tokio::select! {
-            change = targets.next() => hands.observed.targets.apply(seen(change)?),
-            change = previews.next() => hands.observed.previews.apply(seen(change)?),
+            change = targets.next() => hands.observed.targets.apply(targets_seen.seen(change)?),
+            change = previews.next() => hands.observed.previews.apply(previews_seen.seen(change)?),
             () = hands.hear() => {}
             _ = ticks.tick() => {}
             _ = terminate.recv() => break,
@@ -85,12 +90,67 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
     Err(Problem::new("told to leave; the rules stay in force for the keeper that follows").into())
 }
 
-fn seen(change: Option<Change>) -> Result<Change> {
-    match change {
-        Some(Change::Forbidden(error)) => {
-            Err(explain::api(&error, "the keeper may not look at the pods").into())
+/// The root, as soon as the API server lets the keeper see it.
+async fn root(cluster: &Cluster, assignment: &Assignment) -> Result<Option<Job>> {
+    let began = Instant::now();
+    loop {
+        match cluster.root(&assignment.namespace, &assignment.root).await {
+            Err(_) if began.elapsed() < RIGHTS_SHOW_WITHIN => sleep(LOOKS_EVERY).await,
+            result => return result,
         }
-        Some(change) => Ok(change),
-        None => Err(Error::msg("the watch has ended")),
+    }
+}
+
+/// Since when the API server has refused what the keeper has a right to.
+#[derive(Default)]
+struct Rights {
+    refused_since: Option<Instant>,
+}
+
+// === impl Rights ===
+
+impl Rights {
+    /// What was seen; an error once the watch is refused for good.
+    fn seen(&mut self, change: Option<Change>) -> Result<Change> {
+        match change {
+            Some(Change::Forbidden(error)) => {
+                let since = *self.refused_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < RIGHTS_SHOW_WITHIN {
+                    return Ok(Change::Lost(explain::words(&error)));
+                }
+                Err(explain::api(&error, "the keeper may not look at the pods").into())
+            }
+            // The watch goes on trying, and has not been let in yet.
+            Some(change @ (Change::PodsAnew | Change::Lost(_))) => Ok(change),
+            Some(change) => {
+                self.refused_since = None;
+                Ok(change)
+            }
+            None => Err(Error::msg("the watch has ended")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rights_that_an_api_server_does_not_know_yet_are_waited_for() {
+        let refusal = || {
+            let status = kube::core::Status { code: 403, ..kube::core::Status::default() };
+            Some(Change::Forbidden(Box::new(kube::Error::Api(status.boxed()))))
+        };
+        let mut rights = Rights::default();
+        for _ in 0..3 {
+            assert!(matches!(rights.seen(refusal()), Ok(Change::Lost(_))));
+            tokio::time::advance(RIGHTS_SHOW_WITHIN - Duration::from_secs(1)).await;
+            // Listed: the next refusal is another one.
+            assert!(rights.seen(Some(Change::PodsListed)).is_ok());
+        }
+        assert!(rights.seen(refusal()).is_ok());
+        assert!(rights.seen(Some(Change::PodsAnew)).is_ok());
+        tokio::time::advance(RIGHTS_SHOW_WITHIN).await;
+        assert!(rights.seen(refusal()).is_err());
     }
 }

@@ -52,6 +52,9 @@ pub const CLOCK: &str = "preview.mirrord.io/clock";
 pub const TEMPLATE: &str = "preview.mirrord.io/template";
 /// The annotation with the reason of a start that failed, on the root that is kept of it.
 pub const FAILED: &str = "preview.mirrord.io/failed";
+/// The annotation of a root that was told to end soon because a later session
+/// replaces it: that one's identifier.
+pub const REPLACED_BY: &str = "preview.mirrord.io/replaced-by";
 /// The annotation with the keeper's [`Report`], as JSON.
 pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
 /// The variable of the keeper's container that says what to keep, as JSON.
@@ -132,6 +135,8 @@ pub struct Session {
     pub failed: Option<String>,
     /// Whether it is on its way out: deleted, failed or past its deadline.
     pub ending: bool,
+    /// Whether it only serves until the one that replaces it does.
+    pub is_replaced: bool,
 }
 
 // === impl Identity ===
@@ -202,6 +207,7 @@ impl Session {
             assignment: assignment(root),
             report: annotations.get(TRAFFIC).and_then(|report| serde_json::from_str(report).ok()),
             failed: annotations.get(FAILED).cloned(),
+            is_replaced: annotations.contains_key(REPLACED_BY),
             ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(1),
         })
     }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
-use kube::client::Body;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 
 use super::{Cluster, Patient, explain};
 use crate::config::Connection;
@@ -20,6 +23,12 @@ use crate::problem::{Exit, Explain as _, Problem};
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an answer may take; a watch may take longer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The first pause before a busy server is asked again, and the longest.
+const ASKS_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How often it is: for 6 s or so.
+const TRIES: u32 = 5;
+/// How many requests may be on their way into the client at once.
+const BUFFERED: usize = 1024;
 
 // === impl Cluster ===
 
@@ -31,11 +40,15 @@ impl Cluster {
         if let Some(accept) = connection.accept_invalid_certificates {
             config.accept_invalid_certs = accept;
         }
+        // The client's own tries go on for minutes, unheard; ours end.
+        config.default_retry = false;
         let patient = Arc::new(Patient { config: config.clone(), client: OnceLock::new() });
         config.read_timeout = Some(ANSWER);
+        // Else the time that a connection was idle would count as an answer's.
+        config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         let default_namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).explain(|| {
+        let client = client(config).explain(|| {
             Problem::new(format!("could not use the credentials for `{server}`")).exit(Exit::NotAllowed)
         })?;
         let ahead = greet(&client).await.map_err(|error| {
@@ -57,6 +70,16 @@ impl Cluster {
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
+}
+
+/// A client that asks again, for a few seconds, where the server has said that it
+/// is too busy (429, 503, 504).
+pub(super) fn client(config: Config) -> kube::Result<Client> {
+    let patience = RetryPolicy::new(ASKS_AGAIN.0, ASKS_AGAIN.1, TRIES, false);
+    let patience = patience.map_err(|error| kube::Error::Service(error.into()))?;
+    // A request that may be made again has to be copied, and so its way too.
+    let builder = ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(BUFFERED));
+    Ok(builder.with_layer(&RetryLayer::new(patience)).build())
 }
 
 /// Asks for the server's version, and reads its clock in passing. HTTP's `Date`

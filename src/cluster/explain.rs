@@ -30,8 +30,9 @@ pub fn api(error: &Error, what: impl Into<String>) -> Problem {
                 _ => problem,
             }
         }
+        // To log in again is the user's, and asks for a browser perhaps.
         Error::Auth(_) => problem
-            .because_of(chain(error))
+            .because(Refusal { words: chain(error), is_judgement: true })
             .hint("log in again, or check the `users` section of your kubeconfig")
             .exit(Exit::NotAllowed),
         _ => {
@@ -130,19 +131,13 @@ pub fn is_refused(error: &Error) -> bool {
     }
 }
 
-/// Whether the API answered that it did not do what it was asked for; after any
-/// other error it may have done it.
-pub fn is_answer(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<Refusal>().is_some())
-}
-
 /// Whether to ask again is of no use: see [`is_judgement`].
 pub fn is_judged(error: &anyhow::Error) -> bool {
     let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
     refusal.is_some_and(|refusal| refusal.is_judgement)
 }
 
-/// The API server's own words for what it did not do.
+/// The words of whoever did not do it: the API server, or what would log in to it.
 #[derive(Debug)]
 struct Refusal {
     words: String,

@@ -98,19 +98,25 @@ async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found>
         sample.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let headers = lines.concat();
     let request = format!(
-        "{} {} HTTP/1.1\r\nhost: {to}\r\nuser-agent: mirrord/{}\r\n{headers}{HEADER}: {value}\r\n\r\n",
+        "{} {} HTTP/1.1\r\nhost: {to}\r\nuser-agent: mirrord/{}\r\nconnection: close\r\n{headers}{HEADER}: {value}\r\n\r\n",
         sample.method,
         sample.target,
         env!("CARGO_PKG_VERSION"),
     );
+    let mut answer = Vec::new();
     let exchange = async {
         stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
-        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| &answer[at + 4..]);
-        body.and_then(|body| serde_json::from_slice(body).ok()).ok_or(io::ErrorKind::InvalidData.into())
+        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await
     };
-    timeout(ANSWER_WAIT, exchange).await?
+    let result = timeout(ANSWER_WAIT, exchange).await.unwrap_or_else(|late| Err(late.into()));
+    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+    match (body.and_then(|body| serde_json::from_slice(body).ok()), result) {
+        (Some(found), _) => Ok(found),
+        // Whatever answers, if perhaps not to the end, is not the agent.
+        (None, Ok(_)) => Err(io::ErrorKind::InvalidData.into()),
+        (None, Err(_)) if !answer.is_empty() => Err(io::ErrorKind::InvalidData.into()),
+        (None, Err(error)) => Err(error),
+    }
 }
 
 /// What a failed canary means.
@@ -133,4 +139,75 @@ fn lost(to: SocketAddr, error: &io::Error, target: &str) -> Unproven {
         _ => (format!("a request to {to} was lost: {error}"), "look at the agent's log in that pod"),
     };
     Unproven { why: format!("{why} (`{target}`)"), hint: Some(hint.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules::read(json!({
+            "version": 1, "session": "s1", "generation": 1, "key": "pr-1", "order": 1, "lease_seconds": 60, "mode": "steal",
+            "ports": [{"port": 80}], "filter": {"baggage": "pr-1"}, "preview": ["127.0.0.1"], "canary": "secret",
+        }))
+        .unwrap()
+    }
+
+    /// What is proven of a server that answers each connection like this, in turn.
+    async fn proven(answers: Vec<&'static str>) -> Result<Vec<String>, Unproven> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                assert!(String::from_utf8_lossy(&request).contains("x-mirrord-canary: secret\r\n"));
+                if answer.is_empty() {
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let result = prove("127.0.0.1".parse().unwrap(), &[port], &rules(), "deployment/shop", false).await;
+        server.abort();
+        result
+    }
+
+    #[tokio::test]
+    async fn what_the_agent_found_proves_a_route_or_says_what_is_in_the_way() {
+        const MATCHED: &str = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":true}";
+        const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":false}";
+        assert_eq!(proven(vec![MATCHED, PLAIN]).await, Ok(Vec::new()));
+        let why = async |answer| proven(vec![answer]).await.unwrap_err().why;
+        let unreached = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":true,\"unreached\":\"10.0.0.9:80: refused\"}";
+        assert!(why(unreached).await.contains("cannot be reached from the target's pod: 10.0.0.9:80"));
+        assert!(why(PLAIN).await.contains("did not match at the agent"));
+        let taken = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":false,\"taken_by\":\"pr-0\"}";
+        assert!(why(taken).await.contains("`pr-0` takes these requests first"));
+        // An application that answers, whatever it answers, was asked past the agent.
+        for application in ["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "220 mail ready\r\n"] {
+            assert!(why(application).await.contains("came past the agent"), "{application}");
+        }
+        assert!(why("").await.contains("nothing listens at"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_told_from_an_answer_without_an_end() {
+        let to = "10.0.0.1:80".parse().unwrap();
+        let lost = |kind: io::ErrorKind| lost(to, &kind.into(), "deployment/shop");
+        let timed_out = lost(io::ErrorKind::TimedOut);
+        assert!(
+            timed_out.why.contains("does not answer the keeper's pod")
+                && timed_out.why.contains("`deployment/shop`")
+        );
+        assert!(timed_out.hint.unwrap().contains("preview.mirrord.io/role=keeper"));
+        assert!(lost(io::ErrorKind::InvalidData).hint.unwrap().contains("service mesh"));
+        assert!(lost(io::ErrorKind::HostUnreachable).why.contains("was lost"));
+    }
 }

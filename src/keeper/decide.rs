@@ -64,12 +64,16 @@ pub(crate) struct Link {
     pub(crate) unproven: Option<Obstacle>,
     /// Why it takes none.
     pub(crate) refused: Option<Obstacle>,
+    /// Since when another session has the requests, and which.
+    pub(crate) contested: Option<(Timestamp, Obstacle)>,
     /// What it counted.
     pub(crate) counts: Counts,
     /// Connections that were there before it.
     pub(crate) predating: usize,
     /// Until when not to talk to it again, once the conversation was lost.
     pub(crate) pause: Option<Timestamp>,
+    /// Whether the last conversation was refused for want of rights.
+    pub(crate) is_forbidden: bool,
     /// Whether the conversation is on.
     pub(crate) is_open: bool,
     /// Whether the agent has said anything in it.
@@ -108,6 +112,9 @@ impl Observed {
             match pod.agent(&self.image) {
                 // A pod that ends takes no new container.
                 None if pod.life == Life::Ending || self.is_paused(pod, now) => {}
+                // It left because there are no rules, and there are none yet: another would, too,
+                // and each stays in the pod's description for ever.
+                None if decision.preview.is_none() && has_left(pod) => {}
                 None => decision.attach.push((pod.clone(), format!("{AGENT}-{}", pod.agents.len() + 1))),
                 // Before Kubernetes says that it runs: that takes it a while.
                 Some(AgentSeen { name, state: AgentState::Running | AgentState::Waiting(None), .. }) => {
@@ -242,6 +249,11 @@ impl Observed {
     }
 }
 
+/// Whether the last of a pod's agents has left of its own accord.
+fn has_left(pod: &Seen) -> bool {
+    matches!(pod.agents.last(), Some(AgentSeen { state: AgentState::Ended { code: 0, .. }, .. }))
+}
+
 /// How many of a pod's agents have failed in a row, the last included.
 fn failures(pod: &Seen) -> usize {
     let failed = |agent: &&AgentSeen| matches!(agent.state, AgentState::Ended { code, .. } if code != 0);
@@ -278,7 +290,10 @@ impl Link {
                 );
                 Standing::InForce(self.unproven.clone(), words)
             }
-            _ => Standing::Waiting(format!("the agent in pod `{pod}` gets its rules")),
+            _ => match &self.contested {
+                Some((_, obstacle)) => Standing::Waiting(obstacle.why.clone()),
+                None => Standing::Waiting(format!("the agent in pod `{pod}` gets its rules")),
+            },
         }
     }
 }

@@ -29,6 +29,8 @@ use crate::traffic::{Refusal, Rules, rules};
 const TALKS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// The pause before a refused attachment is tried again.
 const ATTACHES_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+/// How long the rules of an environment that ends may stand in the way.
+const ENDS_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// How far this node's clock may be from that of whoever ends the environment.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(5);
 /// How long the agents may take to drop the rules at the end.
@@ -148,7 +150,11 @@ impl Hands {
                 }
                 Attached::Refused { obstacle, is_passing } => {
                     self.attaching.remove(&uid);
-                    let again = Timestamp::now().saturating_add(ATTACHES_AGAIN);
+                    // Rights that were made a moment ago may not be known everywhere yet.
+                    let is_first = obstacle.is_forbidden && !self.observed.refused.contains_key(&uid);
+                    let (is_passing, pause) =
+                        if is_first { (true, TALKS_AGAIN) } else { (is_passing, ATTACHES_AGAIN) };
+                    let again = Timestamp::now().saturating_add(pause);
                     let again = again.unwrap_or(Timestamp::MAX);
                     self.observed.refused.insert(uid, Refused { obstacle, is_passing, again });
                 }
@@ -171,6 +177,7 @@ impl Hands {
         match said {
             Said::Hello(method) => {
                 link.has_spoken = true;
+                link.is_forbidden = false;
                 link.method = Some(word(method));
                 link.refused = None;
             }
@@ -185,16 +192,23 @@ impl Hands {
             Said::InForce { generation } => {
                 link.in_force = Some(generation);
                 link.refused = None;
+                link.contested = None;
             }
             Said::Refused(Refusal { why, conflicting_key, .. }) => {
                 link.in_force = None;
                 let obstacle = Obstacle::new(format!("the agent does not take the rules: {why}"));
-                link.refused = Some(match conflicting_key {
-                    Some(key) => obstacle.hint(&format!(
-                        "stop it with `mirrord preview stop --key {key}`, or use another filter"
-                    )),
-                    None => obstacle,
-                });
+                let Some(key) = conflicting_key else {
+                    link.refused = Some(obstacle);
+                    return;
+                };
+                // The other's environment may just be ending: the next renewal asks again.
+                let obstacle = obstacle
+                    .hint(&format!("stop it with `mirrord preview stop --key {key}`, or use another filter"));
+                let now = Timestamp::now();
+                let (since, obstacle) = link.contested.get_or_insert((now, obstacle));
+                if now.duration_since(*since) >= ENDS_WITHIN {
+                    link.refused = Some(obstacle.clone());
+                }
             }
             Said::Proven { generation, notes } => {
                 link.proven = Some((generation, notes));
@@ -212,6 +226,13 @@ impl Hands {
                 link.predating = status.predating;
             }
             Said::Withdrawn => link.is_withdrawn = true,
+            // Rights that were made a moment ago may not be known everywhere yet.
+            Said::Forbidden(why) if !std::mem::replace(&mut link.is_forbidden, true) => {
+                link.is_open = false;
+                link.pause = Timestamp::now().checked_add(TALKS_AGAIN).ok();
+                self.talks.remove(uid);
+                log(&format!("the keeper may not speak with the agent in pod {uid} yet: {why}"));
+            }
             Said::Forbidden(why) => {
                 link.is_open = false;
                 link.pause = Timestamp::now().checked_add(ATTACHES_AGAIN).ok();
@@ -279,7 +300,9 @@ impl Hands {
         }
         self.observed.has_begun = true;
         // Larger than whatever a keeper before has sent: time passes.
-        let milliseconds = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        // The cluster's clock: the keeper before may have been on a node with another.
+        let now = self.cluster.clock(Timestamp::now());
+        let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let generation = self.in_hand.as_ref().map_or(milliseconds, |(last, _)| milliseconds.max(last + 1));
         let rules = Rules {
             version: rules::VERSION,

@@ -35,6 +35,8 @@ const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
 const PROVES_EVERY: Duration = Duration::from_secs(1);
 /// How long a container that may be starting is reached for often.
 const SOON: Duration = Duration::from_secs(5);
+/// How long a node may take to let the bridge into the container.
+const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// How long it may take to start, its image being pulled.
 const STARTS_WITHIN: Duration = Duration::from_mins(2);
 /// How long the agent may take for its first word; it may be just starting.
@@ -209,9 +211,11 @@ async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedPr
     let command = ["/mirrord", "agent", "control"];
     let begun = Instant::now();
     loop {
-        let error = match cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command).await {
-            Ok(process) => return Ok(process),
-            Err(error) => error,
+        let reached = cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command);
+        let error = match timeout(REACHED_WITHIN, reached).await {
+            Ok(Ok(process)) => return Ok(process),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(anyhow!("the node of pod `{}` does not answer", peer.pod)),
         };
         if begun.elapsed() >= STARTS_WITHIN || explain::is_refused(&error) {
             return Err(error.into());

@@ -8,8 +8,8 @@ use super::plan::deadline;
 use super::{Selector, connected, status};
 use crate::cluster::{Cluster, Scope, explain};
 use crate::config::Selection;
-use crate::output::Reporter;
-use crate::problem::Problem;
+use crate::output::{self, Reporter};
+use crate::problem::{Exit, Problem};
 use crate::session::{SESSION, Session, TTL, Ttl};
 
 /// Lets the environments that `selector` means live for `ttl` from now.
@@ -23,12 +23,27 @@ pub async fn extend(
     let work = async {
         let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
-        let sessions = status::found(&cluster, selector, &scope, reporter).await?;
+        let mut sessions = status::found(&cluster, selector, &scope, reporter).await?;
+        // What ends is not called back, nor what only serves until another does.
+        let goes_on = |session: &Session| !session.ending && !session.is_replaced;
+        if sessions.iter().any(goes_on) {
+            sessions.retain(goes_on);
+        }
         step.done(&format!("found {}", status::counted(sessions.len())));
         let step = reporter.step("setting the end of their life");
         let mut lines = Vec::new();
+        // Whatever becomes of one of them, the others get theirs.
+        let mut unset: Option<anyhow::Error> = None;
         for session in &sessions {
-            let session = set(&cluster, session, ttl).await?;
+            let session = match set(&cluster, session, ttl).await {
+                Ok(session) => session,
+                Err(error) => {
+                    if let Some(error) = unset.replace(error) {
+                        reporter.warning(&format!("{error:#}"));
+                    }
+                    continue;
+                }
+            };
             lines.push(match session.expiry {
                 Some(expiry) => format!(
                     "expires: {expiry} (in {ttl}): {} on {} in namespace {}",
@@ -39,6 +54,11 @@ pub async fn extend(
                     session.key, session.target, session.namespace
                 ),
             });
+        }
+        if let Some(error) = unset {
+            drop(step);
+            lines.iter().for_each(|line| output::note(reporter.mode(), line));
+            return Err(error);
         }
         step.done("the end of their life is set");
         Ok::<_, anyhow::Error>(lines)
@@ -54,7 +74,7 @@ async fn set(cluster: &Cluster, session: &Session, ttl: Ttl) -> Result<Session> 
     loop {
         let root = cluster.root(namespace, name).await?;
         let Some(root) = root.filter(|root| Session::of(root).is_some_and(|session| !session.ending)) else {
-            return Err(problem().because_of("it has ended meanwhile").into());
+            return Err(problem().because_of("it has ended meanwhile").exit(Exit::NotFound).into());
         };
         let noted = json!({"labels": {TTL: ttl.label_value()}});
         let now = cluster.clock(Timestamp::now());

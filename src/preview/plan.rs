@@ -31,8 +31,8 @@ use crate::session::{CONTAINER, IMAGE, Identity, OWNER, PLANNED_AT, REPLICAS, SE
 use crate::target::Source;
 use crate::target::container::Choice;
 
-/// How long an environment that never ends may take to start before Kubernetes
-/// removes what a dead CLI left, over and above the creation timeout.
+/// How long an environment may take to be made before Kubernetes removes what a
+/// dead CLI left, over and above the creation timeout.
 const START_MARGIN: Duration = Duration::from_mins(10);
 
 /// What the plan is made from.
@@ -106,6 +106,8 @@ pub(crate) enum Clock {
 pub(crate) struct Plan {
     /// The root that owns everything else.
     pub(crate) root: Job,
+    /// Its deadline until all that it owns is there.
+    first_deadline: Option<i64>,
     /// What the root owns, in the order of creation, without the owner: the
     /// root's uid is the server's to give.
     pub(crate) owned: Vec<Value>,
@@ -128,7 +130,15 @@ impl Plan {
         owned.extend(rights::objects(request));
         owned.extend(policy::objects(request, name.clone(), &mut warnings));
         owned.push(replica_set(request, name, &template));
-        Self { root: root(request), owned, warnings }
+        let root = root(request);
+        let planned = root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+        let half_made = seconds(request.patience().saturating_add(START_MARGIN));
+        let first_deadline = match request.clock {
+            // Set once more at readiness, and moved on while it is waited for.
+            Clock::FromReadiness => planned,
+            Clock::FromCreation => Some(planned.map_or(half_made, |planned| planned.min(half_made))),
+        };
+        Self { root, first_deadline, owned, warnings }
     }
 
     /// The template of the preview pods.
@@ -147,13 +157,21 @@ impl Plan {
     }
 
     /// The root as it is created: without a pod as long as the account that
-    /// the pod needs is not there.
-    pub(crate) fn childless_root(&self) -> Job {
+    /// the pod needs is not there, and with a life that ends soon if nobody goes
+    /// on, where nobody will wait for it either.
+    pub(crate) fn first_root(&self) -> Job {
         let mut root = self.root.clone();
         if let Some(spec) = &mut root.spec {
             spec.parallelism = Some(0);
+            spec.active_deadline_seconds = self.first_deadline;
         }
         root
+    }
+
+    /// The root's planned deadline, where it is created with another.
+    pub(crate) fn later_deadline(&self) -> Option<Option<i64>> {
+        let planned = self.root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+        (planned != self.first_deadline).then_some(planned)
     }
 
     /// The labels of the preview pods.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub(crate) use admission::{Which, facts, pods};
@@ -28,7 +28,7 @@ use crate::cluster::{Cluster, Scope, explain, persist};
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
-use crate::session::{KEY, READY_AT, Session, Ttl};
+use crate::session::{KEY, READY_AT, REPLACED_BY, Session, Ttl};
 use crate::target::Target;
 
 /// How far `start` goes.
@@ -119,9 +119,10 @@ pub async fn start(
     // Creation is not cut short: what the server has taken must be known. The
     // connection's own time limits bound it.
     let ending = Ending { namespace: request.namespace.clone(), root, session: request.identity.id.clone() };
-    let created = match cluster.create_root(&plan.childless_root()).await {
-        // Nothing was made, so there is nothing to remove.
-        Err(error) if explain::is_answer(&error) => {
+    let created = match cluster.create_root(&plan.first_root()).await {
+        // Nothing was made, so there is nothing to remove. A server in trouble may have made it
+        // all the same, and a name that is taken is only ever our own.
+        Err(error) if explain::is_judged(&error) => {
             drop(step);
             return Err(not_started(error));
         }
@@ -152,9 +153,17 @@ pub async fn start(
         }
     };
     // The environment is up; whatever becomes of the one it replaces does not
-    // change that any more.
+    // change that any more. It is told to end whatever happens here.
+    let told = replace(&cluster, &request, &session, step.as_ref(), reporter).await;
+    let replaced = async {
+        for old in told? {
+            let gone = stop::until_gone(&cluster, &Ending::of(&old), |_| {}).await;
+            gone.explain(|| stop::unwatched(&old))?;
+        }
+        Ok(())
+    };
     let replaced = tokio::select! {
-        replaced = replace(&cluster, &request, &session, step.as_ref(), reporter) => replaced,
+        replaced = replaced => replaced,
         () = interrupts.next() => Err(Error::msg("interrupted; what it replaces ends without being watched")),
     };
     if let Err(error) = replaced {
@@ -263,12 +272,32 @@ async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Star
     if plan.has_keeper() {
         cluster.begin(&plan.root).await?;
     }
-    Ok(Started { session, uid })
+    let started = Started { session, uid };
+    match plan.later_deadline() {
+        None => Ok(started),
+        Some(planned) => {
+            let session = set_end(cluster, &started, |_, _| planned, json!({})).await?;
+            Ok(Started { session, ..started })
+        }
+    }
 }
 
 /// Sets the end of the environment's life, counted from readiness. Both
 /// instants are the cluster's own: the laptop's clock has no part in it.
 async fn start_clock(cluster: &Cluster, started: &Started, ready_at: Timestamp) -> Result<Session> {
+    let noted = json!({"annotations": {READY_AT: ready_at.to_string()}});
+    // Somebody may have extended it while it started.
+    let end = |root: &Job, seen: &Session| deadline(root, seen.ttl.unwrap_or(Ttl::DEFAULT), ready_at);
+    set_end(cluster, started, end, noted).await
+}
+
+/// Sets the end of a life, and undoes nobody's `stop` by it.
+async fn set_end(
+    cluster: &Cluster,
+    started: &Started,
+    end: impl Fn(&Job, &Session) -> Option<i64>,
+    noted: Value,
+) -> Result<Session> {
     let session = &started.session;
     let problem = || {
         Problem::new(format!(
@@ -276,66 +305,77 @@ async fn start_clock(cluster: &Cluster, started: &Started, ready_at: Timestamp) 
             session.root, session.namespace
         ))
     };
-    loop {
-        let root = cluster.root(&session.namespace, &session.root).await?.ok_or_else(problem)?;
-        let seen = Session::of(&root).filter(|session| !session.ending);
-        if seen.is_none() || root.metadata.uid.as_ref() != Some(&started.uid) {
-            return Err(problem().because_of("somebody has stopped or replaced it").into());
+    // All is there: a moment's silence of the cluster's must not undo it.
+    let set = persist(async || {
+        loop {
+            let Some(root) = cluster.root(&session.namespace, &session.root).await? else { return Ok(None) };
+            let seen = Session::of(&root).filter(|session| !session.ending);
+            let Some(seen) = seen.filter(|_| root.metadata.uid.as_ref() == Some(&started.uid)) else {
+                return Ok(None);
+            };
+            match cluster.set_deadline(&root, end(&root, &seen), noted.clone()).await {
+                Ok(root) => return Ok(Session::of(&root)),
+                // The Job controller has written its status meanwhile.
+                Err(error) if explain::is_conflict(&error) => {}
+                Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
+            }
         }
-        // Somebody may have extended it while it started.
-        let ttl = seen.and_then(|session| session.ttl).unwrap_or(Ttl::DEFAULT);
-        let noted = json!({"annotations": {READY_AT: ready_at.to_string()}});
-        match cluster.set_deadline(&root, deadline(&root, ttl, ready_at), noted).await {
-            Ok(root) => return Ok(Session::of(&root).ok_or_else(problem)?),
-            // The Job controller has written its status meanwhile.
-            Err(error) if explain::is_conflict(&error) => {}
-            Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
-        }
-    }
+    });
+    set.await?.ok_or_else(|| problem().because_of("somebody has stopped or replaced it").into())
 }
 
-/// Ends the earlier sessions of the same key on the same target: at once where
-/// the new pods are ready by now; where nobody waits for them, once they have
-/// had the time to be. The newest that is ready gets the requests meanwhile.
+/// Tells the earlier sessions of the same key on the same target to end, and
+/// returns those that go now: at once where the new pods are ready by now; where
+/// nobody waits for them, once they have had the time to be. The newest that is
+/// ready gets the requests meanwhile.
 async fn replace(
     cluster: &Cluster,
     request: &Request,
     session: &Session,
     step: Option<&output::Step>,
     reporter: &Reporter,
-) -> Result<()> {
+) -> Result<Vec<Session>> {
     let scope = Scope::Namespace(session.namespace.clone());
-    let found = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await?;
-    let replaced: Vec<&Session> = found.sessions.iter().filter(|old| session.replaces(old)).collect();
+    let labels = [(KEY, session.key.label_value())];
+    let found = persist(async || cluster.sessions(&scope, &labels).await).await?;
+    let replaced: Vec<Session> = found.sessions.into_iter().filter(|old| session.replaces(old)).collect();
+    // All are told, whatever becomes of one of them.
+    let mut untold = None;
     for old in &replaced {
-        match old.failed {
+        let told = match (&old.failed, step) {
             // Only its root is there, and no clock of a keeper's to wait for.
-            Some(_) => persist(async || cluster.delete(&old.namespace, &old.root).await).await?,
-            None if step.is_none() => retire(cluster, old, request.patience(), reporter).await?,
-            None => persist(async || cluster.end(&old.namespace, &old.root).await).await?,
-        }
+            (Some(_), _) => persist(async || cluster.delete(&old.namespace, &old.root).await).await,
+            (None, None) => retire(cluster, old, session, request.patience(), reporter).await,
+            (None, Some(step)) => {
+                step.update(&format!("removing `{}`, which it replaces", old.root));
+                persist(async || cluster.end(&old.namespace, &old.root).await).await
+            }
+        };
+        untold = untold.or(told.err());
     }
-    if let Some(step) = step {
-        for old in replaced {
-            step.update(&format!("removing `{}`, which it replaces", old.root));
-            let gone = stop::until_gone(cluster, &Ending::of(old), |_| {}).await;
-            gone.explain(|| stop::unwatched(old))?;
-        }
+    match untold {
+        Some(error) => Err(error),
+        None if step.is_some() => Ok(replaced),
+        None => Ok(Vec::new()),
     }
-    Ok(())
 }
 
 /// Has a session end within `patience`, if it would live longer.
-async fn retire(cluster: &Cluster, old: &Session, patience: Duration, reporter: &Reporter) -> Result<()> {
+async fn retire(
+    cluster: &Cluster,
+    old: &Session,
+    new: &Session,
+    patience: Duration,
+    reporter: &Reporter,
+) -> Result<()> {
     loop {
         let Some(root) = cluster.root(&old.namespace, &old.root).await? else { return Ok(()) };
         let now = cluster.clock(Timestamp::now());
         let end = deadline(&root, Ttl::Finite(patience), now);
         let current = root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
-        if current.is_some_and(|current| end.is_some_and(|end| current <= end)) {
-            return Ok(());
-        }
-        match cluster.set_deadline(&root, end, json!({})).await {
+        let end = current.into_iter().chain(end).min();
+        let noted = json!({"annotations": {REPLACED_BY: new.id.as_str()}});
+        match cluster.set_deadline(&root, end, noted).await {
             Ok(_) => break,
             // Somebody has extended it, or its status has changed.
             Err(error) if explain::is_conflict(&error) => {}

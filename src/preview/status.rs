@@ -21,6 +21,8 @@ use crate::target::Target;
 
 /// How long changes that come together are gathered: a start is a dozen.
 const TOGETHER: Duration = Duration::from_millis(300);
+/// How long they are gathered at most.
+const AT_MOST: Duration = Duration::from_secs(2);
 
 /// How many targets are looked at at once.
 const AT_ONCE: usize = 8;
@@ -186,7 +188,9 @@ async fn follow(
         if let Change::Forbidden(error) = change {
             return Err(explain::api(&error, "could not watch the environments").into());
         }
-        while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {}
+        // Where something changes all the time, what has come by then is shown.
+        let gathered = async { while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {} };
+        let _ = timeout(AT_MOST, gathered).await;
         // A cluster that is away for a while says so by the watch, which goes on trying.
         let Ok((listed, _)) = look(cluster, selector, scope, format.compares(reporter.mode())).await else {
             continue;

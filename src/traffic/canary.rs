@@ -59,7 +59,8 @@ impl<T> Asked<T> {
         let judgement = table.judge(port, head, Body::Unknown);
         let is_this = |one: &Arc<Session<T>>| Arc::ptr_eq(one, session);
         let matched = judgement.stealer.iter().chain(&judgement.mirrors).any(is_this);
-        let taken_by = judgement.stealer.as_ref().filter(|one| !is_this(one));
+        // What another session steals is copied all the same.
+        let taken_by = judgement.stealer.as_ref().filter(|one| !matched && !is_this(one));
         let found =
             Found { matched, taken_by: taken_by.map(|other| other.rules.key.clone()), unreached: None };
         Some(Self { session: Arc::clone(session), reach: reach || found.matched, found })
@@ -108,6 +109,24 @@ mod tests {
                 "{path} {value}"
             );
         }
+    }
+
+    #[test]
+    fn what_another_session_steals_is_mirrored_all_the_same() {
+        let session = |name: &str, mode: &str| {
+            let rules = Rules::read(json!({
+                "version": 1, "session": name, "generation": 1, "key": format!("key-{name}"), "order": 1,
+                "lease_seconds": 60, "mode": mode, "ports": [{"port": 80}], "filter": {"path": "^/"}, "preview": [],
+                "canary": format!("secret-{name}"),
+            }));
+            Session { rules: rules.unwrap(), kept: () }
+        };
+        let table =
+            Table::empty().with(session("a", "steal")).and_then(|table| table.with(session("b", "mirror")));
+        let headers = [Header { name: "x-mirrord-canary", value: b"secret-b" }];
+        let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
+        let found = Asked::of(&table.unwrap(), 80, &head).unwrap().found;
+        assert_eq!(found, Found { matched: true, ..Found::default() });
     }
 
     #[test]

@@ -256,10 +256,22 @@ async fn a_second_start_replaces_and_the_new_pods_are_ready_before_the_old_go() 
 async fn an_interrupted_start_leaves_nothing() {
     with_shop("interrupt", |world| async move {
         let before = world.objects().await;
-        for signal in ["-INT", "-TERM"] {
+        for (signal, mode) in [("-INT", "off"), ("-TERM", "off"), ("-INT", "steal"), ("-TERM", "mirror")] {
             // It never becomes ready by itself: the image is the target's, and
             // its start is slower than this test.
-            let mut child = world.starting("deployment/shop", "mirrord-test/shop:slow", &["-k", "pr-1"]);
+            let words = [
+                "preview",
+                "start",
+                "-n",
+                &world.namespace,
+                "-t",
+                "deployment/shop",
+                "-i",
+                "mirrord-test/shop:slow",
+                "-k",
+                "pr-1",
+            ];
+            let mut child = world.spawn(&[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", mode)], &words);
             let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
             while let Some(line) = lines.next_line().await.unwrap() {
                 if line.contains("waiting for preview to be ready") {
@@ -426,6 +438,12 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
         let both = left().await;
         assert_eq!(both.len(), 2);
         assert!(both.iter().min().unwrap() <= &20 && both.iter().max().unwrap() > &80, "{both:?}");
+        // What is replaced is not called back to life.
+        let extend = ["preview", "extend", "-k", "pr-1", "-n", &world.namespace, "--ttl", "1h"];
+        let extended = world.mirrord(&extend).await.success();
+        assert_eq!(extended.stderr.matches("expires: ").count(), 1, "{extended:#?}");
+        let both = left().await;
+        assert!(both.iter().min().unwrap() <= &20 && both.iter().max().unwrap() > &3500, "{both:?}");
         until("the one that was replaced is gone", || async { (left().await.len() == 1).then_some(()) })
             .await;
     })

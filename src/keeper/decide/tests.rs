@@ -87,9 +87,25 @@ fn each_pod_that_lives_gets_one_agent_and_only_one() {
         (json!({"/status/phase": "Pending", "/status/podIP": null}), vec!["mirrord-agent-1"]),
     ];
     for (change, expected) in cases {
-        let decision = observed([pod("a", true, &change)], []).decide(now());
-        assert_eq!(attached(&decision), expected, "{change}");
+        let mut observed = observed([pod("a", true, &change)], []);
+        observed.has_begun = true;
+        assert_eq!(attached(&observed.decide(now())), expected, "{change}");
     }
+}
+
+#[test]
+fn an_agent_that_left_for_want_of_rules_is_not_followed_by_another_before_there_are_any() {
+    // A preview that never becomes ready must not fill live pods with agents.
+    let left = agents(&[ended(0, "2026-01-01T00:00:59Z")]);
+    let waiting = observed([pod("a", true, &left)], [pod("p", false, &json!({}))]);
+    assert_eq!(attached(&waiting.decide(now())), Vec::<&str>::new());
+    let ready = observed([pod("a", true, &left)], [pod("p", true, &json!({}))]);
+    assert_eq!(attached(&ready.decide(now())), ["mirrord-agent-2"]);
+    // The first comes beforehand, and so does one after a failure.
+    let first = observed([pod("a", true, &json!({}))], []);
+    assert_eq!(attached(&first.decide(now())), ["mirrord-agent-1"]);
+    let failed = observed([pod("a", true, &agents(&[ended(1, "2026-01-01T00:00:00Z")]))], []);
+    assert_eq!(attached(&failed.decide(now())), ["mirrord-agent-2"]);
 }
 
 #[test]

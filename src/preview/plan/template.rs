@@ -159,6 +159,10 @@ fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<S
 /// Volumes that each pod of a StatefulSet has a disk of its own for.
 fn own_disks(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
     for name in &request.source.own_disks {
+        // A StatefulSet's claim beats a volume of the template by the same name.
+        if let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) {
+            volumes.retain(|volume| volume.get("name").and_then(Value::as_str) != Some(name));
+        }
         mounts::push(spec, "volumes", json!({"name": name, "emptyDir": {}}));
         warnings.push(format!(
             "volume `{name}` is empty in the preview: each pod of the target has a disk of its own"

@@ -104,7 +104,7 @@ fn what_routes_requests_is_a_pod_with_an_account_of_its_own_that_the_root_takes_
     assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "ReplicaSet"]);
     insta::assert_yaml_snapshot!((&plan.root, &plan.owned_by("1-2-3")[..3]));
     // Without the account its pod could not be made: it waits for that.
-    assert_eq!(plan.childless_root().spec.unwrap().parallelism, Some(0));
+    assert_eq!(plan.first_root().spec.unwrap().parallelism, Some(0));
 
     request.routing = Some(routing(Account::Prepared("mirrord-keeper".to_owned())));
     let plan = Plan::of(&request);
@@ -117,6 +117,26 @@ fn what_routes_requests_is_a_pod_with_an_account_of_its_own_that_the_root_takes_
 fn an_environment_is_a_job_and_a_replica_set() {
     let plan = Plan::of(&request(&busy()));
     insta::assert_yaml_snapshot!((&plan.root, plan.owned_by("1-2-3"), &plan.warnings));
+}
+
+#[test]
+fn what_is_half_made_ends_soon_whatever_was_wished_for_the_whole() {
+    let half_made = Some(60 + 600);
+    for (ttl, clock, first, later) in [
+        (Ttl::Infinite, Clock::FromCreation, half_made, Some(None)),
+        (Ttl::Finite(Duration::from_secs(8 * 3600)), Clock::FromCreation, half_made, Some(Some(8 * 3600))),
+        (Ttl::Finite(Duration::from_secs(90)), Clock::FromCreation, Some(90), None),
+        // Set when it is ready, once more.
+        (Ttl::Infinite, Clock::FromReadiness, half_made, None),
+        (Ttl::Finite(Duration::from_secs(90)), Clock::FromReadiness, Some(90 + 60), None),
+    ] {
+        let mut request = request(&busy());
+        (request.identity.ttl, request.clock) = (ttl, clock);
+        request.creation_timeout = Duration::from_mins(1);
+        let plan = Plan::of(&request);
+        let created = plan.first_root().spec.unwrap().active_deadline_seconds;
+        assert_eq!((created, plan.later_deadline()), (first, later), "{ttl} {clock:?}");
+    }
 }
 
 #[test]

@@ -104,7 +104,8 @@ pub(super) async fn until_ready(
             State::Waiting(why) => why,
         };
         if ticked && elapsed.seconds.is_multiple_of(EVENTS) {
-            pulling = observed.pods.values().any(is_being_created)
+            let waits = observed.pods.values().chain(&observed.keeper);
+            pulling = waits.into_iter().any(is_being_created)
                 && is_pulling(&events(cluster, namespace, &observed).await);
             if pulling {
                 prolong(cluster, request, &observed, elapsed.seconds).await;
@@ -246,7 +247,8 @@ impl Elapsed {
 
 async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<Event> {
     let mut events = Vec::new();
-    for pod in observed.pods.keys() {
+    let keeper = observed.keeper.iter().filter_map(|pod| pod.metadata.name.as_ref());
+    for pod in observed.pods.keys().chain(keeper) {
         events.extend(cluster.events(namespace, pod).await);
     }
     events
