@@ -144,7 +144,7 @@ mod tests {
         let mut rights = Rights::default();
         for _ in 0..3 {
             assert!(matches!(rights.seen(refusal()), Ok(Change::Lost(_))));
-            tokio::time::advance(RIGHTS_SHOW_WITHIN - Duration::from_secs(1)).await;
+            tokio::time::advance(RIGHTS_SHOW_WITHIN / 2).await;
             // Listed: the next refusal is another one.
             assert!(rights.seen(Some(Change::PodsListed)).is_ok());
         }

@@ -197,8 +197,8 @@ mod tests {
         assert!(why("").await.contains("nothing listens at"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn silence_is_told_from_an_answer_without_an_end() {
+    #[test]
+    fn silence_is_told_from_an_answer_without_an_end() {
         let to = "10.0.0.1:80".parse().unwrap();
         let lost = |kind: io::ErrorKind| lost(to, &kind.into(), "deployment/shop");
         let timed_out = lost(io::ErrorKind::TimedOut);

@@ -72,8 +72,8 @@ pub(crate) struct Link {
     pub(crate) predating: usize,
     /// Until when not to talk to it again, once the conversation was lost.
     pub(crate) pause: Option<Timestamp>,
-    /// Whether the last conversation was refused for want of rights.
-    pub(crate) is_forbidden: bool,
+    /// Since when conversations are refused for want of rights.
+    pub(crate) forbidden: Option<Timestamp>,
     /// Whether the conversation is on.
     pub(crate) is_open: bool,
     /// Whether the agent has said anything in it.

@@ -177,7 +177,7 @@ impl Hands {
         match said {
             Said::Hello(method) => {
                 link.has_spoken = true;
-                link.is_forbidden = false;
+                link.forbidden = None;
                 link.method = Some(word(method));
                 link.refused = None;
             }
@@ -227,7 +227,8 @@ impl Hands {
             }
             Said::Withdrawn => link.is_withdrawn = true,
             // Rights that were made a moment ago may not be known everywhere yet.
-            Said::Forbidden(why) if !std::mem::replace(&mut link.is_forbidden, true) => {
+            Said::Forbidden(why) if link.forbidden.is_none() => {
+                link.forbidden = Some(Timestamp::now());
                 link.is_open = false;
                 link.pause = Timestamp::now().checked_add(TALKS_AGAIN).ok();
                 self.talks.remove(uid);

@@ -57,7 +57,9 @@ pub async fn extend(
         }
         if let Some(error) = unset {
             drop(step);
-            lines.iter().for_each(|line| output::note(reporter.mode(), line));
+            for line in &lines {
+                output::note(reporter.mode(), line);
+            }
             return Err(error);
         }
         step.done("the end of their life is set");

@@ -168,10 +168,14 @@ impl Plan {
         root
     }
 
-    /// The root's planned deadline, where it is created with another.
-    pub(crate) fn later_deadline(&self) -> Option<Option<i64>> {
-        let planned = self.root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
-        (planned != self.first_deadline).then_some(planned)
+    /// Whether the root is created with another deadline than it is to have.
+    pub(crate) fn ends_early(&self) -> bool {
+        self.deadline() != self.first_deadline
+    }
+
+    /// The root's deadline once all that it owns is there.
+    pub(crate) fn deadline(&self) -> Option<i64> {
+        self.root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds)
     }
 
     /// The labels of the preview pods.

@@ -273,13 +273,11 @@ async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Star
         cluster.begin(&plan.root).await?;
     }
     let started = Started { session, uid };
-    match plan.later_deadline() {
-        None => Ok(started),
-        Some(planned) => {
-            let session = set_end(cluster, &started, |_, _| planned, json!({})).await?;
-            Ok(Started { session, ..started })
-        }
+    if !plan.ends_early() {
+        return Ok(started);
     }
+    let session = set_end(cluster, &started, |_, _| plan.deadline(), json!({})).await?;
+    Ok(Started { session, ..started })
 }
 
 /// Sets the end of the environment's life, counted from readiness. Both

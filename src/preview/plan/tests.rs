@@ -123,19 +123,20 @@ fn an_environment_is_a_job_and_a_replica_set() {
 fn what_is_half_made_ends_soon_whatever_was_wished_for_the_whole() {
     let half_made = Some(60 + 600);
     for (ttl, clock, first, later) in [
-        (Ttl::Infinite, Clock::FromCreation, half_made, Some(None)),
-        (Ttl::Finite(Duration::from_secs(8 * 3600)), Clock::FromCreation, half_made, Some(Some(8 * 3600))),
-        (Ttl::Finite(Duration::from_secs(90)), Clock::FromCreation, Some(90), None),
+        (Ttl::Infinite, Clock::FromCreation, half_made, None),
+        (Ttl::Finite(Duration::from_hours(8)), Clock::FromCreation, half_made, Some(8 * 3600)),
+        (Ttl::Finite(Duration::from_secs(90)), Clock::FromCreation, Some(90), Some(90)),
         // Set when it is ready, once more.
-        (Ttl::Infinite, Clock::FromReadiness, half_made, None),
-        (Ttl::Finite(Duration::from_secs(90)), Clock::FromReadiness, Some(90 + 60), None),
+        (Ttl::Infinite, Clock::FromReadiness, half_made, half_made),
+        (Ttl::Finite(Duration::from_secs(90)), Clock::FromReadiness, Some(90 + 60), Some(90 + 60)),
     ] {
         let mut request = request(&busy());
         (request.identity.ttl, request.clock) = (ttl, clock);
         request.creation_timeout = Duration::from_mins(1);
         let plan = Plan::of(&request);
         let created = plan.first_root().spec.unwrap().active_deadline_seconds;
-        assert_eq!((created, plan.later_deadline()), (first, later), "{ttl} {clock:?}");
+        assert_eq!((created, plan.deadline()), (first, later), "{ttl} {clock:?}");
+        assert_eq!(plan.ends_early(), first != later);
     }
 }
 
