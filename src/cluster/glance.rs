@@ -17,7 +17,8 @@ use serde_json::Value;
 
 use super::Cluster;
 use super::read::{Found, PAGE, Scope, selector};
-use crate::session::{ROLE, SESSION, Session};
+use crate::session::name::ROOT;
+use crate::session::{KEEPER, ROLE, SESSION, Session};
 
 /// How many objects are looked at more closely one by one, rather than all
 /// over again.
@@ -71,15 +72,15 @@ struct Metadata {
     deletion_timestamp: Option<Time>,
 }
 
-/// Preview pods by session.
+/// Pods by session.
 type Pods = BTreeMap<String, Vec<Pod>>;
 
 // === impl Cluster ===
 
 impl Cluster {
     /// The sessions in `scope` whose labels match, as [`Cluster::sessions`] has
-    /// them but for what their keepers were told; and their preview pods, of
-    /// which those that are ready are no more than that.
+    /// them but for what their keepers were told; and their pods, previews and
+    /// keepers, of which those that are ready are no more than that.
     pub async fn at_a_glance(
         &self,
         scope: &Scope,
@@ -96,7 +97,7 @@ impl Cluster {
         }
         // One of the two is refused, or not known in this form.
         let found = self.sessions(scope, labels).await?;
-        let pods = self.preview_pods(&found.scope, labels).await?;
+        let pods = self.session_pods(&found.scope, labels).await?;
         Ok((found, pods))
     }
 
@@ -131,9 +132,9 @@ impl Cluster {
     }
 
     async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> kube::Result<Pods> {
-        let previews = format!("{},!{ROLE}", selector(labels));
-        let begun = self.page::<Pod, Row>(scope, &previews, TABLE, None).await?;
-        let (rows, columns) = self.rest::<Pod, Row>(scope, &previews, TABLE, begun).await?;
+        let meant = selector(labels);
+        let begun = self.page::<Pod, Row>(scope, &meant, TABLE, None).await?;
+        let (rows, columns) = self.rest::<Pod, Row>(scope, &meant, TABLE, begun).await?;
         let (ready, unclear): (Vec<_>, Vec<_>) =
             rows.iter().map(|row| row.of(&columns)).partition(|seen| matches!(seen, Some((_, _, true))));
         let mut pods = Pods::new();
@@ -147,11 +148,11 @@ impl Cluster {
             unclear.iter().map(|seen| seen.map(|(_, session, _)| session)).collect();
         let closely = match names {
             Some(sessions) if sessions.len() <= CLOSELY => {
-                format!("{previews},{SESSION} in ({})", sessions.join(","))
+                format!("{meant},{SESSION} in ({})", sessions.join(","))
             }
             _ => {
                 pods.clear();
-                previews
+                meant
             }
         };
         let mut whole = Pods::new();
@@ -231,7 +232,8 @@ impl Row {
             self.cells.get(place)?.as_str()
         };
         let (name, ready, status) = (cell("Name")?, cell("Ready")?, cell("Status")?);
-        // `preview-session-<kind>-<name>-<session>-<the ReplicaSet's own five>`.
+        // `preview-session-<kind>-<name>-<session>-<five of the ReplicaSet's own>`, and alike for
+        // a keeper, of the Job's.
         let session = name.rsplit_once('-')?.0.rsplit_once('-')?.1;
         let (ready, all) = ready.split_once('/')?;
         let is_session = session.len() == 8 && session.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -263,15 +265,16 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
-/// A pod of which no more is known than that it is ready.
+/// A pod of which no more is known than whose it is and that it is ready.
 fn ready_pod(name: &str) -> Pod {
+    let role = name.starts_with(ROOT).then(|| [(ROLE.to_owned(), KEEPER.to_owned())].into());
     let ready = PodCondition {
         type_: "ContainersReady".to_owned(),
         status: "True".to_owned(),
         ..PodCondition::default()
     };
     Pod {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name.to_owned()), labels: role, ..ObjectMeta::default() },
         status: Some(PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() }),
         ..Pod::default()
     }

@@ -99,11 +99,24 @@ impl Cluster {
         scope: &Scope,
         labels: &[(&str, String)],
     ) -> Result<BTreeMap<String, Vec<Pod>>> {
+        let mut pods = self.session_pods(scope, labels).await?;
+        for pods in pods.values_mut() {
+            pods.retain(|pod| !pod.labels().contains_key(ROLE));
+        }
+        Ok(pods)
+    }
+
+    /// The same, and the keepers' pods.
+    pub(super) async fn session_pods(
+        &self,
+        scope: &Scope,
+        labels: &[(&str, String)],
+    ) -> Result<BTreeMap<String, Vec<Pod>>> {
         let pods = self.list::<Pod>(scope, &selector(labels)).await.map_err(|error| {
             explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
         })?;
         let mut by_session: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
-        for pod in pods.into_iter().filter(|pod| !pod.labels().contains_key(ROLE)) {
+        for pod in pods {
             if let Some(session) = pod.labels().get(SESSION) {
                 by_session.entry(session.clone()).or_default().push(pod);
             }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::plan::Plan;
-use super::progress::{PodState, pod_state};
+use super::progress::{Failure, PodState, pod_state};
 use crate::cli::{ListFormat, ObjectFormat};
 use crate::output::{Mode, table};
 use crate::session::{Session, Ttl};
@@ -19,7 +19,10 @@ use crate::session::{Session, Ttl};
 /// A session and its pods.
 pub(super) struct Listed {
     pub(super) session: Session,
+    /// The previews.
     pub(super) pods: Vec<Pod>,
+    /// The keeper, where it is there.
+    pub(super) keeper: Option<Pod>,
     /// Why Kubernetes makes none, where that is so.
     pub(super) refused: Option<String>,
     /// What has become of the target since it was copied, where somebody asks.
@@ -289,12 +292,32 @@ fn state(one: &Listed, now: Timestamp) -> (&'static str, Option<String>) {
                     report.obstacle.as_ref().map(|obstacle| obstacle.why.clone()).or(report.waiting.clone());
             }
             None if one.session.is_routed => reason = Some("the keeper has not spoken yet".to_owned()),
-            _ => return ("ready", None),
+            // What it has said holds as long as it is there to say otherwise.
+            _ => match missing_keeper(one) {
+                Some(why) => reason = Some(why),
+                None => return ("ready", None),
+            },
         }
     }
     let reason = reason.or_else(|| one.refused.clone());
     let state = if one.session.ready_at.is_some() { "degraded" } else { "starting" };
     (state, reason)
+}
+
+/// Why nobody keeps an environment that routes requests: once its rules run
+/// out, the key's requests are the application's.
+fn missing_keeper(one: &Listed) -> Option<String> {
+    if !one.session.is_routed {
+        return None;
+    }
+    let keeper = one.keeper.as_ref().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    match keeper.map(pod_state) {
+        None => Some("the keeper's pod is not there".to_owned()),
+        Some(PodState::Ready(_)) => None,
+        Some(PodState::Waiting(why) | PodState::Failed(Failure { why, .. })) => {
+            Some(format!("the keeper's pod: {why}"))
+        }
+    }
 }
 
 fn ready_pods(one: &Listed) -> usize {

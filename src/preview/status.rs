@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::progress::refusal;
+use super::progress::{is_keeper, refusal};
 use super::render::{self, Copied, Listed};
 use super::{Selector, Standing};
 use crate::cli::ListFormat;
@@ -104,11 +104,12 @@ async fn look(
     let (found, mut pods) = cluster.at_a_glance(scope, &labels).await?;
     let sessions = found.sessions.into_iter().filter(|session| selector.matches(session));
     let mut listed: Vec<Listed> = sessions
-        .map(|session| Listed {
-            pods: pods.remove(session.id.as_str()).unwrap_or_default(),
-            refused: None,
-            copy: None,
-            session,
+        .map(|session| {
+            let pods = pods.remove(session.id.as_str()).unwrap_or_default();
+            let (keepers, pods): (Vec<_>, Vec<_>) = pods.into_iter().partition(is_keeper);
+            // Of two, the one that lives on.
+            let keeper = keepers.into_iter().min_by_key(|pod| pod.metadata.deletion_timestamp.is_some());
+            Listed { pods, keeper, refused: None, copy: None, session }
         })
         .collect();
     for one in listed

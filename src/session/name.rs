@@ -5,6 +5,9 @@ use uuid::Uuid;
 use crate::session::key::hash;
 use crate::target::Target;
 
+/// What the names of roots, and so of keepers' pods, begin with.
+pub const ROOT: &str = "preview-keeper";
+
 /// The longest name, in bytes, of an object whose pods append `-xxxxx`: pod
 /// names longer than 63 are cut in the pod's host name.
 const LONGEST: usize = 63 - "-xxxxx".len();
@@ -35,7 +38,7 @@ impl SessionId {
 
     /// The name of the root: the Job.
     pub fn root_name(&self, target: &Target) -> String {
-        self.name("preview-keeper", target)
+        self.name(ROOT, target)
     }
 
     /// The name of the ReplicaSet, and the beginning of its pods' names.

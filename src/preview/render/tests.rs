@@ -31,7 +31,10 @@ fn listed(key: &str, ttl: &str, root: &Value, pods: &[Value]) -> Listed {
     let pods = pods
         .iter()
         .map(|status| serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap());
-    Listed { session: Session::of(&job).unwrap(), pods: pods.collect(), refused: None, copy: None }
+    let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
+    let keeper = serde_json::from_value(json!({"metadata": {"name": "k"}, "status": ready})).unwrap();
+    let session = Session::of(&job).unwrap();
+    Listed { session, pods: pods.collect(), keeper: Some(keeper), refused: None, copy: None }
 }
 
 fn environments() -> Vec<Listed> {
@@ -112,6 +115,31 @@ fn routed(key: &str, report: &Value) -> Listed {
     let mut one = listed(key, "3600s", &spec, &[ready.clone(), ready]);
     one.session.report = serde_json::from_value(report.clone()).ok().filter(|_| !report.is_null());
     one
+}
+
+#[test]
+fn what_a_keeper_has_said_holds_as_long_as_it_is_there() {
+    let good = json!({"mode": "steal", "ready": true, "pods": 3, "agents": 3, "proven": 3});
+    let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]});
+    let keeper = |deleted: bool, status: &Value| {
+        let deleted = deleted.then_some("2026-01-01T00:09:00Z");
+        let metadata = json!({"name": "k", "deletionTimestamp": deleted});
+        serde_json::from_value::<Pod>(json!({"metadata": metadata, "status": status})).unwrap()
+    };
+    let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
+    let words = |keeper: Option<Pod>| {
+        let (word, why) = state(&Listed { keeper, ..routed("pr-12", &good) }, NOW.parse().unwrap());
+        (word, why.unwrap_or_default())
+    };
+    assert_eq!(words(Some(keeper(false, &ready))), ("ready", String::new()));
+    for gone in [None, Some(keeper(true, &ready))] {
+        assert_eq!(words(gone), ("degraded", "the keeper's pod is not there".to_owned()));
+    }
+    let (word, why) = words(Some(keeper(false, &unscheduled)));
+    assert_eq!(
+        (word, why.as_str()),
+        ("degraded", "the keeper's pod: no node takes the pod: 0/1 nodes are available")
+    );
 }
 
 #[test]
