@@ -15,6 +15,7 @@ pub mod control;
 mod detect;
 mod http1;
 mod http2;
+mod keep_alive;
 mod lane;
 mod leave;
 mod log;

@@ -22,6 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::keep_alive;
 use crate::problem::{Explain as _, Problem};
 use diag::Sockets;
 pub(super) use dial::dial;
@@ -154,12 +155,14 @@ impl Capture {
 /// A listener for captured connections. Plain TCP: the kernel refuses
 /// multipath listeners in its map. With `SO_REUSEADDR`, which accepted
 /// connections inherit: they occupy the application's port, and without it the
-/// application could not bind it again after a restart.
+/// application could not bind it again after a restart. They inherit too that
+/// the kernel asks whether silent clients are still there.
 fn listener(address: IpAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address((address, 0).into());
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
+    keep_alive::watch(&socket);
     socket.bind(&SocketAddr::from((address, 0)).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
