@@ -8,6 +8,7 @@
 //! Kubernetes API, and knows nothing but the rules it is handed.
 
 pub mod arguments;
+mod awaited;
 mod capture;
 mod clock;
 mod connection;
@@ -15,11 +16,13 @@ pub mod control;
 mod detect;
 mod http1;
 mod http2;
+mod keep_alive;
 mod lane;
 mod leave;
 mod log;
 mod memory;
 mod mirror;
+mod passing;
 mod sessions;
 mod state;
 mod tunnel;
@@ -32,7 +35,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::problem::{Exit, Explain as _, Problem};
 use arguments::{Agent, Command, Run};
@@ -42,7 +45,7 @@ use connection::Begun;
 use control::message::Event;
 #[cfg(fuzzing)]
 pub use http1::fuzzing;
-use leave::Reason;
+use leave::{Deadlines, Reason};
 use sessions::Sessions;
 use state::State;
 use watchdog::Pulse;
@@ -57,6 +60,9 @@ const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// How often, while a port that is wanted has no listener: so long an
 /// application that is started again answers the key's requests.
 const AWAITS_EVERY: Duration = Duration::from_millis(20);
+
+/// The descriptors that container runtimes give every process.
+const LEAST_DESCRIPTORS: u64 = 1_024;
 
 /// The pause after a failed accept: out of descriptors, which others give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -87,9 +93,10 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
         log::be_quiet();
     }
     memory::offer_to_die_first();
-    if let Err(error) = capture::raise_descriptor_limit() {
+    let descriptors = capture::raise_descriptor_limit().unwrap_or_else(|error| {
         log::line("limits", &format!("the number of descriptors stays as it is: {error}"));
-    }
+        LEAST_DESCRIPTORS
+    });
     if let Err(error) = capture::ask_for_short_slices() {
         log::line("limits", &format!("slices of processor time stay as long as they are: {error}"));
     }
@@ -97,7 +104,7 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     let Some(_singleton) = singleton else {
         return Err(Problem::new("another agent is at work in this pod").exit(Exit::Failed).into());
     };
-    let state = Arc::new(State::new());
+    let state = Arc::new(State::new(descriptors));
     let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open(arguments.method)?));
     let (listeners, own) = sessions.listeners()?;
     let refusals = Rc::new(Notify::new());
@@ -112,11 +119,14 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     spawn_local(tend(Rc::clone(&sessions), Arc::clone(&state), refusals, pulse, arguments.memory_mebibytes));
     log::event("ready", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
 
-    let reason = leave::reason(&sessions, Duration::from_secs(arguments.idle_seconds)).await?;
-    leave::stay(reason, &sessions, Duration::from_secs(arguments.stay_seconds)).await;
+    let seconds = Duration::from_secs;
+    let reason = leave::reason(&sessions, &state, seconds(arguments.idle_seconds)).await?;
+    let (stay, drain) = (seconds(arguments.stay_seconds), seconds(arguments.drain_seconds));
+    let deadlines = Deadlines::of(reason, Instant::now(), stay, drain);
+    deadlines.stay(&sessions).await;
     sessions.release();
     sessions.tell(Event::Leaving { why: reason.to_string() });
-    leave::drain(&state, Duration::from_secs(arguments.drain_seconds)).await;
+    deadlines.drain(&state).await;
     Ok(reason)
 }
 
@@ -145,6 +155,7 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, p
             }
             _ = awaits.tick(), if sessions.awaits_listeners() => sessions.follow(),
             () = refusals.notified() => sessions.follow(),
+            () = state.exhausted.notified() => sessions.pass_by(),
         }
     }
 }
@@ -153,9 +164,15 @@ async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, 
     let own: Rc<[SocketAddr]> = own.into();
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     loop {
-        let Ok((client, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                if capture::is_exhausted(&error) {
+                    state.exhausted.notify_one();
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         let (own, state, refusals) = (Rc::clone(&own), Arc::clone(&state), Rc::clone(&refusals));
         spawn_local(async move {

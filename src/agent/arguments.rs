@@ -33,16 +33,16 @@ pub struct Run {
     /// Where to be controlled
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     pub socket: PathBuf,
-    /// Leave after so many seconds without rules
+    /// Leave after so many seconds without rules and without connections
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub idle_seconds: u64,
-    /// Carry open connections on for so many seconds when told to leave
+    /// Carry open connections on for so many seconds at least when told to leave
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
     /// Log nothing but how it ended
     #[arg(long)]
     pub quiet: bool,
-    /// When told to leave, go on for so long while the application listens
+    /// When told to leave, go on for so long: with new connections while the application listens, with open ones until they end
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub stay_seconds: u64,
     /// Carry new connections unread while more memory than this is in use

@@ -22,9 +22,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::keep_alive;
 use crate::problem::{Explain as _, Problem};
 use diag::Sockets;
-pub(super) use dial::dial;
+pub(super) use dial::{dial, is_exhausted};
 use hook::Hook;
 pub use hook::Method;
 pub(super) use listening::Place;
@@ -87,27 +88,42 @@ impl Capture {
     }
 
     /// Captures the `ports` on which the application listens now, and no others.
-    pub(super) fn update(&mut self, ports: &[u16]) -> io::Result<Change> {
-        let wanted = if ports.is_empty() { BTreeSet::new() } else { self.wanted(ports)? };
+    /// What fails is not what holds up the rest: the first error comes back beside
+    /// what was changed all the same.
+    pub(super) fn update(&mut self, ports: &[u16]) -> (Change, io::Result<()>) {
         let mut change = Change::default();
-        for place in self.captured.difference(&wanted) {
-            self.hook.remove(*place)?;
-            change.removed.push(*place);
+        let wanted = if ports.is_empty() { Ok(BTreeSet::new()) } else { self.wanted(ports) };
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            Err(error) => return (change, Err(error)),
+        };
+        let mut result = Ok(());
+        let gone: Vec<Place> = self.captured.difference(&wanted).copied().collect();
+        for place in gone {
+            match self.hook.remove(place) {
+                Ok(()) => {
+                    self.captured.remove(&place);
+                    change.removed.push(place);
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        for place in wanted.difference(&self.captured) {
+        let new: Vec<Place> = wanted.difference(&self.captured).copied().collect();
+        for place in new {
             let listener = match place.address {
                 IpAddr::V4(_) => Some(&self.version4),
                 IpAddr::V6(_) => self.version6.as_ref(),
             };
             let Some(listener) = listener else { continue };
-            self.hook.add(*place, listener)?;
-            change.added.push(*place);
+            match self.hook.add(place, listener) {
+                Ok(()) => {
+                    self.captured.insert(place);
+                    change.added.push(place);
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        self.captured.extend(&change.added);
-        for place in &change.removed {
-            self.captured.remove(place);
-        }
-        Ok(change)
+        (change, result)
     }
 
     fn wanted(&mut self, ports: &[u16]) -> io::Result<BTreeSet<Place>> {
@@ -131,11 +147,17 @@ impl Capture {
         &self.captured
     }
 
-    /// Gives everything back to the application.
+    /// Lets new connections pass to the application from now on, until the next beat.
+    pub(super) fn hush(&mut self) -> io::Result<()> {
+        self.hook.hush()
+    }
+
+    /// Gives everything back to the application, at once. What cannot be taken
+    /// out of the kernel does no harm there, as long as nothing beats any more.
     pub(super) fn release(&mut self) -> io::Result<()> {
-        self.hook.clear(&self.captured)?;
-        self.captured.clear();
-        Ok(())
+        let hushed = self.hook.hush();
+        let (_, removed) = self.update(&[]);
+        hushed.and(removed)
     }
 
     /// How many of the application's connections on captured ports did not
@@ -154,12 +176,14 @@ impl Capture {
 /// A listener for captured connections. Plain TCP: the kernel refuses
 /// multipath listeners in its map. With `SO_REUSEADDR`, which accepted
 /// connections inherit: they occupy the application's port, and without it the
-/// application could not bind it again after a restart.
+/// application could not bind it again after a restart. They inherit too that
+/// the kernel asks whether silent clients are still there.
 fn listener(address: IpAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address((address, 0).into());
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
+    keep_alive::watch(&socket);
     socket.bind(&SocketAddr::from((address, 0)).into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::capture;
 use super::detect::{Detected, SETTINGS_BYTES, detect, may_be_settings};
@@ -33,6 +33,11 @@ pub(super) enum Begun {
     Refused,
 }
 
+/// How long a connection that was accepted waits for a descriptor or a source
+/// port, which others give back, and how often it asks.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+const ROOM_ASKS_EVERY: Duration = Duration::from_millis(50);
+
 enum First {
     Client,
     Server,
@@ -46,7 +51,7 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         // Dialled at our listener directly: it has no application.
         return Begun::Served;
     }
-    let mut server = match capture::dial(original).await {
+    let mut server = match dial(&state, original).await {
         Ok(server) => server,
         Err(error) => {
             // What the client would have seen without us, or nearly: the
@@ -82,6 +87,21 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         tunnel::reset(&server);
     }
     Begun::Served
+}
+
+/// Dials the application. Where there is no room, new connections are to pass
+/// from now on; for this one, which is here already, some may be given back.
+async fn dial(state: &State, original: SocketAddr) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + ROOM_WAIT;
+    loop {
+        match capture::dial(original).await {
+            Err(error) if capture::is_exhausted(&error) && Instant::now() < deadline => {
+                state.exhausted.notify_one();
+                sleep(ROOM_ASKS_EVERY).await;
+            }
+            dialled => return dialled,
+        }
+    }
 }
 
 /// Waits for the first bytes, from whichever side, and says what they are.

@@ -3,14 +3,17 @@
 //! application for one of the client; what the application accepts is not
 //! refused here, and how it ends streams is how they end.
 
+mod application;
 mod copy;
 mod previews;
 mod pump;
 mod rewound;
 mod stream;
+mod waiting;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future as _;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -23,13 +26,14 @@ use h2::client::SendRequest;
 use h2::{Ping, client, server};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until};
 
 use super::detect::{PREFACE, SETTINGS_BYTES, may_be_settings};
 use super::lane::Lane;
 use super::state::State;
 use super::tunnel;
+use application::{Application, Standing};
 use previews::Previews;
 use rewound::Rewound;
 use stream::Stream;
@@ -41,6 +45,15 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// can make us hold. So many times a stream's, because streams that nobody
 /// reads must not stop those that somebody does.
 const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
+
+/// What one stream may have waiting for the socket. What waits beyond that waits
+/// in its window: the library would take so much again for each stream.
+const MAX_SEND_BYTES: usize = 64 * 1024;
+
+/// What small frames that have come at once may cost beside their bytes before
+/// the connection is given up: twice what its window lets through. They are
+/// read, and put together, as soon as this thread comes to it.
+const FRAME_BUDGET_BYTES: usize = 2 * CONNECTION_WINDOW_BYTES as usize;
 
 /// Header lists that are let through: more than any server's default, so that
 /// the application's limit is the one that counts.
@@ -57,6 +70,10 @@ const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 /// taken to be HTTP/2: servers send their settings with the preface, and one
 /// that waits for ours must not wait long.
 const FIRST_BYTES_WAIT: Duration = Duration::from_millis(250);
+
+/// How long what an application has said before its connection ended may take
+/// to reach the client: as long as it lies around, others wait for their end.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(100);
 
 /// One client's connection and its application's.
 pub(super) struct Http2 {
@@ -90,15 +107,17 @@ impl Http2 {
             }
             return Ok(());
         }
-        let closed = Rc::new(Notify::new());
+        let application = Rc::new(Application::default());
         let (app, driven) = connect(Rewound::said(PREFACE.len(), server)).await?;
         let streams = driven.max_concurrent_send_streams();
         let probe = Rc::new(RefCell::new(app.clone()));
-        spawn_local(drive(driven, Rc::downgrade(&probe), Rc::clone(&closed)));
+        spawn_local(drive(driven, Rc::downgrade(&probe), Rc::clone(&application)));
         let mut builder = server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buffer_size(MAX_SEND_BYTES)
+            .data_frame_budget(FRAME_BUDGET_BYTES)
             .max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
             .max_concurrent_reset_streams(MAX_RESET_STREAMS)
@@ -108,26 +127,88 @@ impl Http2 {
             builder.enable_connect_protocol();
         }
         let client = Rewound::read(Bytes::copy_from_slice(up.held()), client);
+        let breaker = client.breaker();
         drop(up);
-        let mut connection = builder.handshake::<_, Bytes>(client).await?;
-        let previews = Rc::new(Previews::default());
-        let mut is_leaving = false;
+        let connection = builder.handshake::<_, Bytes>(client).await?;
+        let (previews, port) = (Rc::new(Previews::default()), original.port());
+        let served = Served { state, port, app, application, previews, breaker };
+        let result = served.serve(connection).await;
+        served.application.end();
+        drop(probe);
+        result
+    }
+}
+
+/// A client's connection that is HTTP/2, and what its streams need.
+struct Served {
+    state: Arc<State>,
+    port: u16,
+    app: SendRequest<Bytes>,
+    application: Rc<Application>,
+    previews: Rc<Previews>,
+    breaker: Rc<Cell<bool>>,
+}
+
+// === impl Served ===
+
+impl Served {
+    async fn serve(&self, mut connection: server::Connection<Rewound, Bytes>) -> Result<(), h2::Error> {
+        let application = &self.application;
+        let (mut is_leaving, mut is_late) = (false, false);
+        let mut patience: Option<Instant> = None;
         loop {
             tokio::select! {
                 accepted = connection.accept() => {
                     let Some(accepted) = accepted else { return Ok(()) };
                     let (request, respond) = accepted?;
-                    let (state, previews) = (Arc::clone(&state), Rc::clone(&previews));
-                    let stream = Stream { state, port: original.port(), app: app.clone(), previews };
-                    spawn_local(stream.serve(request, respond));
+                    spawn_local(self.stream().serve(request, respond));
                 }
+                () = application.changed() => {}
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() && !is_late => {
+                    is_late = true;
+                }
+            }
+            if application.is_ending() {
+                patience.get_or_insert_with(|| Instant::now() + LAST_WORDS_WAIT);
+            }
+            match application.standing(is_late) {
                 // The application takes no more: neither do we, and what is under way ends as it ends there.
-                () = closed.notified(), if !is_leaving => {
+                Standing::TakesNoMore if !is_leaving => {
                     is_leaving = true;
                     connection.graceful_shutdown();
                 }
+                Standing::Lost(how) => {
+                    self.lose(connection, how).await;
+                    return Ok(());
+                }
+                Standing::Serves | Standing::TakesNoMore => {}
             }
         }
+    }
+
+    fn stream(&self) -> Stream {
+        Stream {
+            state: Arc::clone(&self.state),
+            port: self.port,
+            app: self.app.clone(),
+            application: Rc::clone(&self.application),
+            previews: Rc::clone(&self.previews),
+        }
+    }
+
+    /// The application's connection has broken, with streams under way: the
+    /// client learns it as if there were nobody in between, and not as streams
+    /// that somebody has ended.
+    async fn lose(&self, mut connection: server::Connection<Rewound, Bytes>, how: io::ErrorKind) {
+        std::future::poll_fn(|context| {
+            // What was passed on leaves as far as it can; nothing else is of use any more.
+            let _ = connection.poll_closed(context);
+            Poll::Ready(())
+        })
+        .await;
+        // An end without a word is passed on as that: what has left still arrives.
+        let is_end = matches!(how, io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof);
+        self.breaker.set(!is_end);
     }
 }
 
@@ -150,6 +231,8 @@ async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
     let (sender, mut connection) = client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(MAX_SEND_BYTES)
+        .data_frame_budget(FRAME_BUDGET_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(None)
@@ -177,17 +260,19 @@ async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
 async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
     mut connection: client::Connection<T>,
     probe: Weak<RefCell<SendRequest<Bytes>>>,
-    closed: Rc<Notify>,
+    application: Rc<Application>,
 ) {
     let mut is_told = false;
     std::future::poll_fn(|context| {
         let ended = Pin::new(&mut connection).poll(context);
-        let takes_no_more = |probe: Rc<RefCell<SendRequest<Bytes>>>| {
-            matches!(probe.borrow_mut().poll_ready(context), Poll::Ready(Err(_)))
-        };
-        if !is_told && (ended.is_ready() || probe.upgrade().is_some_and(takes_no_more)) {
+        if ended.is_ready() {
+            application.is_gone();
+        } else if !is_told && let Some(probe) = probe.upgrade() {
+            let Poll::Ready(Err(error)) = probe.borrow_mut().poll_ready(context) else {
+                return Poll::Pending;
+            };
             is_told = true;
-            closed.notify_one();
+            if error.is_io() { application.is_gone() } else { application.leaves() }
         }
         ended.map(drop)
     })

@@ -18,6 +18,10 @@ use crate::problem::Report;
 /// agent before the capture was off: a handshake's last packet is that late.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
+/// How much longer than new connections those that are open are carried on, where
+/// the pod's time is over at last: the process is gone before it is ended.
+const STAYS_LONGER: Duration = Duration::from_secs(2);
+
 /// How often the open connections are counted.
 const COUNTS_EVERY: Duration = Duration::from_millis(50);
 
@@ -41,8 +45,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Waits for a reason to leave.
-pub(super) async fn reason(sessions: &Sessions, idle: Duration) -> anyhow::Result<Reason> {
+/// Waits for a reason to leave. While a connection goes through it, the agent is
+/// not idle, whoever's it is: its end would be that connection's.
+pub(super) async fn reason(sessions: &Sessions, state: &State, idle: Duration) -> anyhow::Result<Reason> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut looks = interval(COUNTS_EVERY);
@@ -52,7 +57,7 @@ pub(super) async fn reason(sessions: &Sessions, idle: Duration) -> anyhow::Resul
             _ = terminate.recv() => return Ok(Reason::Told),
             _ = interrupt.recv() => return Ok(Reason::Told),
             _ = looks.tick() => {
-                if !sessions.is_idle() {
+                if !sessions.is_idle() || state.connections.load(Relaxed) > 0 {
                     busy = Instant::now();
                 } else if busy.elapsed() >= idle {
                     return Ok(Reason::Idle);
@@ -62,24 +67,44 @@ pub(super) async fn reason(sessions: &Sessions, idle: Duration) -> anyhow::Resul
     }
 }
 
-/// A pod that ends tells all its containers at once, and its application may
-/// serve on for a while: what is keyed goes to the preview until it stops
-/// listening, or until `patience` is over.
-pub(super) async fn stay(reason: Reason, sessions: &Sessions, patience: Duration) {
-    let start = Instant::now();
-    while reason == Reason::Told && start.elapsed() < patience && sessions.is_capturing() {
-        sleep(COUNTS_EVERY).await;
-    }
+/// Until when new connections are taken, and until when open ones are carried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadlines {
+    stay: Instant,
+    drain: Instant,
 }
 
-/// Lets what is under way finish, within `patience`.
-pub(super) async fn drain(state: &State, patience: Duration) {
-    let start = Instant::now();
-    loop {
-        sleep(COUNTS_EVERY).await;
-        let is_over = state.connections.load(Relaxed) == 0 && start.elapsed() >= HANDSHAKES;
-        if is_over || start.elapsed() >= patience {
-            return;
+// === impl Deadlines ===
+
+impl Deadlines {
+    /// Of an agent that leaves `now`. One that is told to stays as long as its pod
+    /// does, and what is open may take all of that time, whenever new connections
+    /// end to come.
+    pub(super) fn of(reason: Reason, now: Instant, stay: Duration, drain: Duration) -> Self {
+        match reason {
+            Reason::Told => Self { stay: now + stay, drain: now + drain.max(stay + STAYS_LONGER) },
+            Reason::Idle => Self { stay: now, drain: now + drain },
+        }
+    }
+
+    /// A pod that ends tells all its containers at once, and its application may
+    /// serve on for a while: what is keyed goes to the preview until it stops
+    /// listening, or until the time is over.
+    pub(super) async fn stay(&self, sessions: &Sessions) {
+        while Instant::now() < self.stay && sessions.is_capturing() {
+            sleep(COUNTS_EVERY).await;
+        }
+    }
+
+    /// Lets what is under way finish, while there is time.
+    pub(super) async fn drain(&self, state: &State) {
+        let start = Instant::now();
+        loop {
+            sleep(COUNTS_EVERY).await;
+            let is_over = state.connections.load(Relaxed) == 0 && start.elapsed() >= HANDSHAKES;
+            if is_over || Instant::now() >= self.drain {
+                return;
+            }
         }
     }
 }
@@ -94,5 +119,27 @@ pub(super) fn write(path: &Path, result: &anyhow::Result<Reason>) {
     // Only a container has the file; it is not for us to create one elsewhere.
     if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
         let _ = std::io::Write::write_all(&mut file, words.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_may_take_all_the_time_that_its_pod_has() {
+        let now = Instant::now();
+        let after = |reason, stay, drain| {
+            let deadlines = Deadlines::of(reason, now, Duration::from_secs(stay), Duration::from_secs(drain));
+            ((deadlines.stay - now).as_secs(), (deadlines.drain - now).as_secs())
+        };
+        assert_eq!(after(Reason::Told, 297, 20), (297, 299));
+        assert_eq!(
+            after(Reason::Told, 7, 20),
+            (7, 20),
+            "whoever ends the pod will not wait, nor does it harm"
+        );
+        assert_eq!(after(Reason::Told, 0, 20), (0, 20));
+        assert_eq!(after(Reason::Idle, 297, 20), (0, 20));
     }
 }

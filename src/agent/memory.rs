@@ -6,10 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::log;
 use super::state::State;
 
-/// `/proc/self/statm` counts in pages; every machine that Kubernetes supports
-/// has them of 4 KiB or more, and a budget that is too small errs to the safe side.
-const PAGE_BYTES: u64 = 4_096;
-
 /// When memory runs out, this process goes first: without it the application
 /// is as it was before.
 pub(super) fn offer_to_die_first() {
@@ -28,5 +24,21 @@ pub(super) fn judge(state: &State, budget_mebibytes: u64) -> Option<bool> {
 fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * PAGE_BYTES)
+    // Pages of the kernel that runs: arm64 has some of 64 KiB.
+    Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_counted_in_the_kernels_pages() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        // Both move meanwhile; with other pages it would be a fourth, or four times as much.
+        let resident = resident_bytes().unwrap() / 1024;
+        assert!((kibibytes / 2..kibibytes * 2).contains(&resident), "{resident} KiB, {kibibytes} KiB");
+    }
 }

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use super::http1::forget;
+use super::http1::{forget, is_quiet};
+use super::keep_alive;
 use super::state::Stealer;
 
 /// How long a preview may take over one piece of a copy, or over its answer.
@@ -140,7 +141,7 @@ impl Drop for Copy {
 
 /// Sends one session its copies, in order, for one client connection.
 async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
-    let mut connection: Option<TcpStream> = None;
+    let mut connection: Option<(SocketAddr, TcpStream)> = None;
     let mut current: Option<(Stealer, bool)> = None;
     let mut is_broken = false;
     // What had come by the time that a preview let us wait in vain is of no use
@@ -151,6 +152,7 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
         stale = stale.saturating_sub(1);
         match part {
             Part::Head { session, is_head } => {
+                connection = connection.filter(|(address, stream)| is_good(*address, stream, &session, port));
                 if !is_stale && connection.is_none() {
                     connection = match connect(&session, port).await {
                         Ok(connection) => Some(connection),
@@ -170,7 +172,7 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
             }
             Part::Body(bytes) => {
                 let Some((session, _)) = &current else { continue };
-                if let Some(stream) = &mut connection
+                if let Some((_, stream)) = &mut connection
                     && !is_broken
                 {
                     let written = timeout(PATIENCE, stream.write_all(&bytes)).await;
@@ -188,14 +190,21 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                 if is_broken {
                     continue;
                 }
-                if let Some(mut stream) = connection.take() {
-                    session.kept.mirrored();
-                    let answered = timeout(PATIENCE, forget(&mut stream, is_head)).await;
-                    match answered {
-                        Ok(Ok(true)) => connection = Some(stream),
-                        Ok(_) => {}
-                        Err(_) => stale = parts.len(),
+                let Some((address, mut stream)) = connection.take() else { continue };
+                // The preview has had the copy once it begins to answer: what only left
+                // us may have met a pod that was going away.
+                match timeout(PATIENCE, stream.peek(&mut [0])).await {
+                    Ok(Ok(1..)) => session.kept.mirrored(),
+                    begun => {
+                        session.kept.dropped();
+                        stale = if begun.is_err() { parts.len() } else { stale };
+                        continue;
                     }
+                }
+                match timeout(PATIENCE, forget(&mut stream, is_head)).await {
+                    Ok(Ok(true)) => connection = Some((address, stream)),
+                    Ok(_) => {}
+                    Err(_) => stale = parts.len(),
                 }
             }
             // Half a request can only end with its connection.
@@ -207,12 +216,22 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
     }
 }
 
-async fn connect(session: &Stealer, port: u16) -> io::Result<TcpStream> {
+/// Whether a connection from the last copy can carry another: the pod is still
+/// one of the preview's, and has neither closed it nor said anything since.
+fn is_good(address: SocketAddr, stream: &TcpStream, session: &Stealer, port: u16) -> bool {
+    let rules = &session.rules;
+    address.port() == rules.preview_port(port).unwrap_or(port)
+        && rules.preview.contains(&address.ip())
+        && is_quiet(stream)
+}
+
+async fn connect(session: &Stealer, port: u16) -> io::Result<(SocketAddr, TcpStream)> {
     let rules = &session.rules;
     let to = rules.preview.first().ok_or(io::ErrorKind::NotFound)?;
     let address = SocketAddr::from((*to, rules.preview_port(port).unwrap_or(port)));
     let stream =
         timeout(PATIENCE, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    keep_alive::watch(&stream);
+    Ok((address, stream))
 }

@@ -13,9 +13,11 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::awaited::Awaited;
 use super::capture::{Capture, Change, MAX_SILENCE, Place, Which};
 use super::control::message::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
-use super::log;
+use super::log::{self, Trouble};
+use super::passing::Passing;
 use super::state::State;
 use crate::traffic::judge::Session;
 use crate::traffic::{Refusal, Rules};
@@ -45,6 +47,13 @@ pub(super) struct Sessions {
     is_released: Cell<bool>,
     /// The last heartbeat.
     beaten: Cell<Instant>,
+    /// For how long there is no room for more connections.
+    passing: Cell<Passing>,
+    /// The ports on which nobody listens.
+    awaited: RefCell<Awaited>,
+    /// What fails each time, as long as it fails.
+    update_trouble: Trouble,
+    beat_trouble: Trouble,
 }
 
 // === impl Sessions ===
@@ -60,6 +69,10 @@ impl Sessions {
             reset: Cell::new(0),
             is_released: Cell::new(false),
             beaten: Cell::new(Instant::now()),
+            passing: Cell::default(),
+            awaited: RefCell::default(),
+            update_trouble: Trouble::default(),
+            beat_trouble: Trouble::default(),
         }
     }
 
@@ -107,12 +120,7 @@ impl Sessions {
     }
 
     fn take(&self, wire: Value) -> Result<Reply, Refusal> {
-        let rules = Rules::read(wire).inspect_err(|refusal| {
-            // What was in force until now is not what is wanted any more.
-            if let Some(session) = &refusal.session {
-                self.withdraw(session);
-            }
-        })?;
+        let rules = Rules::read(wire).inspect_err(|refusal| self.refuse(refusal))?;
         let (session, generation) = (rules.session.clone(), rules.generation);
         let wanted: Vec<u16> = rules.ports.iter().map(|port| port.port).collect();
         let lease = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
@@ -120,10 +128,16 @@ impl Sessions {
         let known = table.get(&session);
         if known.is_none_or(|known| known.rules != rules) {
             let kept = known.map(|known| Arc::clone(&known.kept)).unwrap_or_default();
-            if rules.reset && known.is_none_or(|known| !known.rules.reset) {
+            let resets = rules.reset && known.is_none_or(|known| !known.rules.reset);
+            let table = table.with(Session { rules, kept }).inspect_err(|refusal| {
+                // Nor is an older snapshot, but that one came too late to say so.
+                if refusal.conflicting_key.is_some() {
+                    self.refuse(refusal);
+                }
+            })?;
+            if resets {
                 self.resets.borrow_mut().insert(session.clone(), Instant::now() + MAX_BUSY);
             }
-            let table = table.with(Session { rules, kept })?;
             // First the rules, then the capture: no request comes that nobody can judge.
             self.state.set_rules(table);
             log::event("rules", serde_json::json!({ "session": session, "generation": generation }));
@@ -136,6 +150,13 @@ impl Sessions {
         let is_captured = |port: &u16| capture.captured().iter().any(|place| place.port == *port);
         let not_listening = wanted.into_iter().filter(|port| !is_captured(port)).collect();
         Ok(Reply::Accepted { session, generation, not_listening })
+    }
+
+    /// What was in force until now is not what is wanted any more.
+    fn refuse(&self, refusal: &Refusal) {
+        if let Some(session) = &refusal.session {
+            self.withdraw(session);
+        }
     }
 
     fn withdraw(&self, session: &str) {
@@ -191,31 +212,56 @@ impl Sessions {
         if self.is_released.get() {
             return;
         }
-        let change = self.capture.borrow_mut().update(ports);
-        match change {
-            Ok(Change { added, removed }) => {
-                for place in removed {
-                    self.tell(Event::Released(place.into()));
-                }
-                for place in added {
-                    self.tell(Event::Captured(place.into()));
-                }
-            }
-            Err(error) => log::line("capture", &format!("could not be brought up to date: {error}")),
+        let (Change { added, removed }, result) = self.capture.borrow_mut().update(ports);
+        for place in removed {
+            self.tell(Event::Released(place.into()));
         }
+        for place in added {
+            self.tell(Event::Captured(place.into()));
+        }
+        match result {
+            Ok(()) => self.update_trouble.is_over(),
+            Err(error) => {
+                self.update_trouble.lasts("capture", &format!("could not be brought up to date: {error}"));
+            }
+        }
+        let capture = self.capture.borrow();
+        let is_captured = |port: u16| capture.captured().iter().any(|place| place.port == port);
+        let ports = ports.iter().map(|port| (*port, is_captured(*port)));
+        self.awaited.borrow_mut().follow(ports, Instant::now());
     }
 
     /// Says to the kernel that the agent is alive, and to the sessions if the
     /// kernel had to think otherwise: what came meanwhile went to the application.
     pub(super) fn beat(&self) {
-        let silence = self.beaten.replace(Instant::now()).elapsed();
+        let now = Instant::now();
+        if self.is_released.get() || self.passing.get().is_on(now) || self.state.is_full() {
+            return;
+        }
+        let silence = now.saturating_duration_since(self.beaten.replace(now));
         if silence > MAX_SILENCE && self.is_capturing() {
             self.state.rules().sessions().for_each(|session| session.kept.lapsed());
             let after_milliseconds = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
             self.tell(Event::Lapsed { after_milliseconds });
         }
-        if let Err(error) = self.capture.borrow().beat() {
-            log::line("capture", &format!("the heartbeat failed: {error}"));
+        match self.capture.borrow().beat() {
+            Ok(()) => self.beat_trouble.is_over(),
+            Err(error) => self.beat_trouble.lasts("capture", &format!("the heartbeat failed: {error}")),
+        }
+    }
+
+    /// There are no descriptors or source ports for another connection: new ones
+    /// are the application's for a while, which is told as every silence is.
+    pub(super) fn pass_by(&self) {
+        let mut passing = self.passing.get();
+        if self.is_released.get() || !passing.begin(Instant::now()) {
+            return;
+        }
+        self.passing.set(passing);
+        let connections = self.state.connections.load(Relaxed);
+        log::line("capture", &format!("no room beside {connections} connections: new ones pass for a while"));
+        if let Err(error) = self.capture.borrow_mut().hush() {
+            log::line("capture", &format!("could not be silenced at once: {error}"));
         }
     }
 
@@ -237,11 +283,10 @@ impl Sessions {
         !self.capture.borrow().captured().is_empty()
     }
 
-    /// Whether a port that a session wants has no listener of the application's.
+    /// Whether a port that a session wants had a listener of the application's
+    /// until lately, or is wanted only since then.
     pub(super) fn awaits_listeners(&self) -> bool {
-        let capture = self.capture.borrow();
-        let is_captured = |port: &u16| capture.captured().iter().any(|place| place.port == *port);
-        !self.is_released.get() && !self.state.rules().ports().iter().all(is_captured)
+        !self.is_released.get() && self.awaited.borrow().is_urgent(Instant::now())
     }
 
     /// The listeners at which captured connections arrive, and their addresses.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
 
 use crate::traffic::filter::Body;
 use crate::traffic::judge::Session;
@@ -16,6 +17,9 @@ const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
 /// What each piece of a copy costs beside its bytes: bodies may come in pieces
 /// of one byte.
 const PIECE_BYTES: usize = 128;
+
+/// Descriptors that are kept for other things than connections.
+const SPARE_DESCRIPTORS: u64 = 64;
 
 /// The rules in force, with what is counted for each session.
 pub(super) type Rules = Table<Arc<Counters>>;
@@ -31,6 +35,9 @@ pub(super) struct State {
     pub(super) connections: AtomicUsize,
     /// Over the memory budget: new connections are tunnels.
     pub(super) frugal: AtomicBool,
+    /// Told when there is no room for another connection.
+    pub(super) exhausted: Notify,
+    max_connections: usize,
 }
 
 /// One open connection.
@@ -52,11 +59,14 @@ pub(super) struct Counters {
 // === impl State ===
 
 impl State {
-    pub(super) fn new() -> Self {
+    /// Of a process that may have so many descriptors.
+    pub(super) fn new(descriptors: u64) -> Self {
         Self {
             rules: ArcSwap::from_pointee(Table::empty()),
             connections: AtomicUsize::new(0),
             frugal: AtomicBool::new(false),
+            exhausted: Notify::new(),
+            max_connections: max_connections(descriptors),
         }
     }
 
@@ -93,8 +103,24 @@ impl State {
     /// Counts a connection until the result is dropped.
     pub(super) fn open(self: &Arc<Self>) -> Open {
         self.connections.fetch_add(1, Relaxed);
+        if self.is_full() {
+            self.exhausted.notify_one();
+        }
         Open(Arc::clone(self))
     }
+
+    /// Whether there are as many connections as there are descriptors for.
+    pub(super) fn is_full(&self) -> bool {
+        self.connections.load(Relaxed) >= self.max_connections
+    }
+}
+
+/// The connections for which so many descriptors suffice, with a few to spare:
+/// for the agent itself, for previews, and for connections that the kernel has
+/// promised to the agent by the time that it takes no more.
+fn max_connections(descriptors: u64) -> usize {
+    let rest = descriptors.saturating_sub(SPARE_DESCRIPTORS + descriptors / 32);
+    usize::try_from(rest / 2).unwrap_or(usize::MAX).max(1)
 }
 
 impl Drop for Open {
@@ -162,6 +188,13 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_to_spare() {
+        for (descriptors, connections) in [(1, 1), (256, 92), (1_024, 464), (20_000, 9_655)] {
+            assert_eq!(max_connections(descriptors), connections, "{descriptors}");
+        }
+    }
 
     #[test]
     fn a_budget_ends_for_small_pieces_too_and_comes_back_whole() {

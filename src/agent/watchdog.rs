@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ const LOOKS_EVERY: Duration = Duration::from_millis(250);
 /// in looks, not by the clock: a process that was stopped as a whole, and goes
 /// on, has not hung.
 const MAX_SILENT_LOOKS: u32 = 8;
+
+/// How long the last words may take. The log may be what the event loop hangs in.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// The event loop's pulse.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +34,13 @@ impl Pulse {
 
 /// Watches `pulse` from now on.
 pub(super) fn watch(pulse: Pulse) -> std::io::Result<()> {
+    // A thread that is there already: whatever hangs could hang its beginning too.
+    let (speak, spoken) = sync_channel(1);
+    spawn("last-words", move || {
+        if spoken.recv().is_ok() {
+            super::log::line("watchdog", "the event loop has stopped for two seconds");
+        }
+    })?;
     let look = move || {
         let (mut last, mut silent) = (pulse.0.load(Relaxed), 0);
         loop {
@@ -38,11 +49,16 @@ pub(super) fn watch(pulse: Pulse) -> std::io::Result<()> {
             silent = if beats == last { silent + 1 } else { 0 };
             last = beats;
             if silent >= MAX_SILENT_LOOKS {
-                super::log::line("watchdog", "the event loop has stopped for two seconds");
+                let _ = speak.try_send(());
+                thread::sleep(LAST_WORDS);
                 // No clean-up: whatever hangs could hang that too.
                 std::process::abort();
             }
         }
     };
-    thread::Builder::new().name("watchdog".to_owned()).stack_size(64 * 1024).spawn(look).map(drop)
+    spawn("watchdog", look).map(drop)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(64 * 1024).spawn(work)
 }

@@ -67,7 +67,7 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
     assert_eq!((app_heard.load(Relaxed), preview_heard.load(Relaxed)), (0, 0), "nobody was asked anything");
     let counts = agent.counts("s1");
     assert_eq!(
-        (&counts["seen"], &counts["matched"]),
+        (&counts["passed"], &counts["matched"]),
         (&0.into(), &0.into()),
         "canaries are no traffic: {counts}"
     );
@@ -76,4 +76,46 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nx-mirrord-canary: secrets\r\n\r\n").unwrap();
     wait_until("the application is asked", || app_heard.load(Relaxed) > 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_canary_is_answered_beside_a_server_that_speaks_first() {
+    let world = World::new();
+    let spoken = Arc::new(AtomicUsize::new(0));
+    let speaks = Arc::clone(&spoken);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&heard);
+    // As gRPC's servers in Go do: HTTP/2's settings, whoever it is.
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+        speaks.fetch_add(1, Relaxed);
+        let mut buffer = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            counted.fetch_add(read, Relaxed);
+        }
+    });
+    let mut agent = Agent::start(&world, &[]);
+    let mut rules = agent.snapshot("s1", "pr-1", "steal", &[8080], &json!({"baggage": "pr-1"}));
+    rules["canary"] = "secret".into();
+    assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
+    for round in 1..=20 {
+        let mut client = world.connect(8080);
+        wait_until("the server has spoken", || spoken.load(Relaxed) == round);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nx-mirrord-canary: secret\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(r#"{"matched":false}"#),
+            "{answer}"
+        );
+    }
+    assert_eq!(heard.load(Relaxed), 0, "nobody was asked anything");
+    // What any other HTTP/1 client meets there is what the server had said.
+    let mut client = world.connect(8080);
+    wait_until("the server has spoken", || spoken.load(Relaxed) == 21);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
+    let mut settings = [0; 9];
+    client.read_exact(&mut settings).unwrap();
+    assert_eq!(settings, [0, 0, 0, 4, 0, 0, 0, 0, 0]);
 }

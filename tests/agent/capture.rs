@@ -1,6 +1,7 @@
 //! What the agent captures, by each way in, and that it gives everything back.
 
 use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::support::agent::Agent;
 use crate::support::load::Load;
 use crate::support::server::Server;
-use crate::support::{POD4, POD6, Place, World, read_until, wait_until};
+use crate::support::{PATIENCE, POD4, POD6, Place, World, read_until, wait_until};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 
@@ -184,7 +185,7 @@ fn what_a_killed_agent_had_put_into_the_kernel_is_gone_for_the_next_one() {
 fn the_few_descriptors_that_containers_start_with_are_not_the_end_of_it() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
-    let mut agent = Agent::start_limited(&world, 64, 1_024);
+    let mut agent = Agent::start_limited(&world, 64, 1_024, &[]);
     agent.steal(&[8080]);
     let mut clients: Vec<_> = (0..200).map(|_| world.connect(8080)).collect();
     for client in &mut clients {
@@ -242,4 +243,127 @@ fn the_agents_own_port_serves_nobody() {
             assert_eq!(client.read(&mut [0]).unwrap(), 0);
         }
     }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn the_kernel_asks_whether_silent_clients_are_still_there() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let _agent = Agent::stealing(&world, &[8080]);
+    let mut client = world.connect(8080);
+    client.write_all(REQUEST).unwrap();
+    read_until(&mut client, b"app / 0\n");
+    let port = client.local_addr().unwrap().port();
+    // Of a connection whose data has all arrived, timer 02 is the one that asks.
+    wait_until("the kernel watches the client", || {
+        let sockets =
+            world.within(Place::Pod, || std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
+        let to_client = sockets.lines().find(|line| line.contains(&format!(":{port:04X} 01 "))).unwrap();
+        to_client.contains(" 02:")
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn connections_for_which_there_are_no_descriptors_are_the_applications() {
+    for method in METHODS {
+        let world = World::new();
+        let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+        let mut agent = Agent::start_limited(&world, 256, 256, &["--method", method]);
+        agent.steal(&[8080]);
+        let mut clients: Vec<_> = (0..200).map(|_| world.connect(8080)).collect();
+        for client in &mut clients {
+            client.write_all(REQUEST).unwrap();
+            read_until(client, b"app / 0\n");
+        }
+        assert_eq!(app.accepted(), 200);
+        let connections = agent.status()["connections"].as_u64().unwrap();
+        assert!((90..110).contains(&connections), "{method}: {connections}");
+        drop(clients);
+        // With room again, it captures again, and says what it missed.
+        wait_until("new connections are judged", || {
+            world.connect(8080).write_all(REQUEST).unwrap();
+            agent.counts("s1")["lapses"] == 1 && agent.status()["predating"] == 0
+        });
+        let before = agent.counts("s1")["passed"].as_u64().unwrap();
+        let mut client = world.connect(8080);
+        client.write_all(REQUEST).unwrap();
+        read_until(&mut client, b"app / 0\n");
+        assert_eq!(agent.counts("s1")["passed"], before + 1, "{method}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn connections_for_which_there_is_no_source_port_are_the_applications() {
+    for method in METHODS {
+        let world = World::new();
+        let _app = Server::http(world.listen(Place::Pod, "::", 8080), "app");
+        let mut agent = Agent::stealing_by(method, &world, &[8080]);
+        let taken: Vec<_> = world.within(Place::Pod, || {
+            (61_000..=u16::MAX).map(|port| TcpListener::bind((POD6, port)).unwrap()).collect()
+        });
+        // The one that finds out waits for a while, in vain.
+        let unlucky = world.try_connect(Place::Client, POD6, 8080).unwrap();
+        wait_until("the agent says so", || agent.log().contains("new ones pass for a while"));
+        let mut client = world.try_connect(Place::Client, POD6, 8080).unwrap();
+        client.write_all(REQUEST).unwrap();
+        read_until(&mut client, b"app / 0\n");
+        assert_eq!(agent.counts("s1")["passed"], 0, "{method}");
+        drop((unlucky, taken));
+        wait_until("connections are judged again", || {
+            let mut client = world.try_connect(Place::Client, POD6, 8080).unwrap();
+            client.write_all(REQUEST).unwrap();
+            read_until(&mut client, b"app / 0\n");
+            agent.counts("s1")["passed"].as_u64() > Some(0)
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn the_agents_own_connections_come_from_many_addresses_and_never_come_back() {
+    for method in METHODS {
+        let world = World::new();
+        let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
+        let sources = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+        let seen = std::sync::Arc::clone(&sources);
+        let _app = Server::new(listener, move |stream| {
+            seen.lock().unwrap().insert(stream.peer_addr().unwrap().ip());
+        });
+        let _agent = Agent::stealing_by(method, &world, &[8080]);
+        for _ in 0..300 {
+            let _ = world.connect(8080).read(&mut [0]);
+        }
+        let sources = sources.lock().unwrap();
+        assert_eq!(sources.len(), 254, "{method}");
+        assert!(sources.iter().all(|source| source.to_string().starts_with("127.6.6.")), "{sources:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_connection_to_an_address_of_the_link_alone_comes_to_the_application() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "::", 8080), "app");
+    let mut agent = Agent::stealing(&world, &[8080]);
+    for (place, address) in [(Place::Pod, "fe80::77/64"), (Place::Client, "fe80::78/64")] {
+        world.add_address(place, "v0", address);
+    }
+    let mut client = world.within(Place::Client, || {
+        let to = SocketAddrV6::new("fe80::77".parse().unwrap(), 8080, 0, link_number("v0"));
+        TcpStream::connect_timeout(&SocketAddr::from(to), PATIENCE).unwrap()
+    });
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(REQUEST).unwrap();
+    read_until(&mut client, b"app / 0\n");
+    assert_eq!(agent.counts("s1")["passed"], 1);
+}
+
+/// The number of a link of this thread's network namespace.
+fn link_number(name: &str) -> u32 {
+    let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+    let line = addresses.lines().find(|line| line.ends_with(name)).unwrap();
+    u32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
 }

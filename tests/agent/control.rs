@@ -151,3 +151,70 @@ fn over_its_memory_budget_the_agent_carries_connections_unread_and_dies_before_t
     read_until(&mut client, b"app / 0\n");
     assert_eq!(agent.oom_score_adjustment(), "1000");
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_agent_without_rules_stays_as_long_as_a_connection_goes_through_it() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::start(&world, &["--idle-seconds", "1", "--drain-seconds", "0"]);
+    assert_eq!(agent.ask(&rules("s1", 60, &json!({"baggage": "k"})))["type"], "accepted");
+    let mut client = world.connect(8080);
+    let mut ask = || {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
+        read_until(&mut client, b"app / 0\n");
+    };
+    ask();
+    agent.withdraw("s1");
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    assert!(agent.is_running(), "its end would be the connection's");
+    ask();
+    drop(client);
+    assert!(agent.ended());
+    assert_eq!(agent.last_words(), "no rules for a while");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_is_under_way_may_take_as_long_as_the_pod_has() {
+    let world = World::new();
+    let app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+    });
+    let mut agent = Agent::start(&world, &["--drain-seconds", "1", "--stay-seconds", "6"]);
+    agent.steal(&[8080]);
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    wait_until("the application has the request", || app.accepted() == 1);
+    // The pod ends: the application takes nothing new, and finishes what it has.
+    agent.signal(Signal::SIGTERM);
+    drop(app);
+    read_until(&mut client, b"slow");
+    drop(client);
+    assert!(agent.ended());
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn of_a_session_that_is_refused_for_anothers_sake_nothing_stays_in_force() {
+    let world = World::new();
+    let mut agent = Agent::start(&world, &[]);
+    let take = |agent: &mut Agent, session: &str, generation: u64, user: &str| {
+        let mut request = rules(session, 60, &json!({"header": format!("x-user: {user}")}));
+        request["rules"]["generation"] = generation.into();
+        agent.ask(&request)["type"].clone()
+    };
+    let sessions = |agent: &mut Agent| {
+        let status = agent.status();
+        let sessions = status["sessions"].as_array().unwrap().iter();
+        sessions.map(|session| session["session"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(take(&mut agent, "s1", 1, "ann"), "accepted");
+    assert_eq!(take(&mut agent, "s2", 2, "bob"), "accepted");
+    assert_eq!(take(&mut agent, "s2", 1, "eve"), "refused", "an older snapshot");
+    assert_eq!(sessions(&mut agent).len(), 2, "came too late to change anything");
+    assert_eq!(take(&mut agent, "s2", 3, "ann"), "refused");
+    assert_eq!(sessions(&mut agent), ["s1"]);
+}

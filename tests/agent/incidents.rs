@@ -1,6 +1,9 @@
 //! Whatever happens to the agent, the application keeps serving.
 
 use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -189,4 +192,37 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     assert!(aftermath.failed * 4 < aftermath.total, "{} of {}", aftermath.failed, aftermath.total);
     assert_eq!(cgroup.kills(), 1);
     assert!(app.is_running(), "the application was not ended");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn an_agent_that_hangs_in_its_log_is_ended_all_the_same() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    // Nobody reads it: at some time it is full, and whoever writes waits for ever.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut agent = Agent::start_logging_to(writer.try_clone().unwrap(), &world);
+    assert_eq!(agent.steal(&[8080])["type"], "accepted");
+    let written = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&written);
+    let filling = thread::spawn(move || {
+        while writer.write_all(&[b'x'; 512]).is_ok() {
+            counted.fetch_add(1, Relaxed);
+        }
+    });
+    let mut before = 0;
+    wait_until("the log is full", || {
+        thread::sleep(Duration::from_millis(20));
+        let now = written.load(Relaxed);
+        now > 0 && std::mem::replace(&mut before, now) == now
+    });
+    // A log line more than there is room for.
+    let mut control = UnixStream::connect(agent.socket()).unwrap();
+    writeln!(control, r#"{{"type":"rules","rules":{{}}}}"#).unwrap();
+    wait_until("the watchdog has ended it", || !agent.is_running());
+    let mut client = world.connect(8080);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
+    read_until(&mut client, b"app / 0\n");
+    drop(reader);
+    filling.join().unwrap();
 }

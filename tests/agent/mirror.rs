@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::http2;
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
+use crate::support::{OTHER_PREVIEW4, PREVIEW4, Place, World, read_until, wait_until};
 
 #[test]
 #[ignore = "needs root and network namespaces"]
@@ -188,4 +188,48 @@ fn an_upgrade_is_not_copied_and_counts_as_dropped() {
     let counts = agent.counts("s1");
     assert_eq!((&counts["dropped"], &counts["mirrored"]), (&1.into(), &0.into()), "{counts}");
     assert_eq!(preview.accepted(), 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_copy_goes_to_a_pod_that_is_there_and_counts_once_it_is_answered() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    // It takes one request, and is gone.
+    let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
+        let head = read_until(&mut stream, b"\r\n\r\n");
+        if head.starts_with(b"GET /m") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let other = Server::http(world.listen(Place::Preview, OTHER_PREVIEW4, 8080), "other");
+    let mut agent = Agent::start(&world, &[]);
+    let take = |agent: &mut Agent, pod: &str| {
+        let mut rules = agent.snapshot("s1", "pr-1", "mirror", &[8080], &json!({"path": "^/"}));
+        rules["preview"] = json!([pod]);
+        assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
+    };
+    take(&mut agent, PREVIEW4);
+    let mut client = world.connect(8080);
+    let mut ask = |path: &str| {
+        write!(client, "GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
+        read_until(&mut client, format!("app {path} 0\n").as_bytes());
+    };
+    for copies in 1..=3 {
+        ask("/m");
+        wait_until("the copy is answered", || agent.counts("s1")["mirrored"] == copies);
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(preview.accepted(), 3, "a connection that was closed carries no copy");
+    ask("/lost");
+    wait_until("a copy without an answer is none", || agent.counts("s1")["dropped"] == 1);
+    take(&mut agent, OTHER_PREVIEW4);
+    for _ in 0..2 {
+        ask("/m");
+    }
+    wait_until("the others have come", || agent.counts("s1")["mirrored"] == 5);
+    assert_eq!(other.accepted(), 1);
+    take(&mut agent, PREVIEW4);
+    ask("/m");
+    wait_until("a pod that is the preview's no more gets nothing", || preview.accepted() == 5);
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod cgroup;
+pub(crate) mod frames;
 pub(crate) mod load;
 pub(crate) mod server;
 pub(crate) mod shop;
@@ -64,6 +65,11 @@ impl World {
             ip(&["-n", name, "addr", "add", address6, "dev", link, "nodad"]);
             ip(&["-n", name, "link", "set", link, "up"]);
         }
+    }
+
+    /// Gives a link of one of the namespaces another address.
+    pub(crate) fn add_address(&self, place: Place, link: &str, address: &str) {
+        ip(&["-n", &self.namespace(place), "addr", "add", address, "dev", link, "nodad"]);
     }
 
     pub(crate) fn namespace(&self, place: Place) -> String {

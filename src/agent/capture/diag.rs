@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The states of a socket that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub(super) enum State {
     /// A connection that stands.
     Established = 1,
@@ -49,6 +49,8 @@ pub(super) enum State {
 pub(super) struct Sockets {
     socket: Socket,
     buffer: Vec<u8>,
+    /// The number of the last question, which its answers carry too.
+    sequence: u32,
 }
 
 /// A socket of the network namespace.
@@ -68,6 +70,8 @@ pub(super) struct Entry {
     pub(super) queued: u32,
     /// What it has done; `None` where the kernel does not say.
     pub(super) traffic: Option<Traffic>,
+    /// What kind of socket it is, in the kernel's words.
+    state: u8,
 }
 
 /// What a connection has carried.
@@ -89,7 +93,8 @@ pub(super) struct Traffic {
 impl Entry {
     /// One with these values, and no other.
     pub(super) fn for_test(local: Place, queued: u32, traffic: Option<Traffic>) -> Self {
-        Self { local, remote: local, v6_only: false, cookie: [0; 8], inode: 1, queued, traffic }
+        let state = State::Established as u8;
+        Self { local, remote: local, v6_only: false, cookie: [0; 8], inode: 1, queued, traffic, state }
     }
 }
 
@@ -97,13 +102,7 @@ impl Entry {
 
 impl Sockets {
     pub(super) fn open() -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::from(libc::AF_NETLINK),
-            Type::DGRAM,
-            Some(Protocol::from(libc::NETLINK_SOCK_DIAG)),
-        )?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, buffer: vec![0; 32 * 1024] })
+        Ok(Self { socket: socket()?, buffer: vec![0; 32 * 1024], sequence: 0 })
     }
 
     /// Every socket in this state, of both families.
@@ -112,16 +111,21 @@ impl Sockets {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST_DUMP, family);
             request[18] = 1 << (INET_DIAG_INFO - 1);
-            request[20..24].copy_from_slice(&(1_u32 << state as u32).to_ne_bytes());
-            self.socket.send(&request)?;
-            self.answers(&mut entries)?;
+            request[20..24].copy_from_slice(&(1_u32 << state as u8).to_ne_bytes());
+            entries.extend(self.ask(request)?);
         }
+        // What the kernel was not asked for is nothing to act upon.
+        entries.retain(|entry| entry.state == state as u8);
         Ok(entries)
     }
 
     /// Closes a connection from the outside: both ends see it reset. One that
     /// is over by itself is an error of kind `NotFound` or `StaleNetworkFileHandle`.
     pub(super) fn destroy(&mut self, entry: &Entry) -> io::Result<()> {
+        if entry.state != State::Established as u8 {
+            // Never the application's listener, whatever is asked for.
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         // IPv4 within a socket for IPv6 is found as what it is.
         let family = if entry.local.address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
         let mut request = request(SOCK_DESTROY, NLM_F_REQUEST_ACK, family);
@@ -136,18 +140,38 @@ impl Sockets {
         // Without it, the kernel would take the listener in the place of a
         // connection that has just ended.
         request[64..72].copy_from_slice(&entry.cookie);
-        self.socket.send(&request)?;
-        self.answers(&mut Vec::new())
+        self.ask(request).map(drop)
     }
 
-    fn answers(&mut self, entries: &mut Vec<Entry>) -> io::Result<()> {
+    /// Asks, and reads everything that answers this and nothing else.
+    fn ask(&mut self, mut request: [u8; REQUEST_BYTES]) -> io::Result<Vec<Entry>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        request[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        let answers = self.answers(&request);
+        if answers.is_err() {
+            // What is still to come of it is in nobody's way on a socket of its own.
+            self.socket = socket()?;
+        }
+        answers
+    }
+
+    fn answers(&mut self, request: &[u8]) -> io::Result<Vec<Entry>> {
+        self.socket.send(request)?;
+        let mut entries = Vec::new();
         loop {
             let length = (&self.socket).read(&mut self.buffer)?;
-            if entries_in(&self.buffer[..length], entries)? == Dump::Done {
-                return Ok(());
+            if entries_in(&self.buffer[..length], self.sequence, &mut entries)? == Dump::Done {
+                return Ok(entries);
             }
         }
     }
+}
+
+fn socket() -> io::Result<Socket> {
+    let kind = Some(Protocol::from(libc::NETLINK_SOCK_DIAG));
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, kind)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 fn request(kind: u16, flags: u16, family: i32) -> [u8; REQUEST_BYTES] {
@@ -166,21 +190,23 @@ enum Dump {
     Done,
 }
 
-/// Reads one datagram of a dump.
-fn entries_in(mut datagram: &[u8], entries: &mut Vec<Entry>) -> io::Result<Dump> {
+/// Reads one datagram of a dump, of which only what answers this question counts.
+fn entries_in(mut datagram: &[u8], sequence: u32, entries: &mut Vec<Entry>) -> io::Result<Dump> {
     while let (Some(length), Some(kind)) = (word(datagram, 0), half(datagram, 4)) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length < HEADER_BYTES || length > datagram.len() {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         let payload = &datagram[HEADER_BYTES..length];
-        match kind {
-            NLMSG_DONE => return Ok(Dump::Done),
-            NLMSG_ERROR => {
-                let code = word(payload, 0).unwrap_or(0).cast_signed();
-                return if code == 0 { Ok(Dump::Done) } else { Err(io::Error::from_raw_os_error(-code)) };
+        if word(datagram, 8) == Some(sequence) {
+            match kind {
+                // Either may say that it failed, and then it is not all there is.
+                NLMSG_DONE | NLMSG_ERROR => {
+                    let code = word(payload, 0).unwrap_or(0).cast_signed();
+                    return if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(Dump::Done) };
+                }
+                _ => entries.extend(entry(payload)),
             }
-            _ => entries.extend(entry(payload)),
         }
         // Messages start at multiples of four.
         datagram = &datagram[length.next_multiple_of(4).min(datagram.len())..];
@@ -225,6 +251,7 @@ fn entry(message: &[u8]) -> Option<Entry> {
         inode: word(message, 68)?,
         queued: word(message, 56)?.saturating_add(word(message, 60)?).saturating_add(unacknowledged),
         traffic,
+        state: *message.get(1)?,
     })
 }
 
@@ -245,4 +272,47 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(HEADER_BYTES + payload.len()).unwrap();
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 2], &sequence.to_ne_bytes(), &[0; 4], payload]
+            .concat()
+    }
+
+    fn listener(port: u16) -> Vec<u8> {
+        let mut payload = vec![0; MESSAGE_BYTES];
+        (payload[0], payload[1]) = (2, State::Listen as u8);
+        payload[4..6].copy_from_slice(&port.to_be_bytes());
+        payload
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_is_none_to_this_one() {
+        let mut entries = Vec::new();
+        let late = [message(SOCK_DIAG_BY_FAMILY, 1, &listener(80)), message(NLMSG_DONE, 1, &[0; 4])].concat();
+        assert!(
+            entries_in(&late, 2, &mut entries).is_ok_and(|dump| dump == Dump::More) && entries.is_empty()
+        );
+        let now = [message(SOCK_DIAG_BY_FAMILY, 2, &listener(81)), message(NLMSG_DONE, 2, &[0; 4])].concat();
+        assert!(entries_in(&now, 2, &mut entries).is_ok_and(|dump| dump == Dump::Done));
+        assert_eq!(entries.iter().map(|entry| entry.local.port).collect::<Vec<_>>(), [81]);
+        let failed = message(NLMSG_DONE, 2, &(-libc::ENOMEM).to_ne_bytes());
+        assert!(entries_in(&failed, 2, &mut entries).is_err());
+    }
+
+    #[test]
+    fn a_listener_is_never_closed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sockets = Sockets::open().unwrap();
+        let listeners = sockets.dump(State::Listen).unwrap();
+        let entry = listeners.iter().find(|entry| entry.local.port == address.port()).unwrap();
+        assert_eq!(sockets.destroy(entry).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(std::net::TcpStream::connect(address).is_ok());
+    }
 }

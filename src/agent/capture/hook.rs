@@ -1,7 +1,6 @@
 //! The kernel's hook, whichever it is: BPF where that is allowed, nftables
 //! where it is not.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
 
@@ -97,11 +96,11 @@ impl Hook {
         }
     }
 
-    /// Gives everything back.
-    pub(super) fn clear(&mut self, places: &BTreeSet<Place>) -> io::Result<()> {
+    /// Lets new connections pass from now on, until the next beat.
+    pub(super) fn hush(&mut self) -> io::Result<()> {
         match self {
-            Self::SkLookup(hook) => hook.clear(places),
-            Self::Nftables(hook) => hook.clear(places),
+            Self::SkLookup(hook) => hook.hush(),
+            Self::Nftables(hook) => hook.hush(),
         }
     }
 }

@@ -17,7 +17,6 @@ mod program;
 mod rule;
 mod transaction;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
@@ -64,7 +63,7 @@ impl Nftables {
 
     /// Gives `place` back to the application.
     pub(super) fn remove(&mut self, place: Place) -> io::Result<()> {
-        self.clear(&BTreeSet::from([place]))
+        self.take_out(set(place), &key(place))
     }
 
     /// Says that the agent is alive. Without a beat for [`MAX_SILENCE`], new
@@ -73,16 +72,19 @@ impl Nftables {
         self.heart.send(&[0]).map(drop)
     }
 
-    /// Gives everything back, at once.
-    pub(super) fn clear(&mut self, places: &BTreeSet<Place>) -> io::Result<()> {
-        if places.is_empty() {
-            return Ok(());
-        }
+    /// Lets new connections pass from now on, until the next beat.
+    pub(super) fn hush(&mut self) -> io::Result<()> {
+        self.take_out(program::ALIVE, &program::HEART)
+    }
+
+    /// Takes a key out of a set; one that is not there is gone already.
+    fn take_out(&mut self, set: &str, key: &[u8]) -> io::Result<()> {
         let mut transaction = Transaction::default();
-        for place in places {
-            transaction.remove_element(program::TABLE, set(*place), &key(*place));
+        transaction.remove_element(program::TABLE, set, key);
+        match self.netlink.commit(transaction) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        self.netlink.commit(transaction)
     }
 }
 

@@ -13,8 +13,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
-/// Where the agent dials IPv4 from. All of 127/8 is local and nobody else's
-/// habit; a mesh's sidecar uses 127.0.0.6, port-forwards 127.0.0.1.
+/// The network that the agent dials IPv4 from, each address of which has as many
+/// ports as any client. All of 127/8 is local and nobody else's habit; a mesh's
+/// sidecar uses 127.0.0.6, port-forwards 127.0.0.1.
+pub(in crate::agent) const SOURCE_NETWORK: [u8; 3] = [127, 6, 6];
+
+/// The address in it from which the agent speaks to itself.
 pub(in crate::agent) const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
 
 /// Where the agent dials IPv6 from: the destination's own address, which only
@@ -96,7 +100,9 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
     code.jump_if_equal(1, AF_INET6, Label::Version6);
     code.jump_unless_equal(1, AF_INET, Label::Pass);
     code.load_word(1, 6, REMOTE_IP4);
-    code.jump_if_equal(1, i32::from_ne_bytes(SOURCE.octets()), Label::Pass);
+    let [a, b, c] = SOURCE_NETWORK;
+    code.mask(1, i32::from_ne_bytes([255, 255, 255, 0]));
+    code.jump_if_equal(1, i32::from_ne_bytes([a, b, c, 0]), Label::Pass);
     code.load_word(1, 6, LOCAL_IP4);
     code.store_word(KEY_ADDRESS, 1);
     for word in 1..4 {
@@ -163,6 +169,11 @@ impl Assembler {
 
     fn subtract(&mut self, target: u8, source: u8) {
         self.push(0x1f, target, source, 0, 0);
+    }
+
+    /// Keeps these bits of a word.
+    fn mask(&mut self, target: u8, bits: i32) {
+        self.push(0x54, target, 0, 0, bits);
     }
 
     fn convert_big_endian(&mut self, target: u8) {
@@ -259,7 +270,7 @@ impl Assembler {
 /// dials; the same question that the program asks.
 pub(super) fn is_own(remote: IpAddr, port: u16, local: IpAddr) -> bool {
     match remote {
-        IpAddr::V4(address) => address == SOURCE,
+        IpAddr::V4(address) => address.octets().starts_with(&SOURCE_NETWORK),
         IpAddr::V6(_) => remote == local && port >= SOURCE_PORTS_FROM,
     }
 }

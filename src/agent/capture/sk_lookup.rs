@@ -4,7 +4,6 @@
 //! everything else, established connections included, is never touched. The
 //! link, the program and the maps die with the process that holds them.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, TcpListener};
@@ -56,9 +55,9 @@ impl SkLookup {
         system::update(self.heartbeat.as_fd(), &0_u32.to_ne_bytes(), &now.to_ne_bytes())
     }
 
-    /// Gives everything back.
-    pub(super) fn clear(&self, places: &BTreeSet<Place>) -> io::Result<()> {
-        places.iter().try_for_each(|place| self.remove(*place))
+    /// As if the agent had been silent since the machine was started.
+    pub(super) fn hush(&self) -> io::Result<()> {
+        system::update(self.heartbeat.as_fd(), &0_u32.to_ne_bytes(), &0_u64.to_ne_bytes())
     }
 }
 

@@ -231,7 +231,8 @@ pub(in crate::agent) fn ask_for_short_slices() -> io::Result<()> {
 /// Takes as many descriptors as the process may have. Container runtimes start
 /// processes with 1,024, for the sake of programs that use select(2): two for
 /// each connection, that is gone at the five hundredth.
-pub(in crate::agent) fn raise_descriptor_limit() -> io::Result<()> {
+/// How many that is.
+pub(in crate::agent) fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is live for both calls, which copy from or into it.
     let result = unsafe {
@@ -243,5 +244,5 @@ pub(in crate::agent) fn raise_descriptor_limit() -> io::Result<()> {
             failed => failed,
         }
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(limit.rlim_cur) }
 }

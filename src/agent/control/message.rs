@@ -54,7 +54,8 @@ pub enum Reply {
         /// they are captured as soon as it does.
         not_listening: Vec<u16>,
     },
-    /// None of the session's rules are in force.
+    /// None of the session's rules are in force, but for those of a newer
+    /// generation than was sent.
     Refused(Refusal),
     /// The session has no rules any more.
     Withdrawn {

@@ -14,6 +14,7 @@ use super::answer;
 use super::framing::Framing;
 use super::head::{self, Kind, Next, Persistence};
 use super::relay::Matched;
+use crate::agent::keep_alive;
 use crate::agent::lane::Lane;
 use crate::agent::tunnel;
 
@@ -148,6 +149,7 @@ impl Preview {
             match tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
+                    keep_alive::watch(&stream);
                     return Ok((address, stream));
                 }
                 Ok(Err(error)) => last = error,
@@ -160,7 +162,7 @@ impl Preview {
 
 /// Whether the peer has neither closed nor said anything: what it says between
 /// two exchanges is that it is leaving.
-fn is_quiet(stream: &TcpStream) -> bool {
+pub(in crate::agent) fn is_quiet(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 

@@ -158,7 +158,11 @@ impl Relay {
                 if let Poll::Ready(side) = self.poll_responses(context, client, server)
                     && let Side::Stopped(outcome) = side?
                 {
-                    return Poll::Ready(Ok(outcome));
+                    let canary = match outcome {
+                        Outcome::Tunnel => self.canary_held(),
+                        _ => None,
+                    };
+                    return Poll::Ready(Ok(canary.map_or(outcome, Outcome::Canary)));
                 }
                 let between = self.is_between();
                 match &mut self.requests {
@@ -185,6 +189,28 @@ impl Relay {
             }
         })
         .await
+    }
+
+    /// The keeper's own request, where the application has spoken before any was
+    /// read: a server that begins with HTTP/2's settings is a tunnel to every
+    /// other HTTP/1 client, and none to the canary.
+    fn canary_held(&self) -> Option<Canary> {
+        let is_at_head = matches!(self.requests, Requests::Head) && self.up.is_drained();
+        if !is_at_head || !self.pending.is_empty() || self.response.is_some() {
+            return None;
+        }
+        let (rules, port) = (self.state.rules(), self.port);
+        let found = head::request(self.up.held(), &mut 0, |request, parsed| {
+            let asked = Head {
+                method: parsed.method.unwrap_or_default(),
+                target: parsed.path.unwrap_or_default(),
+                authority: None,
+                headers: parsed.headers,
+            };
+            let asked = AskedCanary::of(&rules, port, &asked)?;
+            Some(Canary { asked, port, length: request.length })
+        });
+        found.ok().flatten()?.1
     }
 
     /// Whether every request so far has its whole response.

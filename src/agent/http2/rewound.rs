@@ -1,12 +1,16 @@
 //! A connection of which something was read already, or said.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::agent::tunnel;
 
 /// Gives back what was read before it reads on, and leaves out what was said
 /// when it is said again.
@@ -14,6 +18,8 @@ use tokio::net::TcpStream;
 pub(super) struct Rewound {
     read: Bytes,
     said: usize,
+    /// Whether it is to end with a reset.
+    is_broken: Rc<Cell<bool>>,
     stream: TcpStream,
 }
 
@@ -22,12 +28,17 @@ pub(super) struct Rewound {
 impl Rewound {
     /// One of which this was read.
     pub(super) fn read(read: Bytes, stream: TcpStream) -> Self {
-        Self { read, said: 0, stream }
+        Self { read, said: 0, is_broken: Rc::default(), stream }
     }
 
     /// One on which the first so many bytes were said.
     pub(super) fn said(said: usize, stream: TcpStream) -> Self {
-        Self { read: Bytes::new(), said, stream }
+        Self { read: Bytes::new(), said, is_broken: Rc::default(), stream }
+    }
+
+    /// What makes it end with a reset, out of the hands of whoever has it.
+    pub(super) fn breaker(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.is_broken)
     }
 
     /// How much of `bytes` was said already.
@@ -35,6 +46,14 @@ impl Rewound {
         let length = self.said.min(bytes.len());
         self.said -= length;
         Some(length).filter(|length| *length > 0)
+    }
+}
+
+impl Drop for Rewound {
+    fn drop(&mut self) {
+        if self.is_broken.get() {
+            tunnel::reset(&self.stream);
+        }
     }
 }
 

@@ -13,13 +13,15 @@ use futures::future::{Either, select};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use httparse::Header;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::application::Application;
 use super::copy::Copies;
 use super::previews::Previews;
-use super::pump::{Stopped, pump, send};
+use super::pump::{MAX_YIELDS, Stopped, pump, reason};
 use crate::agent::http1::{header_safe, sentence};
 use crate::agent::state::{Counters, State, Stealer};
 use crate::traffic::filter::Body;
@@ -35,7 +37,15 @@ pub(super) struct Stream {
     /// The application's port.
     pub(super) port: u16,
     pub(super) app: SendRequest<Bytes>,
+    pub(super) application: Rc<Application>,
     pub(super) previews: Rc<Previews>,
+}
+
+/// Whose answer a stream gets.
+#[derive(Clone, Copy)]
+enum Answers<'a> {
+    Application(&'a Application),
+    Preview(&'a Stealer, &'a Request<()>),
 }
 
 /// A request body, of which some may have been read ahead for a filter.
@@ -68,7 +78,14 @@ impl Stream {
                 .map_err(io::Error::other)
         });
         match (sent, stealer) {
-            (Ok(((response, up), is_end)), _) => carry(upload, is_end, up, response, respond).await,
+            (Ok(((response, up), is_end)), None) => {
+                let _open = self.application.open();
+                let answers = Answers::Application(&self.application);
+                carry(upload, is_end, up, response, respond, answers).await;
+            }
+            (Ok(((response, up), is_end)), Some(session)) => {
+                carry(upload, is_end, up, response, respond, Answers::Preview(&session, &request)).await;
+            }
             (Err(why), Some(session)) => unavailable(&session, &request, &why, respond),
             // It was not sent: the client may try elsewhere.
             (Err(_), None) => respond.send_reset(Reason::REFUSED_STREAM),
@@ -125,13 +142,7 @@ impl Upload {
     }
 
     async fn send(&mut self, to: &mut SendStream<Bytes>) -> Result<(), Stopped> {
-        for bytes in std::mem::take(&mut self.ahead) {
-            let length = bytes.len();
-            self.copies.body(&bytes);
-            send(bytes, false, to).await?;
-            let _ = self.rest.flow_control().release_capacity(length);
-        }
-        pump(&mut self.rest, to, &mut self.copies).await
+        pump(std::mem::take(&mut self.ahead), &mut self.rest, to, &mut self.copies).await
     }
 }
 
@@ -144,49 +155,108 @@ async fn carry(
     mut up: SendStream<Bytes>,
     response: ResponseFuture,
     respond: SendResponse<Bytes>,
+    answers: Answers<'_>,
 ) {
-    let uploading = pin!(async {
-        if is_uploaded {
-            upload.copies.end(None);
-            return Ok(());
+    let cancelled = {
+        let uploading = pin!(async {
+            if is_uploaded {
+                upload.copies.end(None);
+                return Ok(());
+            }
+            upload.send(&mut up).await
+        });
+        let downloading = pin!(download(response, respond, answers));
+        match select(uploading, downloading).await {
+            // Only the response ends a stream whose request is whole, or unwanted.
+            Either::Left((Ok(()) | Err(Stopped::ByReceiver(_)), downloading)) => downloading.await.err(),
+            Either::Right((Ok(()), uploading)) => {
+                let _ = uploading.await;
+                None
+            }
+            Either::Right((Err(stopped), uploading)) => {
+                // What the client has said before leaves before, if there is room for it.
+                let while_others_run = pin!(async {
+                    for _ in 0..=MAX_YIELDS {
+                        yield_now().await;
+                    }
+                });
+                select(uploading, while_others_run).await;
+                Some(stopped)
+            }
+            Either::Left((Err(stopped), _)) => Some(stopped),
         }
-        upload.send(&mut up).await
-    });
-    let downloading = pin!(download(response, respond));
-    match select(uploading, downloading).await {
-        // Only the response ends a stream whose request is whole, or unwanted.
-        Either::Left((Ok(()) | Err(Stopped::ByReceiver), downloading)) => drop(downloading.await),
-        Either::Left((Err(Stopped::BySender), _)) | Either::Right((Err(_), _)) => {}
-        Either::Right((Ok(()), uploading)) => drop(uploading.await),
+    };
+    if let Some(Stopped::ByReceiver(Some(reason))) = cancelled {
+        up.send_reset(reason);
     }
 }
 
 /// Carries the response; an error where it was broken off, as has been passed on.
-async fn download(mut response: ResponseFuture, mut respond: SendResponse<Bytes>) -> Result<(), Stopped> {
+async fn download(
+    mut response: ResponseFuture,
+    mut respond: SendResponse<Bytes>,
+    answers: Answers<'_>,
+) -> Result<(), Stopped> {
     let answered = std::future::poll_fn(|context| {
-        if respond.poll_reset(context).is_ready() {
-            return Poll::Ready(None);
+        if let Poll::Ready(reason) = respond.poll_reset(context) {
+            return Poll::Ready(Err(Stopped::ByReceiver(reason.ok())));
         }
         while let Poll::Ready(Some(Ok(early))) = response.poll_informational(context) {
             let _ = respond.send_informational(early);
         }
-        std::pin::Pin::new(&mut response).poll(context).map(Some)
+        std::pin::Pin::new(&mut response).poll(context).map(Ok)
     })
-    .await;
-    match answered {
-        None => Err(Stopped::ByReceiver),
-        Some(Err(error)) => {
-            respond.send_reset(error.reason().unwrap_or(Reason::INTERNAL_ERROR));
-            Err(Stopped::BySender)
+    .await?;
+    let response = match answered {
+        Ok(response) => response,
+        Err(error) => return unanswered(error, respond, answers).await,
+    };
+    let (parts, mut body) = response.into_parts();
+    let is_end = body.is_end_stream();
+    let response = Response::from_parts(parts, ());
+    let mut down = respond.send_response(response, is_end).map_err(|_| Stopped::ByReceiver(None))?;
+    if is_end {
+        return Ok(());
+    }
+    let pumped = pump(Vec::new(), &mut body, &mut down, &mut Copies::default()).await;
+    if let Err(Stopped::Lost(how)) = pumped {
+        match answers {
+            Answers::Application(application) => application.lose(how).await,
+            Answers::Preview(..) => {
+                yield_now().await;
+                down.send_reset(Reason::INTERNAL_ERROR);
+            }
         }
-        Some(Ok(response)) => {
-            let (parts, mut body) = response.into_parts();
-            let is_end = body.is_end_stream();
-            let response = Response::from_parts(parts, ());
-            let mut down = respond.send_response(response, is_end).map_err(|_| Stopped::ByReceiver)?;
-            if is_end { Ok(()) } else { pump(&mut body, &mut down, &mut Copies::default()).await }
+        return Err(Stopped::BySender);
+    }
+    pumped
+}
+
+/// Ends a stream that has no response.
+async fn unanswered(
+    error: h2::Error,
+    mut respond: SendResponse<Bytes>,
+    answers: Answers<'_>,
+) -> Result<(), Stopped> {
+    match (answers, error.get_io().map(io::Error::kind)) {
+        (Answers::Application(application), Some(how)) => application.lose(how).await,
+        (Answers::Preview(session, request), _) if is_broken(&error) => {
+            unavailable(session, request, &io::Error::other(error), respond);
+            return Ok(());
+        }
+        _ => {
+            // A reset takes back what has not left yet.
+            yield_now().await;
+            respond.send_reset(reason(&error));
         }
     }
+    Err(Stopped::BySender)
+}
+
+/// Whether it was the preview's connection that broke, and not one stream that
+/// the preview has ended, or refused.
+fn is_broken(error: &h2::Error) -> bool {
+    error.is_io() || error.is_go_away() && !error.is_remote()
 }
 
 /// Tells a client that the preview cannot be had: gRPC in its own way.
@@ -206,8 +276,11 @@ fn unavailable(session: &Stealer, request: &Request<()>, why: &io::Error, mut re
     }
     let builder =
         builder.status(StatusCode::SERVICE_UNAVAILABLE).header("content-type", "text/plain; charset=utf-8");
+    // An answer to HEAD has no body, whatever it says.
+    let is_head = request.method() == Method::HEAD;
     if let Ok(response) = builder.header("cache-control", "no-store").body(())
-        && let Ok(mut body) = respond.send_response(response, false)
+        && let Ok(mut body) = respond.send_response(response, is_head)
+        && !is_head
     {
         let _ = body.send_data(Bytes::from(words), true);
     }

@@ -1,6 +1,6 @@
 //! A running agent, and the keeper's end of its control socket.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, PipeWriter, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -42,20 +42,35 @@ impl Agent {
     }
 
     /// Starts an agent that has so few descriptors, and may have so many.
-    pub(crate) fn start_limited(world: &World, soft: u32, hard: u32) -> Self {
+    pub(crate) fn start_limited(world: &World, soft: u32, hard: u32, arguments: &[&str]) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={soft}:{hard}")).arg(env!("CARGO_BIN_EXE_mirrord"));
-        Self::start_as(command, world, &[])
+        Self::start_as(command, world, arguments)
     }
 
-    fn start_as(mut command: Command, world: &World, arguments: &[&str]) -> Self {
+    /// Starts an agent that logs into this pipe, which nobody may read.
+    pub(crate) fn start_logging_to(log: PipeWriter, world: &World) -> Self {
+        Self::start_logging(privileged(CAPABILITIES), world, &[], Some(log))
+    }
+
+    fn start_as(command: Command, world: &World, arguments: &[&str]) -> Self {
+        Self::start_logging(command, world, arguments, None)
+    }
+
+    fn start_logging(
+        mut command: Command,
+        world: &World,
+        arguments: &[&str],
+        pipe: Option<PipeWriter>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let termination_log = directory.path().join("termination-log");
         std::fs::write(&termination_log, "").unwrap();
         command.arg("agent").arg("--socket").arg(directory.path().join("agent.sock"));
         command.arg("--termination-log").arg(termination_log).args(arguments);
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(pipe.map_or_else(|| Stdio::from(log), Stdio::from));
         let child = world.within(Place::Pod, || command.spawn().unwrap());
         Self { child, directory, control: None, generation: 0 }
     }

@@ -8,10 +8,10 @@
 //!   set places6 { type ipv6_addr . inet_service; }
 //!   chain arrivals {
 //!     type filter hook prerouting priority -90;
-//!     ip saddr 127.6.6.6 ip daddr 127.6.6.6 udp update @alive { 1 timeout 500ms } drop
+//!     ip saddr 127.6.6.6 ip daddr 127.6.6.6 udp update @alive { 1 timeout 800ms } drop
 //!     not tcp accept
 //!     1 not in @alive accept                                (a hung agent captures nothing)
-//!     ip saddr 127.6.6.6 accept                             (no loop)
+//!     ip saddr 127.6.6.0/24 accept                          (no loop)
 //!     ip daddr . tcp dport @places4 tproxy ip to 127.0.0.1:port accept
 //!     0.0.0.0 . tcp dport @places4 tproxy ip to 127.0.0.1:port accept
 //!     ip6 tcp sport >= 61000 fib saddr type local accept    (no loop)
@@ -26,14 +26,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::super::program::{MAX_SILENCE, SOURCE, SOURCE_PORTS_FROM};
+use super::super::program::{MAX_SILENCE, SOURCE, SOURCE_NETWORK, SOURCE_PORTS_FROM};
 use super::rule::Rule;
 use super::transaction::{SetKind, Transaction};
 
 pub(super) const TABLE: &str = "mirrord-preview";
 pub(super) const PLACES4: &str = "places4";
 pub(super) const PLACES6: &str = "places6";
-const ALIVE: &str = "alive";
+pub(super) const ALIVE: &str = "alive";
 const CHAIN: &str = "arrivals";
 
 /// Behind the translation of destinations (-100): a mesh's redirection comes
@@ -41,7 +41,7 @@ const CHAIN: &str = "arrivals";
 const PRIORITY: i32 = -90;
 
 /// The one element of [`ALIVE`].
-const HEART: [u8; 4] = [1, 0, 0, 0];
+pub(super) const HEART: [u8; 4] = [1, 0, 0, 0];
 
 const PREROUTING: u32 = 0;
 const NFPROTO_IPV4: u8 = 2;
@@ -115,8 +115,9 @@ fn hung() -> Rule {
 fn own4() -> Rule {
     let mut rule = Rule::default();
     rule.is_family(NFPROTO_IPV4);
-    rule.network(SOURCE4, 4, REGISTER);
-    rule.is_equal(REGISTER, &SOURCE.octets());
+    // So many bytes of the address: a comparison under a mask.
+    rule.network(SOURCE4, 3, REGISTER);
+    rule.is_equal(REGISTER, &SOURCE_NETWORK);
     rule.accept();
     rule
 }
