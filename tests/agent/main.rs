@@ -25,5 +25,6 @@ mod preview;
 mod reset;
 mod support;
 mod tunnel;
+mod upload;
 mod verbatim;
 mod websocket;
