@@ -140,7 +140,7 @@ impl Lane {
 
     /// Takes up to `most` bytes that nobody has to look at: they are cleared,
     /// and not held. Only with nothing under way. `None`: the system does not
-    /// do that; [`Self::poll_fill`] does.
+    /// do that, or not here; [`Self::poll_fill`] does.
     pub(super) fn poll_fill_unseen(
         &mut self,
         context: &mut Context<'_>,
@@ -159,7 +159,8 @@ impl Lane {
         match ready!(filled) {
             Err(error) if pipe::is_refusal(&error) => Poll::Ready(Ok(None)),
             Err(error) => Poll::Ready(Err(error)),
-            Ok(moved) => {
+            Ok(None) => Poll::Ready(Ok(None)),
+            Ok(Some(moved)) => {
                 self.bulk = moved >= SMALL_BYTES;
                 self.ended = moved == 0;
                 Poll::Ready(Ok(Some(moved)))
