@@ -53,7 +53,7 @@ impl Http1 {
         let result = loop {
             match relay.run(&mut client, &mut server).await {
                 Ok(Outcome::Tunnel) => {
-                    let (up, down) = relay.lanes();
+                    let (up, down) = relay.into_tunnel();
                     break tunnel::carry(&mut client, &mut server, up, down).await;
                 }
                 Ok(Outcome::Over) => break Ok(()),

@@ -51,7 +51,11 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
     assert_eq!(ask(&world, "secret", key), json!({"matched": true}));
     assert_eq!((app.accepted(), preview.accepted()), (1, 1), "every connection has one to the application");
     assert_eq!(ask(&world, "secret", ""), json!({"matched": false}));
-    assert_eq!((app.accepted(), preview.accepted()), (2, 1), "what is the application's asks nothing of the preview");
+    assert_eq!(
+        (app.accepted(), preview.accepted()),
+        (2, 1),
+        "what is the application's asks nothing of the preview"
+    );
     assert_eq!(ask(&world, "secret reach", ""), json!({"matched": false}));
     assert_eq!((app.accepted(), preview.accepted()), (3, 2));
 
@@ -62,7 +66,11 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
     assert!(found["unreached"].as_str().unwrap().contains("Connection refused"), "{found}");
     assert_eq!((app_heard.load(Relaxed), preview_heard.load(Relaxed)), (0, 0), "nobody was asked anything");
     let counts = agent.counts("s1");
-    assert_eq!((&counts["seen"], &counts["matched"]), (&0.into(), &0.into()), "canaries are no traffic: {counts}");
+    assert_eq!(
+        (&counts["seen"], &counts["matched"]),
+        (&0.into(), &0.into()),
+        "canaries are no traffic: {counts}"
+    );
 
     // Whoever does not know the secret is anybody.
     let mut client = world.connect(8080);

@@ -224,15 +224,15 @@ fn the_agents_own_port_serves_nobody() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _agent = Agent::stealing(&world, &[8080]);
-    for (table, loopback, written) in [
-        ("tcp", "127.0.0.1", "0100007F"),
-        ("tcp6", "::1", "00000000000000000000000001000000"),
-    ] {
+    for (table, loopback, written) in
+        [("tcp", "127.0.0.1", "0100007F"), ("tcp6", "::1", "00000000000000000000000001000000")]
+    {
         let path = format!("/proc/thread-self/net/{table}");
         let sockets = world.within(Place::Pod, || std::fs::read_to_string(path).unwrap());
         // State 0A is LISTEN. All that listens is the application, and what only this pod can dial.
         let listening: Vec<_> = sockets.lines().filter(|line| line.contains(" 0A ")).collect();
-        let own: Vec<_> = listening.iter().filter_map(|line| line.split_once(&format!(" {written}:"))).collect();
+        let own: Vec<_> =
+            listening.iter().filter_map(|line| line.split_once(&format!(" {written}:"))).collect();
         let apps = listening.iter().filter(|line| line.contains(" 00000000:1F90 ")).count();
         assert_eq!(listening.len(), own.len() + apps, "{listening:?}");
         assert!(!own.is_empty(), "{listening:?}");

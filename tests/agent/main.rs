@@ -20,6 +20,7 @@ mod control;
 mod http1;
 mod http2;
 mod incidents;
+mod last_words;
 mod mirror;
 mod preview;
 mod reset;

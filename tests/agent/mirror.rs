@@ -40,7 +40,9 @@ fn a_stuck_mirror_slows_nothing_down_and_its_copies_are_counted() {
     };
     let (before, mirrored, after) = (takes("/"), takes("/m"), takes("/"));
     let counts = agent.counts("s1");
-    report!("400 requests of 64 KiB beside a stuck mirror: {mirrored:?}; unmirrored {before:?}, {after:?}; {counts}");
+    report!(
+        "400 requests of 64 KiB beside a stuck mirror: {mirrored:?}; unmirrored {before:?}, {after:?}; {counts}"
+    );
     assert!(mirrored < before.max(after) * 3, "{mirrored:?}, unmirrored {before:?}, {after:?}");
     assert!(counts["dropped"].as_u64().unwrap() > 300, "{counts}");
     assert!(agent.memory_kibibytes("VmRSS:") < 64 * 1024);
@@ -155,7 +157,9 @@ fn a_stuck_mirror_slows_no_http2_stream_down_and_its_copies_are_counted() {
         taken
     });
     let counts = agent.counts("s1");
-    report!("200 streams of 64 KiB beside a stuck mirror: {mirrored:?}; unmirrored {before:?}, {after:?}; {counts}");
+    report!(
+        "200 streams of 64 KiB beside a stuck mirror: {mirrored:?}; unmirrored {before:?}, {after:?}; {counts}"
+    );
     assert!(mirrored < before.max(after) * 3, "{mirrored:?}, unmirrored {before:?}, {after:?}");
     assert!(counts["dropped"].as_u64().unwrap() > 100, "{counts}");
     assert!(agent.memory_kibibytes("VmRSS:") < 64 * 1024);

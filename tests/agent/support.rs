@@ -5,6 +5,7 @@ pub(crate) mod cgroup;
 pub(crate) mod load;
 pub(crate) mod server;
 pub(crate) mod shop;
+pub(crate) mod stage;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};

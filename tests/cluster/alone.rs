@@ -172,7 +172,12 @@ async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
         assert!(others.wrong.is_empty() && others.unavailable == 0, "{:?}", others.wrong);
         assert_eq!(keyed.unavailable, 0);
         for failed in others.failed.iter().chain(&keyed.failed) {
-            assert!(failed.contains("refused") || failed.contains("reset") || failed.contains("half an answer: \"\""), "{failed}");
+            assert!(
+                failed.contains("refused")
+                    || failed.contains("reset")
+                    || failed.contains("half an answer: \"\""),
+                "{failed}"
+            );
         }
         // Captured again within 20 ms of listening again, in which a request or two may come.
         assert!(keyed.wrong.len() <= 4, "{:?}", keyed.wrong);
@@ -221,7 +226,8 @@ async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_
                         if let Some(agent) = agent_of(&pod) {
                             killed += 1;
                             // It may be leaving by itself.
-                            let _ = tokio::process::Command::new("kill").args(["-KILL", &agent]).output().await;
+                            let _ =
+                                tokio::process::Command::new("kill").args(["-KILL", &agent]).output().await;
                         }
                     }
                 }

@@ -539,9 +539,14 @@ async fn while_nothing_changes_neither_the_keeper_nor_a_watching_status_asks_any
 #[ignore = "needs a cluster: tests/run"]
 async fn a_mode_that_nobody_chose_is_mirror_and_is_said() {
     with_shop("unchosen", |world| async move {
-        world.deploy("portless", &json!({"spec": {"replicas": 0, "template": {"spec": {"containers": [
-            {"name": "web", "image": "mirrord-test/shop:stable"},
-        ]}}}})).await;
+        world
+            .deploy(
+                "portless",
+                &json!({"spec": {"replicas": 0, "template": {"spec": {"containers": [
+                    {"name": "web", "image": "mirrord-test/shop:stable"},
+                ]}}}}),
+            )
+            .await;
         let started = world.route("", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         let warning = started.stderr.lines().find(|line| line.contains("feature.network.incoming")).unwrap();
         assert!(warning.contains("mirror") && warning.contains("copied"), "{started:#?}");
@@ -569,20 +574,23 @@ async fn connections_older_than_the_capture_are_counted_and_closed_where_that_is
 
         world.route("steal", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         let predating = || async { status(&world, "pr-1").await["traffic"]["predatingConnections"].as_u64() };
-        until("the older connection in status", || async { (predating().await == Some(1)).then_some(()) }).await;
+        until("the older connection in status", || async { (predating().await == Some(1)).then_some(()) })
+            .await;
         // Lazily: it is the application's, the key's requests on it too.
         older.write_all(format!("GET / HTTP/1.1\r\nHost: shop\r\n{KEYED}\r\n").as_bytes()).await.unwrap();
         let read = older.read(&mut buffer).await.unwrap();
         assert!(String::from_utf8_lossy(&buffer[..read]).contains("shop stable"));
 
         let file = world.folder.path().join("reset.json");
-        let reset = json!({"feature": {"network": {"incoming": {"mode": "steal", "reset_connections": true}}}});
+        let reset =
+            json!({"feature": {"network": {"incoming": {"mode": "steal", "reset_connections": true}}}});
         std::fs::write(&file, reset.to_string()).unwrap();
         let with_file = ["--ttl", "5", "-f", file.to_str().unwrap()];
         world.route("", "deployment/shop", "pr-1", &with_file).await.success();
         let end = tokio::time::timeout(Duration::from_secs(20), older.read(&mut buffer)).await;
         assert!(matches!(end.expect("the older connection to end"), Ok(0) | Err(_)));
-        until("no older connection in status", || async { (predating().await == Some(0)).then_some(()) }).await;
+        until("no older connection in status", || async { (predating().await == Some(0)).then_some(()) })
+            .await;
     })
     .await;
 }

@@ -144,6 +144,15 @@ impl Relay {
     /// Goes on with another connection to the application.
     pub(super) fn redialled(&mut self) {
         self.last = Server::Application;
+        // The end of the last one is not the end of this one.
+        self.down = Lane::default();
+    }
+
+    /// Reads no more requests: the rest is carried unread. A request under way
+    /// has no copy that would ever be whole.
+    pub(super) fn into_tunnel(&mut self) -> (&mut Lane, &mut Lane) {
+        self.copies = Copies::default();
+        self.lanes()
     }
 
     /// Relays until something has to be settled elsewhere.
@@ -207,7 +216,10 @@ impl Relay {
                 // Nothing of it is read again while earlier bytes leave.
                 self.requests = Requests::Doubtful;
             }
-            ready!(self.up.poll_drain(context, server))?;
+            if ready!(self.up.poll_drain(context, server)).is_err() {
+                // It takes nothing more; what it has said is the client's still.
+                return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel)));
+            }
             match read {
                 Err(Doubt) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
                 Ok(Asked::Settled) => return self.poll_client_gone(context, client),
