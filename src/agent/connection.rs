@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,6 +23,10 @@ use super::tunnel;
 /// How long a first line may take, from its first byte. A protocol that is no
 /// HTTP but begins like it waits this long for its first answer.
 const FIRST_LINE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the application is dialled for a client that has ended its side
+/// without a word. When its queue is full, the kernel asks again after a second.
+const DIAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a connection could not be begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,12 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         // Dialled at our listener directly: it has no application.
         return Begun::Served;
     }
-    let mut server = match capture::dial(original).await {
+    let dialled = tokio::select! {
+        biased;
+        dialled = capture::dial(original) => dialled,
+        () = gives_up(&client) => return Begun::Served,
+    };
+    let mut server = match dialled {
         Ok(server) => server,
         Err(error) => {
             // What the client would have seen without us, or nearly: the
@@ -82,6 +91,18 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         tunnel::reset(&server);
     }
     Begun::Served
+}
+
+/// Waits until the client has gone while the application is dialled: where that
+/// accepts no more, a dial would outlive it by minutes.
+async fn gives_up(client: &TcpStream) {
+    match client.peek(&mut [0]).await {
+        // Who only listens may have ended its side at once: a dial that works takes no time.
+        Ok(0) => tokio::time::sleep(DIAL_WAIT).await,
+        // What it has sent is in front of its end, and not of a reset.
+        Ok(_) => _ = client.ready(Interest::ERROR).await,
+        Err(_) => {}
+    }
 }
 
 /// Waits for the first bytes, from whichever side, and says what they are.

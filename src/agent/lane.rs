@@ -59,6 +59,11 @@ impl Lane {
         &self.buffer[self.cleared..self.end]
     }
 
+    /// The same, to be edited.
+    pub(super) fn held_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.cleared..self.end]
+    }
+
     /// Lets the next `bytes` of what is held leave.
     pub(super) fn clear(&mut self, bytes: usize) {
         self.cleared = (self.cleared + bytes).min(self.end);

@@ -17,6 +17,7 @@ mod canary;
 mod capture;
 mod conformance;
 mod control;
+mod held;
 mod http1;
 mod http2;
 mod incidents;

@@ -18,7 +18,7 @@ fn recorder(world: &World) -> (Server, Arc<Mutex<Vec<u8>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&seen);
     let app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             let mut heard = heard.lock().unwrap();
             heard.extend_from_slice(&buffer[..read]);

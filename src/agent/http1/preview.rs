@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::answer;
 use super::framing::Framing;
 use super::head::{self, Kind, Next, Persistence};
 use super::relay::Matched;
+use super::upgrade;
 use crate::agent::lane::Lane;
 use crate::agent::tunnel;
 
@@ -23,12 +25,14 @@ pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// The client connection's own connection to a preview, kept between its
 /// matched requests.
-#[derive(Default)]
 pub(super) struct Preview {
     kept: Option<(SocketAddr, TcpStream)>,
     /// Preview pods take turns.
     turn: usize,
 }
+
+/// The turn with which the next client connection begins.
+static NEXT_TURN: AtomicUsize = AtomicUsize::new(0);
 
 /// How the connection goes on.
 pub(super) enum Then {
@@ -71,6 +75,14 @@ enum Broken {
 
 // === impl Preview ===
 
+impl Default for Preview {
+    /// Whose turn it is goes on from connection to connection: most have one
+    /// request or a few.
+    fn default() -> Self {
+        Self { kept: None, turn: NEXT_TURN.fetch_add(1, Relaxed) }
+    }
+}
+
 impl Preview {
     /// Carries one exchange. The request's head is held in `up`. An error means
     /// that the client must see a reset: it has half a response.
@@ -85,6 +97,9 @@ impl Preview {
             Err(why) => return answer::unavailable(&matched, client, up, &why).await,
         };
         let upload = matched.request.framing;
+        if matched.request.kind != Kind::Plain {
+            upgrade::refuse_h2c(&mut up.held_mut()[..matched.request.length]);
+        }
         up.clear(matched.request.length);
         if upload.is_done() {
             matched.copies.end();

@@ -89,7 +89,7 @@ impl TryFrom<String> for Jq {
         let functions = jaq_core::funs().chain(jaq_std::funs()).chain(of_json).chain([run((
             FROM_JSON,
             v(0),
-            |(_, text): Cv<'_, JustLut<Val>>| from_json(text),
+            |(_, text): Cv<'_, JustLut<Val>>| from_json(&text),
         ))]);
         let modules =
             Loader::new(definitions).load(&arena, File { code: &text, path: () }).map_err(|errors| {
@@ -109,9 +109,9 @@ impl TryFrom<String> for Jq {
 }
 
 /// `fromjson`, which refuses what is nested too deep.
-fn from_json<'a>(text: Val) -> ValXs<'a, Val> {
+fn from_json<'a>(text: &Val) -> ValXs<'a, Val> {
     let refusal = |why: String| Exn::from(Error::str(why));
-    let bytes = match &text {
+    let bytes = match text {
         Val::TStr(bytes) | Val::BStr(bytes) if is_shallow(bytes) => bytes,
         _ => return box_once(Err(refusal("no JSON, or nested too deep".to_owned()))),
     };
