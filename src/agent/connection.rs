@@ -24,8 +24,8 @@ use super::tunnel;
 /// HTTP but begins like it waits this long for its first answer.
 const FIRST_LINE_WAIT: Duration = Duration::from_secs(2);
 
-/// How long the application is dialled for a client that has ended its side
-/// without a word. When its queue is full, the kernel asks again after a second.
+/// How long the application is dialled for a client that was reset, or has ended
+/// its side without a word. When its queue is full, the kernel asks again after a second.
 const DIAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a connection could not be begun.
@@ -96,13 +96,13 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
 /// Waits until the client has gone while the application is dialled: where that
 /// accepts no more, a dial would outlive it by minutes.
 async fn gives_up(client: &TcpStream) {
-    match client.peek(&mut [0]).await {
-        // Who only listens may have ended its side at once: a dial that works takes no time.
-        Ok(0) => tokio::time::sleep(DIAL_WAIT).await,
-        // What it has sent is in front of its end, and not of a reset.
-        Ok(_) => _ = client.ready(Interest::ERROR).await,
-        Err(_) => {}
+    // What it has sent is in front of its end, and not of a reset.
+    if let Ok(1..) = client.peek(&mut [0]).await {
+        let _ = client.ready(Interest::ERROR).await;
     }
+    // A dial that works takes no time. It tells the application of a reset, and
+    // serves whoever only listens and has ended its side at once.
+    tokio::time::sleep(DIAL_WAIT).await;
 }
 
 /// Waits for the first bytes, from whichever side, and says what they are.
