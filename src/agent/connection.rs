@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -23,6 +23,10 @@ use super::tunnel;
 /// How long a first line may take, from its first byte. A protocol that is no
 /// HTTP but begins like it waits this long for its first answer.
 const FIRST_LINE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the application is dialled for a client that was reset, or has ended
+/// its side without a word. When its queue is full, the kernel asks again after a second.
+const DIAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a connection could not be begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,12 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         // Dialled at our listener directly: it has no application.
         return Begun::Served;
     }
-    let mut server = match dial(&state, original).await {
+    let dialled = tokio::select! {
+        biased;
+        dialled = dial(&state, original) => dialled,
+        () = gives_up(&client) => return Begun::Served,
+    };
+    let mut server = match dialled {
         Ok(server) => server,
         Err(error) => {
             // What the client would have seen without us, or nearly: the
@@ -102,6 +111,18 @@ async fn dial(state: &State, original: SocketAddr) -> io::Result<TcpStream> {
             dialled => return dialled,
         }
     }
+}
+
+/// Waits until the client has gone while the application is dialled: where that
+/// accepts no more, a dial would outlive it by minutes.
+async fn gives_up(client: &TcpStream) {
+    // What it has sent is in front of its end, and not of a reset.
+    if let Ok(1..) = client.peek(&mut [0]).await {
+        let _ = client.ready(Interest::ERROR).await;
+    }
+    // A dial that works takes no time. It tells the application of a reset, and
+    // serves whoever only listens and has ended its side at once.
+    tokio::time::sleep(DIAL_WAIT).await;
 }
 
 /// Waits for the first bytes, from whichever side, and says what they are.

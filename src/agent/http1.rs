@@ -3,7 +3,7 @@
 //! and back on the same connection; any doubt makes it a tunnel for good.
 //!
 //! Bytes are framed, never edited: this room finds out where messages end,
-//! and no more.
+//! and no more. One exception, in what a preview is sent: see `upgrade`.
 
 mod answer;
 mod canary;
@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod head;
 mod preview;
 mod relay;
+mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,7 +55,7 @@ impl Http1 {
         let result = loop {
             match relay.run(&mut client, &mut server).await {
                 Ok(Outcome::Tunnel) => {
-                    let (up, down) = relay.lanes();
+                    let (up, down) = relay.end_as_tunnel();
                     break tunnel::carry(&mut client, &mut server, up, down).await;
                 }
                 Ok(Outcome::Over) => break Ok(()),

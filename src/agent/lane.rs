@@ -59,6 +59,11 @@ impl Lane {
         &self.buffer[self.cleared..self.end]
     }
 
+    /// The same, to be edited.
+    pub(super) fn held_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.cleared..self.end]
+    }
+
     /// Lets the next `bytes` of what is held leave.
     pub(super) fn clear(&mut self, bytes: usize) {
         self.cleared = (self.cleared + bytes).min(self.end);
@@ -140,7 +145,7 @@ impl Lane {
 
     /// Takes up to `most` bytes that nobody has to look at: they are cleared,
     /// and not held. Only with nothing under way. `None`: the system does not
-    /// do that; [`Self::poll_fill`] does.
+    /// do that, or not here; [`Self::poll_fill`] does.
     pub(super) fn poll_fill_unseen(
         &mut self,
         context: &mut Context<'_>,
@@ -159,7 +164,8 @@ impl Lane {
         match ready!(filled) {
             Err(error) if pipe::is_refusal(&error) => Poll::Ready(Ok(None)),
             Err(error) => Poll::Ready(Err(error)),
-            Ok(moved) => {
+            Ok(None) => Poll::Ready(Ok(None)),
+            Ok(Some(moved)) => {
                 self.bulk = moved >= SMALL_BYTES;
                 self.ended = moved == 0;
                 Poll::Ready(Ok(Some(moved)))

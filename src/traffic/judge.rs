@@ -32,6 +32,9 @@ pub struct Judgement<T> {
     pub mirrors: Vec<Arc<Session<T>>>,
     /// The head does not settle it: judge again once the body is known.
     pub needs_body: bool,
+    /// That is worth holding the request back for: it decides who answers it,
+    /// not only who gets a copy.
+    pub is_worth_waiting: bool,
 }
 
 // === impl Table ===
@@ -105,7 +108,8 @@ impl<T> Table<T> {
 
     /// Judges a request that arrived for `port` of the application.
     pub fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<T> {
-        let mut judgement = Judgement { stealer: None, mirrors: Vec::new(), needs_body: false };
+        let mut judgement =
+            Judgement { stealer: None, mirrors: Vec::new(), needs_body: false, is_worth_waiting: false };
         if self.sessions.is_empty() || head.is_probe() {
             return judgement;
         }
@@ -119,7 +123,10 @@ impl<T> Table<T> {
             }
             match (session.rules.filter.judge(head, body), session.rules.mode) {
                 (Answer::No, _) => {}
-                (Answer::Body, _) => judgement.needs_body = true,
+                (Answer::Body, mode) => {
+                    judgement.needs_body = true;
+                    judgement.is_worth_waiting |= mode == Mode::Steal;
+                }
                 (Answer::Yes, Mode::Steal) => judgement.stealer = Some(Arc::clone(session)),
                 (Answer::Yes, Mode::Mirror) => judgement.mirrors.push(Arc::clone(session)),
             }

@@ -6,6 +6,7 @@ pub(crate) mod frames;
 pub(crate) mod load;
 pub(crate) mod server;
 pub(crate) mod shop;
+pub(crate) mod stage;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};

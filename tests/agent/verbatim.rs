@@ -2,14 +2,14 @@
 //! for byte; and what could be smuggled, which must reach nobody but the
 //! application.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PREVIEW4, Place, World};
+use crate::support::stage::{Stage, Way, end};
+use crate::support::{PREVIEW4, Place};
 
 /// What one side of an exchange came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,50 +25,6 @@ enum Manner {
     AtOnce,
     InPieces,
     ThenEnds,
-}
-
-/// An application that listens without a pause, so that the agent captures its
-/// port for as long as a test lasts; and the same port's neighbour, which the
-/// agent does not capture.
-struct Stage {
-    world: World,
-    captured: TcpListener,
-    plain: TcpListener,
-    agent: Agent,
-}
-
-/// Which of the stage's ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Captured,
-    Plain,
-}
-
-// === impl Stage ===
-
-impl Stage {
-    fn new() -> Self {
-        let world = World::new();
-        let captured = world.listen(Place::Pod, "0.0.0.0", 8080);
-        let plain = world.listen(Place::Pod, "0.0.0.0", 8081);
-        let agent = Agent::stealing(&world, &[8080]);
-        Self { world, captured, plain, agent }
-    }
-
-    /// A connection of the client's, and the application's end of it. That of
-    /// the captured port must come by way of the agent, which is in the pod.
-    fn connection(&self, way: Way) -> (TcpStream, TcpStream) {
-        let (listener, port) = match way {
-            Way::Captured => (&self.captured, 8080),
-            Way::Plain => (&self.plain, 8081),
-        };
-        let client = self.world.connect(port);
-        client.set_nodelay(true).unwrap();
-        let (app, peer) = listener.accept().unwrap();
-        assert_eq!(peer.ip() == client.local_addr().unwrap().ip(), way == Way::Plain, "{way:?}: from {peer}");
-        app.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        (client, app)
-    }
 }
 
 /// Has the client send `request`, the application read all of it and then
@@ -197,25 +153,6 @@ fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
     }
     report!("{compared} exchanges compared; {}", stage.agent.status());
     assert!(compared > 300);
-}
-
-/// What an end of a connection is told when the other gives it up.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Closed,
-    Reset,
-}
-
-fn end(stream: &mut TcpStream) -> (Vec<u8>, End) {
-    let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return (seen, End::Closed),
-            Ok(read) => seen.extend_from_slice(&buffer[..read]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return (seen, End::Reset),
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 #[test]

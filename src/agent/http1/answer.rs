@@ -16,7 +16,7 @@ use crate::agent::lane::Lane;
 
 /// How long a client may take to notice that nobody reads its body any more.
 /// Closing at once would reset the connection, and the answer with it.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Answers a request whose head is still held in `up`.
 pub(super) async fn unavailable(

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::answer;
 use super::framing::Framing;
 use super::head::{self, Kind, Next, Persistence};
 use super::relay::Matched;
+use super::upgrade;
 use crate::agent::keep_alive;
 use crate::agent::lane::Lane;
 use crate::agent::tunnel;
@@ -24,12 +26,14 @@ pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// The client connection's own connection to a preview, kept between its
 /// matched requests.
-#[derive(Default)]
 pub(super) struct Preview {
     kept: Option<(SocketAddr, TcpStream)>,
     /// Preview pods take turns.
     turn: usize,
 }
+
+/// The turn with which the next client connection begins.
+static NEXT_TURN: AtomicUsize = AtomicUsize::new(0);
 
 /// How the connection goes on.
 pub(super) enum Then {
@@ -52,6 +56,9 @@ struct Exchange<'a> {
     /// Whether anything of a response has been let through.
     answered: bool,
     client_watched: bool,
+    /// Why the preview takes no more of the request. It may have said why, too:
+    /// that is read to its end.
+    refusal: Option<io::Error>,
 }
 
 enum End {
@@ -61,7 +68,21 @@ enum End {
     Silent(io::Error),
 }
 
+/// Which side of an upload has failed.
+enum Broken {
+    Client(io::Error),
+    Preview(io::Error),
+}
+
 // === impl Preview ===
+
+impl Default for Preview {
+    /// Whose turn it is goes on from connection to connection: most have one
+    /// request or a few.
+    fn default() -> Self {
+        Self { kept: None, turn: NEXT_TURN.fetch_add(1, Relaxed) }
+    }
+}
 
 impl Preview {
     /// Carries one exchange. The request's head is held in `up`. An error means
@@ -77,6 +98,9 @@ impl Preview {
             Err(why) => return answer::unavailable(&matched, client, up, &why).await,
         };
         let upload = matched.request.framing;
+        if matched.request.kind != Kind::Plain {
+            upgrade::refuse_h2c(&mut up.held_mut()[..matched.request.length]);
+        }
         up.clear(matched.request.length);
         if upload.is_done() {
             matched.copies.end();
@@ -92,21 +116,23 @@ impl Preview {
             scanned: 0,
             answered: false,
             client_watched: true,
+            refusal: None,
         };
         match exchange.run().await {
             Ok(End::Whole(persistence)) => {
-                let is_uploaded = exchange.upload.is_done();
-                let Exchange { matched, client, preview, .. } = exchange;
-                if persistence == Persistence::Stays && is_uploaded {
-                    self.kept = Some((address, preview));
-                }
-                if !is_uploaded {
-                    // The preview answered without wanting the rest of the body.
+                let stays = persistence == Persistence::Stays;
+                // Whatever of the request is not the preview's by now must not
+                // come to be anybody else's.
+                let goes_on = stays && exchange.sees_upload_through().await;
+                let Exchange { matched, client, preview, down, .. } = exchange;
+                if !goes_on || matched.request.persistence == Persistence::Closes {
                     return answer::linger(client).await.map(|()| Then::Over);
                 }
-                let closes =
-                    persistence == Persistence::Closes || matched.request.persistence == Persistence::Closes;
-                Ok(if closes { Then::Over } else { Then::NextRequest })
+                // More than the response: nobody knows what that would answer.
+                if down.is_empty() {
+                    self.kept = Some((address, preview));
+                }
+                Ok(Then::NextRequest)
             }
             Ok(End::Tunnel) => {
                 let Exchange { client, mut preview, up, mut down, .. } = exchange;
@@ -166,6 +192,11 @@ pub(in crate::agent) fn is_quiet(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// The client's request is no whole one.
+fn invalid() -> Broken {
+    Broken::Client(io::ErrorKind::InvalidData.into())
+}
+
 // === impl Exchange ===
 
 impl Exchange<'_> {
@@ -174,59 +205,78 @@ impl Exchange<'_> {
             if let Poll::Ready(end) = self.poll_down(context) {
                 return Poll::Ready(end);
             }
-            match self.poll_up(context) {
+            if self.refusal.is_some() {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_up(context)) {
+                // Nobody is left to be told.
+                Err(Broken::Client(error)) => Poll::Ready(Err(error)),
                 // A preview that closes early may have said why.
-                Poll::Ready(Err(error)) if !self.answered && error.kind() != io::ErrorKind::InvalidData => {
-                    self.poll_down(context).map(|end| end.or(Ok(End::Silent(error))))
+                Err(Broken::Preview(error)) => {
+                    self.refusal = Some(error);
+                    self.poll_down(context)
                 }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                Ok(()) => Poll::Pending,
             }
         })
         .await
     }
 
-    fn poll_up(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Behind the response: whether the preview takes the rest of the request
+    /// all the same, while it may be taken for prompt.
+    async fn sees_upload_through(&mut self) -> bool {
+        if self.upload.is_done() && self.up.is_drained() {
+            return true;
+        }
+        let uploaded = std::future::poll_fn(|context| self.poll_upload(context));
+        matches!(tokio::time::timeout(answer::LINGER, uploaded).await, Ok(Ok(())))
+    }
+
+    fn poll_up(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_upload(context))?;
+        self.poll_client_gone(context)
+    }
+
+    /// Sends the preview the request to its end, and to its last byte.
+    fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
             if !self.upload.is_done() {
                 let held = self.up.held();
-                let length = self.upload.advance(held, |_| {}).map_err(|_| io::ErrorKind::InvalidData)?;
+                let length = self.upload.advance(held, |_| {}).map_err(|_| invalid())?;
                 self.matched.copies.body(&held[..length]);
                 self.up.clear(length);
                 if self.upload.is_done() {
                     self.matched.copies.end();
                 }
             }
-            ready!(self.up.poll_drain(context, &mut self.preview))?;
+            ready!(self.up.poll_drain(context, &mut self.preview)).map_err(Broken::Preview)?;
             if self.upload.is_done() {
-                return self.poll_client_gone(context);
+                return Poll::Ready(Ok(()));
             }
             let filled = if self.matched.copies.are_wanted() {
                 self.up.poll_fill(context, self.client)
             } else {
                 self.upload.poll_fill(context, self.up, self.client)
             };
-            if ready!(filled)? == 0 {
+            if ready!(filled).map_err(Broken::Client)? == 0 {
                 // Half a request: the preview sees what the application would have seen.
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                return Poll::Ready(Err(invalid()));
             }
         }
     }
 
     /// While the response is awaited: a client that ends its side, or leaves,
     /// does so towards the preview too.
-    fn poll_client_gone(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_client_gone(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if !self.client_watched || !self.up.is_empty() {
             return Poll::Pending;
         }
         let mut byte = [0];
-        let Ok(peeked) = ready!(self.client.poll_peek(context, &mut ReadBuf::new(&mut byte))) else {
-            // Told apart from a preview that failed: nobody is left to be told.
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        };
+        let peeked = ready!(self.client.poll_peek(context, &mut ReadBuf::new(&mut byte)));
+        let peeked = peeked.map_err(Broken::Client)?;
         self.client_watched = false;
         if peeked == 0 {
-            ready!(Pin::new(&mut self.preview).poll_shutdown(context))?;
+            ready!(Pin::new(&mut self.preview).poll_shutdown(context)).map_err(Broken::Preview)?;
         }
         Poll::Pending
     }
@@ -247,12 +297,18 @@ impl Exchange<'_> {
                 read => read?,
             };
             if read == 0 {
+                let refusal = self.refusal.take();
                 return Poll::Ready(match self.download {
-                    Some((Framing::UntilClose, _)) => Ok(End::Whole(Persistence::Closes)),
                     None if !self.answered => {
-                        Ok(End::Silent(io::Error::other("it closed the connection without an answer")))
+                        Ok(End::Silent(refusal.unwrap_or_else(|| {
+                            io::Error::other("it closed the connection without an answer")
+                        })))
                     }
-                    _ => Err(io::ErrorKind::UnexpectedEof.into()),
+                    // What failed to be written has told of the reset, and reads as an end ever after.
+                    Some((Framing::UntilClose, _)) if refusal.is_none() => {
+                        Ok(End::Whole(Persistence::Closes))
+                    }
+                    _ => Err(refusal.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
                 });
             }
         }

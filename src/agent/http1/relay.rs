@@ -28,6 +28,10 @@ use crate::traffic::filter::body::MAX_BODY_BYTES;
 /// does not match.
 const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
 
+/// How many bytes are held for a chunked body: chunk extensions may be long,
+/// and hold nothing.
+const MAX_CHUNKED_BYTES: usize = 2 * MAX_BODY_BYTES;
+
 /// What the relay cannot settle alone.
 pub(super) enum Outcome {
     /// The connection is to be carried unread from here on.
@@ -144,6 +148,15 @@ impl Relay {
     /// Goes on with another connection to the application.
     pub(super) fn redialled(&mut self) {
         self.last = Server::Application;
+        // The end of the last one is not the end of this one.
+        self.down = Lane::default();
+    }
+
+    /// Reads no more requests: the rest is carried unread. A request under way
+    /// has no copy that would ever be whole.
+    pub(super) fn end_as_tunnel(&mut self) -> (&mut Lane, &mut Lane) {
+        self.copies = Copies::default();
+        self.lanes()
     }
 
     /// Relays until something has to be settled elsewhere.
@@ -233,7 +246,10 @@ impl Relay {
                 // Nothing of it is read again while earlier bytes leave.
                 self.requests = Requests::Doubtful;
             }
-            ready!(self.up.poll_drain(context, server))?;
+            if ready!(self.up.poll_drain(context, server)).is_err() {
+                // It takes nothing more; what it has said is the client's still.
+                return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel)));
+            }
             match read {
                 Err(Doubt) => return Poll::Ready(Ok(Side::Stopped(Outcome::Tunnel))),
                 Ok(Asked::Settled) => return self.poll_client_gone(context, client),
@@ -355,9 +371,14 @@ impl Relay {
                 framing
                     .advance(&held[request.length..], |piece| whole.extend_from_slice(piece))
                     .map_err(|_| Doubt)?;
-                let body = if framing.is_done() {
+                let come = held.len() - request.length;
+                let is_late = || come == 0 && expects_continue(&asked);
+                let body = if is_too_long(&request.framing, whole.len(), come) {
+                    Body::Unknown
+                } else if framing.is_done() {
                     Body::Whole(&whole)
-                } else if whole.len() > MAX_BODY_BYTES || is_over(patience, context) {
+                } else if !judgement.is_worth_waiting || is_late() || is_over(patience, context) {
+                    // A copy never slows the original; and who waits to be told to go on would wait for us.
                     Body::Unknown
                 } else {
                     return Ok(None);
@@ -467,6 +488,19 @@ enum Asked {
 enum Answered {
     More,
     Tunnel,
+}
+
+/// Whether a body is longer than filters see: as declared, in its content, or
+/// with all that chunks have around theirs.
+fn is_too_long(framing: &Framing, content: usize, come: usize) -> bool {
+    matches!(framing, Framing::Sized(length) if *length > MAX_BODY_BYTES as u64)
+        || content > MAX_BODY_BYTES
+        || (matches!(framing, Framing::Chunked(_)) && come > MAX_CHUNKED_BYTES)
+}
+
+/// Whether the client holds its body back until it is told to go on.
+fn expects_continue(head: &Head<'_>) -> bool {
+    head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Whether the wait for a body is over; it begins when first asked.

@@ -3,10 +3,13 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -55,23 +58,27 @@ impl Pipe {
 
     /// Takes up to `most` bytes of what was received; 0: the sender has ended
     /// its side. Only while the pipe is empty: a full one cannot be told from
-    /// a connection that has nothing.
+    /// a connection that has nothing. `None`: there is something, and it cannot
+    /// be taken: urgent data is spliced neither over nor past.
     pub(super) fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
         from: &TcpStream,
         most: usize,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<Option<usize>>> {
         debug_assert!(self.is_empty(), "only an empty pipe is filled");
         loop {
             ready!(from.poll_read_ready(context))?;
             let spliced = from.try_io(Interest::READABLE, || {
-                Ok(splice(from, None, &self.writer, None, most, SpliceFlags::NONBLOCK)?)
+                match splice(from, None, &self.writer, None, most, SpliceFlags::NONBLOCK) {
+                    Ok(0) | Err(Errno::AGAIN) if has_bytes(from) => Ok(None),
+                    spliced => Ok(Some(spliced?)),
+                }
             });
             match spliced {
                 Err(error) if is_in_vain(&error) => {}
                 spliced => {
-                    self.bytes = *spliced.as_ref().unwrap_or(&0);
+                    self.bytes = spliced.as_ref().ok().copied().flatten().unwrap_or(0);
                     return Poll::Ready(spliced);
                 }
             }
@@ -93,6 +100,11 @@ impl Pipe {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether an ordinary read would find something.
+fn has_bytes(stream: &TcpStream) -> bool {
+    matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
 }
 
 fn is_in_vain(error: &io::Error) -> bool {

@@ -41,9 +41,10 @@ impl JsonBody {
     /// Whether a node of the body matches. A body that is no JSON has none.
     pub fn matches(&self, body: &[u8]) -> bool {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+        let mut search = self.pattern.search();
         self.query.path.query(&value).iter().any(|node| match node {
-            Value::String(text) => self.pattern.is_match(text.as_bytes()),
-            other => self.pattern.is_match(other.to_string().as_bytes()),
+            Value::String(text) => search.is_match(text.as_bytes()),
+            other => search.is_match(other.to_string().as_bytes()),
         })
     }
 }

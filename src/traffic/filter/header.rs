@@ -20,13 +20,13 @@ impl HeaderLine {
 
     /// Whether a header of this request matches.
     pub fn matches(&self, head: &Head<'_>) -> bool {
-        let mut line = Vec::new();
+        let (mut line, mut search) = (Vec::new(), self.0.search());
         any_line(head, |name, value| {
             line.clear();
             line.extend_from_slice(name.as_bytes());
             line.extend_from_slice(b": ");
             line.extend_from_slice(value);
-            self.0.is_match(&line)
+            search.is_match(&line)
         })
     }
 }

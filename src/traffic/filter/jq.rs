@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jaq_core::box_iter::box_once;
 use jaq_core::data::JustLut;
 use jaq_core::load::lex::{StrPart, Tok, Token};
-use jaq_core::load::{Arena, Error, File, Lexer, Loader};
-use jaq_core::{Compiler, Ctx, Vars, unwrap_valr};
+use jaq_core::load::{Arena, File, Lexer, Loader};
+use jaq_core::native::{run, v};
+use jaq_core::{Compiler, Ctx, Cv, Error, Exn, ValXs, Vars, load, unwrap_valr};
 use jaq_json::Val;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +25,13 @@ const WORDS: &str = "\
     endswith contains inside in has index rindex indices ltrimstr rtrimstr trim ltrim rtrim \
     ascii_downcase ascii_upcase tostring tonumber fromjson tojson keys values to_entries join \
     add sort unique reverse min max strings isempty";
+/// What a header's own JSON is read with.
+const FROM_JSON: &str = "fromjson";
 /// How many answers of one program on one line are looked at.
 const MOST_ANSWERS: usize = 1_000;
+/// How deep JSON in a header may be nested. The parser of jq calls itself for
+/// each level, and a stack that runs out ends the agent; `serde_json` stops here, too.
+const DEEPEST: usize = 128;
 /// The longest program, in bytes.
 const LONGEST: usize = 4 * 1024;
 
@@ -78,11 +85,16 @@ impl TryFrom<String> for Jq {
         }
         let arena = Arena::default();
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let of_json = jaq_json::funs().filter(|(name, ..)| *name != FROM_JSON);
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(of_json).chain([run((
+            FROM_JSON,
+            v(0),
+            |(_, text): Cv<'_, JustLut<Val>>| from_json(&text),
+        ))]);
         let modules =
             Loader::new(definitions).load(&arena, File { code: &text, path: () }).map_err(|errors| {
                 problem(match errors.first() {
-                    Some((_, Error::Parse(errors))) if !errors.is_empty() => {
+                    Some((_, load::Error::Parse(errors))) if !errors.is_empty() => {
                         unexpected(errors[0].0.as_str(), errors[0].1)
                     }
                     _ => "it cannot be read".to_owned(),
@@ -94,6 +106,52 @@ impl TryFrom<String> for Jq {
         })?;
         Ok(Self { program: Arc::new(program), text })
     }
+}
+
+/// `fromjson`, which refuses what is nested too deep.
+fn from_json<'a>(text: &Val) -> ValXs<'a, Val> {
+    let refusal = |why: String| Exn::from(Error::str(why));
+    let bytes = match text {
+        Val::TStr(bytes) | Val::BStr(bytes) if is_shallow(bytes) => bytes,
+        _ => return box_once(Err(refusal("no JSON, or nested too deep".to_owned()))),
+    };
+    let mut values = Vec::new();
+    for value in jaq_json::read::parse_many(bytes) {
+        let is_last = value.is_err();
+        values.push(value.map_err(|error| refusal(error.to_string())));
+        if is_last {
+            // The parser says so again and again, for ever.
+            break;
+        }
+    }
+    Box::new(values.into_iter())
+}
+
+/// Whether brackets outside of strings and comments are nested no deeper than
+/// [`DEEPEST`].
+fn is_shallow(json: &[u8]) -> bool {
+    let (mut depth, mut bytes) = (0_usize, json.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => _ = bytes.next(),
+                        _ => {}
+                    }
+                }
+            }
+            b'#' => _ = bytes.find(|byte| **byte == b'\n'),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return false;
+        }
+    }
+    true
 }
 
 /// The first word that a program may not use.
@@ -165,6 +223,30 @@ mod tests {
         let token = [("Authorization", "Bearer e30.eyJzdWIiOiJhbm5pZSJ9.sig")];
         let claim = r#"split(" ")[2]? | split(".")[1]? | @base64d | fromjson | .sub == "annie""#;
         assert!(wants(claim, &token) && !wants(claim, &user));
+    }
+
+    #[test]
+    fn json_that_is_nested_without_end_is_no_answer_and_no_end_of_the_agent() {
+        let program = r#"split(": ")[1] | fromjson | true"#;
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let evil = "[".repeat(100_000);
+        let in_strings = format!(r#"["]]{}","[",{}]"#, "]".repeat(500), nested(100));
+        let hidden = format!(r#"["\"{}",{}"#, "]".repeat(500), "[".repeat(100_000));
+        let objects = r#"{"a":"#.repeat(50_000);
+        let comment = format!("{}#\"\n{evil}", "[".repeat(10));
+        for (json, wanted) in [
+            (nested(DEEPEST).as_str(), true),
+            (&nested(DEEPEST + 1), false),
+            (&in_strings, true),
+            (&evil, false),
+            (&hidden, false),
+            (&objects, false),
+            (&comment, false),
+        ] {
+            assert_eq!(wants(program, &[("x-json", json)]), wanted, "{}…", &json[..json.len().min(20)]);
+        }
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &evil);
+        assert!(!wants(r#"split(": ")[1] | @base64d | fromjson | true"#, &[("x-json", &encoded)]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Path {
 
     /// Whether the path of this request matches.
     pub fn matches(&self, head: &Head<'_>) -> bool {
-        let (path, whole) = (head.path(), head.path_and_query());
-        self.0.is_match(path.as_bytes()) || (whole.len() > path.len() && self.0.is_match(whole.as_bytes()))
+        let (path, whole, mut search) = (head.path(), head.path_and_query(), self.0.search());
+        search.is_match(path.as_bytes()) || (whole.len() > path.len() && search.is_match(whole.as_bytes()))
     }
 }

@@ -5,11 +5,31 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// How many steps a pattern with look-around or back-references may take on
-/// one line: some milliseconds. Past it the line does not match.
+/// How many steps back a pattern with look-around or back-references may take
+/// over all the lines of one head: some milliseconds. Past it nothing matches.
 const MAX_BACKTRACKS: usize = 100_000;
 
-/// A regular expression over bytes.
+/// The engine tells whether it has taken more steps than so many, not how many:
+/// few are tried first, so that plain lines cost little of the whole.
+const TRIES: [usize; 3] = [1_000, 10_000, MAX_BACKTRACKS];
+
+/// A run that was not cut off is taken to have cost this part of what it may.
+const USUAL_PART: usize = 4;
+
+/// A step back may read the line again: it counts once more for each stretch of
+/// this length, in bytes.
+const STRETCH_BYTES: usize = 512;
+
+/// A longer line is not given to a pattern with look-around or back-references,
+/// in bytes: a step back there may cost as much as the line is long.
+const MAX_BOUNDED_BYTES: usize = 4 * 1024;
+
+/// A regular expression over text. Bytes that are no UTF-8 are each a Latin-1
+/// character.
+///
+/// One with look-around or back-references is bounded in its work: it never
+/// matches in a line longer than 4 KiB, nor once it has stepped back too often
+/// in the lines before.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -20,7 +40,14 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 enum Engine {
     Linear(regex::bytes::Regex),
-    Bounded(Box<fancy_regex::Regex>),
+    /// One for each of [`TRIES`].
+    Bounded(Vec<fancy_regex::Regex>),
+}
+
+/// One pattern tried on the lines of one head, with one budget for all of them.
+pub(super) struct Search<'a> {
+    engine: &'a Engine,
+    budget: usize,
 }
 
 /// Whether upper and lower case differ.
@@ -46,10 +73,12 @@ impl Pattern {
         let engine = if let Ok(regex) = regex::bytes::Regex::new(&source) {
             Engine::Linear(regex)
         } else {
-            fancy_regex::RegexBuilder::new(&source)
-                .backtrack_limit(MAX_BACKTRACKS)
-                .build()
-                .map(|regex| Engine::Bounded(Box::new(regex)))
+            let bounded = |limit| fancy_regex::RegexBuilder::new(&source).backtrack_limit(limit).build();
+            TRIES
+                .into_iter()
+                .map(bounded)
+                .collect::<Result<_, _>>()
+                .map(Engine::Bounded)
                 .map_err(|error| format!("`{text}` is no regular expression: {error}"))?
         };
         Ok(Self { text: text.to_owned(), engine })
@@ -60,11 +89,41 @@ impl Pattern {
         &self.text
     }
 
+    /// Begins with one head.
+    pub(super) const fn search(&self) -> Search<'_> {
+        Search { engine: &self.engine, budget: MAX_BACKTRACKS }
+    }
+}
+
+// === impl Search ===
+
+impl Search<'_> {
     /// Whether the pattern occurs in `bytes`.
-    pub(super) fn is_match(&self, bytes: &[u8]) -> bool {
-        match &self.engine {
-            Engine::Linear(regex) => regex.is_match(bytes),
-            Engine::Bounded(regex) => regex.is_match(&*characters(bytes)).unwrap_or(false),
+    pub(super) fn is_match(&mut self, bytes: &[u8]) -> bool {
+        let text = characters(bytes);
+        match self.engine {
+            Engine::Linear(regex) => regex.is_match(text.as_bytes()),
+            Engine::Bounded(_) if bytes.len() > MAX_BOUNDED_BYTES => false,
+            Engine::Bounded(regexes) => {
+                let weight = 1 + text.len() / STRETCH_BYTES;
+                for (regex, limit) in regexes.iter().zip(TRIES) {
+                    let cost = limit * weight;
+                    if limit < 2 * text.len() {
+                        // Looking at each place of the line alone would use it up.
+                        continue;
+                    }
+                    if self.budget == 0 || cost > MAX_BACKTRACKS {
+                        return false;
+                    }
+                    let found = regex.is_match(&*text);
+                    let cost = if found.is_ok() { cost / USUAL_PART } else { cost };
+                    self.budget = self.budget.saturating_sub(cost);
+                    if let Ok(found) = found {
+                        return found;
+                    }
+                }
+                false
+            }
         }
     }
 }
@@ -115,8 +174,8 @@ mod tests {
         assert!(matches!(pattern("^a+b$").engine, Engine::Linear(_)));
         let ahead = pattern("^x-user: (?!bot)");
         assert!(matches!(ahead.engine, Engine::Bounded(_)));
-        assert!(ahead.is_match(b"X-User: ann"));
-        assert!(!ahead.is_match(b"X-User: bot-7"));
+        assert!(ahead.search().is_match(b"X-User: ann"));
+        assert!(!ahead.search().is_match(b"X-User: bot-7"));
     }
 
     #[test]
@@ -124,15 +183,49 @@ mod tests {
         let evil = pattern("^(?=(a+)+$)b");
         let line = [b"a".repeat(60), b"!".to_vec()].concat();
         let start = Instant::now();
-        assert!(!evil.is_match(&line));
+        assert!(!evil.search().is_match(&line));
         assert!(start.elapsed() < Duration::from_secs(2));
     }
 
     #[test]
+    fn many_lines_of_one_head_cost_no_more_than_one() {
+        for (text, line) in [
+            ("^(?=(a+)+$)b", [b"a".repeat(60), b"!".to_vec()].concat()),
+            ("(?=x)(a|a)*b|(?=(a|a|.)*$)z", b"a".repeat(1_000)),
+            ("(?!z)(a*)*c", b"a".repeat(63)),
+        ] {
+            let evil = pattern(text);
+            let start = Instant::now();
+            assert!(!evil.search().is_match(&line));
+            let one = start.elapsed();
+            let (start, mut search) = (Instant::now(), evil.search());
+            assert!((0..2_000).all(|_| !search.is_match(&line)));
+            let all = start.elapsed();
+            assert!(all < one * 60 + Duration::from_millis(500), "{text}: {all:?}, one {one:?}");
+        }
+    }
+
+    #[test]
+    fn look_around_finds_its_line_behind_many_others_and_in_no_long_one() {
+        let ahead = pattern("^x-user: (?!bot)");
+        let mut search = ahead.search();
+        for length in [40, 400].repeat(50).into_iter().chain([3_000; 3]) {
+            assert!(!search.is_match(&[b"x-other: ".to_vec(), vec![b'y'; length]].concat()));
+        }
+        assert!(search.is_match(b"x-user: ann"));
+        let long = [b"x-user: ann".to_vec(), vec![b'y'; MAX_BOUNDED_BYTES]].concat();
+        assert!(!ahead.search().is_match(&long));
+        assert!(pattern("^x-user: ann").search().is_match(&long), "linear ones know no such bound");
+    }
+
+    #[test]
     fn bytes_that_are_no_utf8_are_matched_all_the_same() {
-        assert!(pattern("^x: .*key").is_match(b"x: ok key"));
-        assert!(pattern("key$").is_match(b"x: \xff\xfe key"));
-        assert!(pattern("(?!z)key$").is_match(b"x: \xff\xfe key"));
+        assert!(pattern("^x: .*key").search().is_match(b"x: ok key"));
+        for text in ["key$", "^x: .. key$", "^x: [^a]+ key$", "^x: \u{ff}\u{fa} key$", "^x: \\w\\w key$"] {
+            for text in [text.to_owned(), format!("(?!z){text}")] {
+                assert!(pattern(&text).search().is_match(b"x: \xff\xfa key"), "{text}");
+            }
+        }
     }
 
     #[test]
