@@ -301,8 +301,12 @@ fn connections_for_which_there_is_no_source_port_are_the_applications() {
         let world = World::new();
         let _app = Server::http(world.listen(Place::Pod, "::", 8080), "app");
         let mut agent = Agent::stealing_by(method, &world, &[8080]);
+        let own = std::process::id().to_string();
+        let limit = std::process::Command::new("prlimit").args(["--pid", &own, "--nofile=20000:"]).status();
+        assert!(limit.unwrap().success());
         let taken: Vec<_> = world.within(Place::Pod, || {
-            (61_000..=u16::MAX).map(|port| TcpListener::bind((POD6, port)).unwrap()).collect()
+            let ports = (20_000..32_768).chain(61_000..=u16::MAX);
+            ports.map(|port| TcpListener::bind((POD6, port)).unwrap()).collect()
         });
         // The one that finds out waits for a while, in vain.
         let unlucky = world.try_connect(Place::Client, POD6, 8080).unwrap();
@@ -323,22 +327,35 @@ fn connections_for_which_there_is_no_source_port_are_the_applications() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_agents_own_connections_come_from_many_addresses_and_never_come_back() {
+fn no_client_from_outside_looks_local_to_the_application_and_the_agents_dials_never_come_back() {
     for method in METHODS {
-        let world = World::new();
-        let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
-        let sources = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
-        let seen = std::sync::Arc::clone(&sources);
-        let _app = Server::new(listener, move |stream| {
-            seen.lock().unwrap().insert(stream.peer_addr().unwrap().ip());
-        });
-        let _agent = Agent::stealing_by(method, &world, &[8080]);
-        for _ in 0..300 {
-            let _ = world.connect(8080).read(&mut [0]);
+        for (dialled, from) in
+            [(POD4, Place::Client), (POD6, Place::Client), ("127.0.0.1", Place::Pod), ("::1", Place::Pod)]
+        {
+            let world = World::new();
+            let listener = world.listen(Place::Pod, "::", 8080);
+            let sources = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let seen = std::sync::Arc::clone(&sources);
+            let _app =
+                Server::new(listener, move |stream| seen.lock().unwrap().push(stream.peer_addr().unwrap()));
+            let _agent = Agent::stealing_by(method, &world, &[8080]);
+            for _ in 0..100 {
+                let _ = world.try_connect(from, dialled, 8080).unwrap().read(&mut [0]);
+            }
+            let sources = sources.lock().unwrap();
+            assert_eq!(sources.len(), 100, "{method}, {dialled}: one dial for each connection");
+            for source in sources.iter() {
+                assert_eq!(
+                    source.ip().to_canonical().to_string(),
+                    dialled,
+                    "{method}: the destination's own address"
+                );
+                assert!(
+                    !(32_768..61_000).contains(&source.port()),
+                    "{method}: a port that Linux does not pick: {source}"
+                );
+            }
         }
-        let sources = sources.lock().unwrap();
-        assert_eq!(sources.len(), 254, "{method}");
-        assert!(sources.iter().all(|source| source.to_string().starts_with("127.6.6.")), "{sources:?}");
     }
 }
 

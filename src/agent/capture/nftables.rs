@@ -23,7 +23,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use socket2::SockRef;
 
 use super::listening::Place;
-use super::program::SOURCE;
 use transaction::{Netlink, Transaction};
 
 /// The hook: attached while this value lives.
@@ -44,7 +43,7 @@ impl Nftables {
         for listener in std::iter::once(version4).chain(version6) {
             SockRef::from(listener).set_ip_transparent_v4(true)?;
         }
-        let heart = UdpSocket::bind(SocketAddr::from((SOURCE, 0)))?;
+        let heart = UdpSocket::bind(SocketAddr::from((program::SOURCE, 0)))?;
         heart.connect(heart.local_addr()?)?;
         heart.set_nonblocking(true)?;
         let mut netlink = Netlink::open()?;

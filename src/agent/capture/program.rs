@@ -9,22 +9,19 @@
 //! the listener for this family, port and address, else for any address, else pass
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
-/// The network that the agent dials IPv4 from, each address of which has as many
-/// ports as any client. All of 127/8 is local and nobody else's habit; a mesh's
-/// sidecar uses 127.0.0.6, port-forwards 127.0.0.1.
-pub(in crate::agent) const SOURCE_NETWORK: [u8; 3] = [127, 6, 6];
+/// Where the agent dials from: the destination's own address, which only a
+/// local process can have, and a port that Linux does not pick by itself. Never
+/// a loopback address for a connection from outside: an application that
+/// trusts those would trust everybody.
+pub(in crate::agent) const SOURCE_PORTS: [RangeInclusive<u16>; 2] = [20_000..=32_767, 61_000..=65_534];
 
-/// The address in it from which the agent speaks to itself.
-pub(in crate::agent) const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
-
-/// Where the agent dials IPv6 from: the destination's own address, which only
-/// a local process can have, and a port from here on, above the range from
-/// which Linux picks ports by itself (32768–60999).
-pub(in crate::agent) const SOURCE_PORTS_FROM: u16 = 61_000;
+/// The range from which Linux picks ports: a local client's is one of them.
+pub(in crate::agent) const PICKED_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// How long after the last heartbeat connections still come to the agent. Less
 /// than the second within which the application must answer again; no shorter,
@@ -63,7 +60,7 @@ const INDEX: i16 = -4;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Label {
     Version6,
-    Foreign,
+    Near,
     Lookup,
     Assign,
     Pass,
@@ -99,16 +96,14 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
     code.store_word(KEY, 1);
     code.jump_if_equal(1, AF_INET6, Label::Version6);
     code.jump_unless_equal(1, AF_INET, Label::Pass);
-    code.load_word(1, 6, REMOTE_IP4);
-    let [a, b, c] = SOURCE_NETWORK;
-    code.mask(1, i32::from_ne_bytes([255, 255, 255, 0]));
-    code.jump_if_equal(1, i32::from_ne_bytes([a, b, c, 0]), Label::Pass);
     code.load_word(1, 6, LOCAL_IP4);
     code.store_word(KEY_ADDRESS, 1);
     for word in 1..4 {
         code.store(KEY_ADDRESS + word * 4, 0);
     }
-    code.jump(Label::Lookup);
+    code.load_word(2, 6, REMOTE_IP4);
+    code.jump_unless_same(1, 2, Label::Lookup);
+    code.jump(Label::Near);
     code.label(Label::Version6);
     for word in 0..4 {
         code.load_word(1, 6, LOCAL_IP6 + word * 4);
@@ -117,12 +112,15 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
     for word in 0..4 {
         code.load_word(1, 6, LOCAL_IP6 + word * 4);
         code.load_word(2, 6, REMOTE_IP6 + word * 4);
-        code.jump_unless_same(1, 2, Label::Foreign);
+        code.jump_unless_same(1, 2, Label::Lookup);
     }
+    // A local process, which has picked its port itself if it is no common client.
+    code.label(Label::Near);
     code.load_half(1, 6, REMOTE_PORT);
     code.convert_big_endian(1);
-    code.jump_if_above(1, i32::from(SOURCE_PORTS_FROM) - 1, Label::Pass);
-    code.label(Label::Foreign);
+    code.jump_if_above(1, i32::from(*PICKED_PORTS.end()), Label::Pass);
+    code.jump_if_above(1, i32::from(*PICKED_PORTS.start()) - 1, Label::Lookup);
+    code.jump(Label::Pass);
     code.label(Label::Lookup);
     code.lookup(listeners, KEY);
     code.jump_unless_equal(0, 0, Label::Assign);
@@ -169,11 +167,6 @@ impl Assembler {
 
     fn subtract(&mut self, target: u8, source: u8) {
         self.push(0x1f, target, source, 0, 0);
-    }
-
-    /// Keeps these bits of a word.
-    fn mask(&mut self, target: u8, bits: i32) {
-        self.push(0x54, target, 0, 0, bits);
     }
 
     fn convert_big_endian(&mut self, target: u8) {
@@ -269,8 +262,5 @@ impl Assembler {
 /// Whether a connection to `local` from this source is one of the agent's own
 /// dials; the same question that the program asks.
 pub(super) fn is_own(remote: IpAddr, port: u16, local: IpAddr) -> bool {
-    match remote {
-        IpAddr::V4(address) => address.octets().starts_with(&SOURCE_NETWORK),
-        IpAddr::V6(_) => remote == local && port >= SOURCE_PORTS_FROM,
-    }
+    remote == local && !PICKED_PORTS.contains(&port)
 }

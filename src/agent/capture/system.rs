@@ -196,24 +196,6 @@ pub(super) fn monotonic_nanoseconds() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// Leaves the choice of a bound socket's port to connect(2), which can share
-/// one between destinations; bind(2) alone runs out of ports in minutes.
-pub(super) fn bind_address_without_port(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the option's value is a live int of the size passed.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            // A C int is four bytes on every Linux.
-            4,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// Asks for the shortest slices of processor time that the kernel gives (0.1 ms
 /// from Linux 6.12 on; older ones take no notice): the shorter, the sooner after
 /// waking. An agent's share beside a busy application is the smallest there is,

@@ -11,10 +11,10 @@
 //!     ip saddr 127.6.6.6 ip daddr 127.6.6.6 udp update @alive { 1 timeout 800ms } drop
 //!     not tcp accept
 //!     1 not in @alive accept                                (a hung agent captures nothing)
-//!     ip saddr 127.6.6.0/24 accept                          (no loop)
+//!     tcp sport >= 61000 fib saddr type local accept        (no loop)
+//!     tcp sport < 32768 fib saddr type local accept
 //!     ip daddr . tcp dport @places4 tproxy ip to 127.0.0.1:port accept
 //!     0.0.0.0 . tcp dport @places4 tproxy ip to 127.0.0.1:port accept
-//!     ip6 tcp sport >= 61000 fib saddr type local accept    (no loop)
 //!     the same two for IPv6, where there is any
 //!   }
 //! }
@@ -26,9 +26,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::super::program::{MAX_SILENCE, SOURCE, SOURCE_NETWORK, SOURCE_PORTS_FROM};
+use super::super::program::{MAX_SILENCE, PICKED_PORTS};
 use super::rule::Rule;
 use super::transaction::{SetKind, Transaction};
+
+/// The address from which the agent speaks to itself: local, and nobody else's
+/// habit.
+pub(super) const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
 
 pub(super) const TABLE: &str = "mirrord-preview";
 pub(super) const PLACES4: &str = "places4";
@@ -68,14 +72,13 @@ pub(super) fn table((port4, port6): (u16, Option<u16>)) -> Transaction {
     all.add_set(TABLE, PLACES4, 8, SetKind::Plain);
     all.add_set(TABLE, PLACES6, 20, SetKind::Plain);
     all.add_chain(TABLE, CHAIN, PREROUTING, PRIORITY);
-    for rule in [heartbeat(), other_protocols(), hung(), own4()] {
+    for rule in [heartbeat(), other_protocols(), hung(), own_above(), own_below()] {
         all.add_rule(TABLE, CHAIN, rule);
     }
     for address in [None, Some(Ipv4Addr::UNSPECIFIED.octets().as_slice())] {
         all.add_rule(TABLE, CHAIN, arrival4(address, port4));
     }
     if let Some(port) = port6 {
-        all.add_rule(TABLE, CHAIN, own6());
         for address in [None, Some(Ipv6Addr::UNSPECIFIED.octets().as_slice())] {
             all.add_rule(TABLE, CHAIN, arrival6(address, port));
         }
@@ -112,23 +115,21 @@ fn hung() -> Rule {
     rule
 }
 
-fn own4() -> Rule {
+/// Rules cannot compare two fields of a packet with each other; a source that
+/// is one of the pod's own addresses says nearly the same.
+fn own_above() -> Rule {
     let mut rule = Rule::default();
-    rule.is_family(NFPROTO_IPV4);
-    // So many bytes of the address: a comparison under a mask.
-    rule.network(SOURCE4, 3, REGISTER);
-    rule.is_equal(REGISTER, &SOURCE_NETWORK);
+    rule.transport(SOURCE_PORT, 2, REGISTER);
+    rule.is_at_least(REGISTER, &(PICKED_PORTS.end() + 1).to_be_bytes());
+    rule.is_source_local(REGISTER);
     rule.accept();
     rule
 }
 
-/// Rules cannot compare two fields of a packet with each other; a source that
-/// is one of the pod's own addresses says nearly the same.
-fn own6() -> Rule {
+fn own_below() -> Rule {
     let mut rule = Rule::default();
-    rule.is_family(NFPROTO_IPV6);
     rule.transport(SOURCE_PORT, 2, REGISTER);
-    rule.is_at_least(REGISTER, &SOURCE_PORTS_FROM.to_be_bytes());
+    rule.is_below(REGISTER, &PICKED_PORTS.start().to_be_bytes());
     rule.is_source_local(REGISTER);
     rule.accept();
     rule

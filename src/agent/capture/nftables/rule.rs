@@ -17,6 +17,7 @@ const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
+const BELOW: u32 = 2;
 const AT_LEAST: u32 = 5;
 const LOOKUP_INVERTED: u32 = 1;
 const DYNSET_UPDATE: u32 = 1;
@@ -113,6 +114,11 @@ impl Rule {
     /// Only if the register, in network order, holds this or more.
     pub(super) fn is_at_least(&mut self, register: u32, value: &[u8]) {
         self.compare(register, AT_LEAST, value);
+    }
+
+    /// Only if the register, in network order, holds less than this.
+    pub(super) fn is_below(&mut self, register: u32, value: &[u8]) {
+        self.compare(register, BELOW, value);
     }
 
     /// Only if what lies from the register on is in the set.
