@@ -50,7 +50,11 @@ impl Pattern {
                 .backtrack_limit(MAX_BACKTRACKS)
                 .build()
                 .map(|regex| Engine::Bounded(Box::new(regex)))
-                .map_err(|error| format!("`{text}` is no regular expression: {error}"))?
+                .map_err(|error| {
+                    // Positions are those of what was written.
+                    let error = fancy_regex::Regex::new(text).err().unwrap_or(error);
+                    format!("`{text}` is no regular expression: {error}")
+                })?
         };
         Ok(Self { text: text.to_owned(), engine })
     }
