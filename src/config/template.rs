@@ -182,7 +182,8 @@ fn uses(text: &str, name: &str) -> bool {
 /// of them would put what follows into the file as fields.
 fn escaped(what: &str, value: &str, format: Format) -> Result<String> {
     let is_safe = !value.contains(['"', '\\', '\'']) && !value.chars().any(char::is_control);
-    let ends_plain = value.contains(": ") || value.contains(" #") || value.ends_with(':');
+    let ends_plain = [": ", " #", ", ", "[", "]", "{", "}"].iter().any(|mark| value.contains(mark))
+        || value.ends_with([':', ',']);
     match format {
         Format::Json => {
             let quoted = Value::from(value).to_string();
@@ -192,7 +193,7 @@ fn escaped(what: &str, value: &str, format: Format) -> Result<String> {
         Format::Yaml if is_safe && !ends_plain => Ok(value.to_owned()),
         Format::Toml | Format::Yaml => Err(wrong(format!("the {what} `{value}` cannot stand in this file"))
             .because_of(
-                "a quote, a `\\`, a control character, `: ` or ` #` in it would be read as part of the file",
+                "a quote, a `\\`, a bracket, `: `, `, ` or ` #` in it would be read as part of the file",
             )
             .hint("use another, or write the configuration as JSON")
             .into()),

@@ -99,7 +99,7 @@ fn what_a_template_puts_in_stays_within_its_string() {
         assert!(written(name, &[("MIRRORD_BRANCH_NAME", "it's")], &branch).is_err());
     }
     let yaml = "feature:\n  preview:\n    image: i:{{ key }}\n";
-    for key in ["a #b", "a: b"] {
+    for key in ["a #b", "a: b", "a, b", "a}", "a:"] {
         assert!(written("a.yaml", &[("MIRRORD_KEY", key)], yaml).is_err(), "{key}");
     }
     // A key that the file does not use is none of its business.
