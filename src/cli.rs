@@ -13,7 +13,7 @@ use clap_complete::Shell;
 
 use crate::session::ttl::duration;
 use crate::session::{Key, Ttl};
-use crate::target::Target;
+use crate::target::{Target, is_object_name};
 
 /// Where `-f` without a value looks, as mirrord's own tools do
 const DEFAULT_FILE: &str = "./.mirrord/mirrord.json";
@@ -29,6 +29,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start, look at and stop preview environments
+    ///
+    /// An environment is a copy of a live workload's pod with your image, in the same namespace, kept out of
+    /// every Service. It ends when its time is over, or with `mirrord preview stop`.
+    ///
+    /// `MIRRORD_PROGRESS_MODE` chooses how progress is told: `standard` (spinners), `simple` (plain lines), `json`
+    /// (one object a line, on both streams) or `off`.
+    ///
+    /// Exit codes: 0 done, 1 could not, 2 usage or configuration, 3 not found, 4 not allowed, 5 timed out, 6 the
+    /// preview pod failed, 7 routing not proven, 70 a bug of mirrord's, 130 interrupted.
     Preview(Box<Preview>),
     /// Print the completion script for a shell
     Completions {
@@ -39,10 +48,6 @@ pub enum Command {
     Man,
 }
 
-/// Start, look at and stop preview environments
-///
-/// An environment is a copy of a live workload's pod with your image, in the same namespace, kept out of
-/// every Service. It ends when its time is over, or with `mirrord preview stop`.
 #[derive(Debug, Args)]
 pub struct Preview {
     #[command(flatten)]
@@ -212,13 +217,13 @@ pub struct Rbac {
     #[arg(short, long, visible_alias = "target-namespace", value_name = "NAME")]
     pub namespace: Option<String>,
     /// Give the users' Role to this user
-    #[arg(long, value_name = "NAME", group = "subject")]
+    #[arg(long, value_name = "NAME", group = "subject", value_parser = subject)]
     pub user: Option<String>,
     /// Give it to this group of users
-    #[arg(long, value_name = "NAME", group = "subject")]
+    #[arg(long, value_name = "NAME", group = "subject", value_parser = subject)]
     pub group: Option<String>,
     /// Give it to this ServiceAccount, as in `ci` or `runners/ci`
-    #[arg(long, value_name = "[NAMESPACE/]NAME", group = "subject")]
+    #[arg(long, value_name = "[NAMESPACE/]NAME", group = "subject", value_parser = account)]
     pub service_account: Option<String>,
 }
 
@@ -254,6 +259,25 @@ fn timeout(text: &str) -> Result<Duration, String> {
         return Err("a timeout may be at most 68 years".to_owned());
     }
     Ok(timeout)
+}
+
+/// A user or a group: whatever the cluster's authentication calls them.
+fn subject(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("a name may not be empty, nor contain control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let (namespace, name) =
+        text.split_once('/').map_or((None, text), |(namespace, name)| (Some(namespace), name));
+    let is_namespace = |name: &str| is_object_name(name) && name.len() <= 63 && !name.contains('.');
+    if is_object_name(name) && namespace.is_none_or(is_namespace) {
+        return Ok(text.to_owned());
+    }
+    Err("a ServiceAccount is `<name>` or `<namespace>/<name>`, in lower-case letters, digits and `-`"
+        .to_owned())
 }
 
 fn pattern(text: &str) -> Result<glob::Pattern, String> {

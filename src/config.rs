@@ -22,6 +22,7 @@ mod target;
 pub(crate) use reading::closest;
 mod template;
 mod unique;
+mod unused;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +40,8 @@ use env::{Env, Keep};
 use file::File;
 use incoming::Incoming;
 use mounts::Mount;
-use template::Loaded;
+use template::{Loaded, Lost};
+use unused::Unused;
 
 /// What was typed: the strongest source of every value.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +58,8 @@ pub struct Overrides {
     pub target: Option<Target>,
     /// `--namespace`.
     pub namespace: Option<String>,
+    /// Which namespaces are looked in: `--all-namespaces` beats what the weaker sources name.
+    pub reach: Reach,
     /// `--image`.
     pub image: Option<String>,
     /// `--ttl`.
@@ -64,15 +68,29 @@ pub struct Overrides {
     pub timeout: Option<Duration>,
 }
 
+/// Which namespaces are looked in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// The one that is named, by whichever source.
+    #[default]
+    Named,
+    /// Every one.
+    Everywhere,
+}
+
 /// How to reach the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// The kubeconfig files to merge; empty for kubectl's own rule.
+    /// The kubeconfig files to merge, where they are named; else where kubectl looks.
     pub kubeconfig: Vec<PathBuf>,
+    /// Where kubectl looks: the files of `KUBECONFIG`, else the one in the home folder.
+    pub of_kubectl: Vec<PathBuf>,
     /// The context; none for the current one.
     pub context: Option<String>,
     /// Whether to believe any certificate; none for the kubeconfig's word.
     pub accept_invalid_certificates: Option<bool>,
+    /// The flags of this that were typed: commands that are offered need them, too.
+    pub typed: Vec<(&'static str, String)>,
 }
 
 /// Where a key comes from: `stop` and `status` take none that was made up.
@@ -105,17 +123,6 @@ struct Found {
     file: File,
     /// What could not be used, none of which is needed to find environments.
     troubles: Vec<(Unused, Error)>,
-}
-
-/// What could not be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unused {
-    /// The file.
-    File,
-    /// The file, but for the fields that find environments.
-    RestOfFile,
-    /// The environment's target.
-    Target,
 }
 
 /// What the user wants to start.
@@ -178,17 +185,24 @@ impl Config {
             return Err(trouble);
         }
         let preview = file.feature.preview;
-        let ttl = match (flags.ttl, environment.ttl()?) {
-            (Some(ttl), _) | (None, Some(ttl)) => ttl,
-            (None, None) => preview.ttl()?.unwrap_or(Ttl::DEFAULT),
+        // What is beaten is not read: it may be wrong.
+        let ttl = match flags.ttl {
+            Some(ttl) => ttl,
+            None => match environment.ttl()? {
+                Some(ttl) => ttl,
+                None => preview.ttl()?.unwrap_or(Ttl::DEFAULT),
+            },
         };
         let config_mounts = mounts::read(preview.config_mounts, "feature.preview.config_mounts")?;
         let secret_mounts = mounts::read(preview.secret_mounts, "feature.preview.secret_mounts")?;
         mounts::distinct(config_mounts.iter().chain(&secret_mounts))?;
-        let creation_timeout = environment
-            .positive("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS")?
-            .or(preview.creation_timeout_secs)
-            .map(|seconds| Duration::from_secs(seconds.0.into()));
+        let creation_timeout = match flags.timeout {
+            Some(timeout) => Some(timeout),
+            None => environment
+                .positive("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS")?
+                .or(preview.creation_timeout_secs)
+                .map(|seconds| Duration::from_secs(seconds.0.into())),
+        };
         let replicas = environment.positive("MIRRORD_PREVIEW_REPLICAS")?.or(preview.replicas);
         Ok(Self {
             image: flags
@@ -197,9 +211,9 @@ impl Config {
                 .or_else(|| environment.text("MIRRORD_PREVIEW_IMAGE"))
                 .or(preview.image),
             ttl,
-            creation_timeout: flags.timeout.or(creation_timeout).unwrap_or(CREATION_TIMEOUT),
+            creation_timeout: creation_timeout.unwrap_or(CREATION_TIMEOUT),
             replicas: replicas.map_or(1, |replicas| replicas.0),
-            agent: file.agent.resolve(environment),
+            agent: file.agent.resolve(environment)?,
             incoming: file.feature.network.incoming.resolve(environment)?,
             env: file.feature.env.resolve(environment)?,
             labels: preview.labels.resolve()?,
@@ -224,6 +238,9 @@ impl Selection {
         randomness: Uuid,
     ) -> Result<Self> {
         let is_named = |key: Option<&Key>| named == Named::Otherwise || key.is_some();
+        // A pattern needs no key, and so none that can be read.
+        let needless = named == Named::Otherwise && environment.parsed::<Key>("MIRRORD_KEY").is_err();
+        let environment = &if needless { environment.without("MIRRORD_KEY") } else { environment.clone() };
         let found = match Self::find(flags, environment, randomness) {
             Ok(found) => found,
             Err(error) if is_named(flags.key.as_ref()) || environment.text("MIRRORD_KEY").is_some() => {
@@ -237,16 +254,7 @@ impl Selection {
         };
         let Found { mut selection, file: _, troubles } = found;
         for (what, trouble) in troubles {
-            let key = selection.key.given();
-            let fate = match what {
-                Unused::File if is_named(key) => "it is left aside",
-                Unused::RestOfFile if is_named(key) => {
-                    "only its key, its target and how to reach the cluster are used"
-                }
-                // A pattern may mean more than one target's environments.
-                Unused::Target if key.is_some() => "it is left aside",
-                _ => return Err(trouble),
-            };
+            let Some(fate) = selection.fate(what, named) else { return Err(trouble) };
             let causes: Vec<String> = trouble.chain().map(ToString::to_string).collect();
             selection.warnings.push(format!("{}; {fate}", causes.join(": ")));
         }
@@ -263,13 +271,15 @@ impl Selection {
         let path = flags.config_file.clone().or_else(|| environment.path("MIRRORD_CONFIG_FILE"));
         let loaded =
             path.map(|path| template::load(&path, given.as_ref(), environment, randomness)).transpose()?;
-        let Loaded { key, mut file, warnings, trouble } = loaded.unwrap_or_else(|| Loaded {
+        let Loaded { key, mut file, warnings, trouble, lost } = loaded.unwrap_or_else(|| Loaded {
             key: given.map_or_else(|| KeySource::Generated(Key::generated(randomness)), KeySource::Given),
             file: File::default(),
             warnings: Vec::new(),
             trouble: None,
+            lost: Lost::default(),
         });
-        let mut troubles: Vec<_> = trouble.map(|trouble| (Unused::RestOfFile, trouble)).into_iter().collect();
+        let mut troubles: Vec<_> =
+            trouble.map(|trouble| (Unused::RestOfFile(lost), trouble)).into_iter().collect();
         let target = std::mem::take(&mut file.target);
         let kubeconfig = match &flags.kubeconfig {
             Some(path) => vec![path.clone()],
@@ -279,9 +289,35 @@ impl Selection {
                 .map(|list| environment::split_paths(&list))
                 .unwrap_or_default(),
         };
+        let target_path = match &flags.target {
+            Some(target) => Some(target.clone()),
+            None => match environment.parsed("MIRRORD_IMPERSONATED_TARGET") {
+                Ok(named) => named.or(target.path),
+                Err(trouble) => {
+                    troubles.push((Unused::Target, trouble));
+                    None
+                }
+            },
+        };
+        let namespace = match (&flags.namespace, flags.reach) {
+            (Some(name), _) => Some(namespace(name, "`--namespace`")?),
+            (None, Reach::Everywhere) => None,
+            (None, Reach::Named) => {
+                let named = environment
+                    .text("MIRRORD_TARGET_NAMESPACE")
+                    .map(|name| (name, "`MIRRORD_TARGET_NAMESPACE`"))
+                    .or(target.namespace.map(|name| (name, "`target.namespace`")));
+                named.map(|(name, source)| namespace(&name, source)).transpose().unwrap_or_else(|trouble| {
+                    troubles.push((Unused::Namespace, trouble));
+                    None
+                })
+            }
+        };
         let selection = Self {
             key,
             connection: Connection {
+                of_kubectl: environment::of_kubectl(environment),
+                typed: typed(flags),
                 kubeconfig,
                 context: flags
                     .context
@@ -290,23 +326,8 @@ impl Selection {
                     .or_else(|| file.kube_context.clone()),
                 accept_invalid_certificates: file.accept_invalid_certificates,
             },
-            target: match &flags.target {
-                Some(target) => Some(target.clone()),
-                None => match environment.parsed("MIRRORD_IMPERSONATED_TARGET") {
-                    Ok(named) => named.or(target.path),
-                    Err(trouble) => {
-                        troubles.push((Unused::Target, trouble));
-                        None
-                    }
-                },
-            },
-            namespace: namespace(
-                flags
-                    .namespace
-                    .clone()
-                    .or_else(|| environment.text("MIRRORD_TARGET_NAMESPACE"))
-                    .or(target.namespace),
-            )?,
+            target: target_path,
+            namespace,
             warnings,
         };
         Ok(Found { selection, file, troubles })
@@ -323,13 +344,22 @@ pub enum Named {
 }
 
 /// A namespace as Kubernetes could have taken it (RFC 1123 label).
-fn namespace(name: Option<String>) -> Result<Option<String>> {
-    match name {
-        Some(name) if !is_object_name(&name) || name.contains('.') || name.len() > 63 => {
-            Err(wrong(format!("`{name}` can be no namespace")).hint("pass `-n <namespace>`").into())
-        }
-        name => Ok(name),
+fn namespace(name: &str, source: &str) -> Result<String> {
+    if !is_object_name(name) || name.contains('.') || name.len() > 63 {
+        return Err(wrong(format!("{source} is `{name}`, which can be no namespace"))
+            .because_of(
+                "a namespace has lower-case letters, digits and `-`, at most 63, and no `-` at either end",
+            )
+            .into());
     }
+    Ok(name.to_owned())
+}
+
+/// The flags that say how to reach the cluster, as they were typed.
+fn typed(flags: &Overrides) -> Vec<(&'static str, String)> {
+    let context = flags.context.iter().map(|name| ("--context", name.clone()));
+    let kubeconfig = flags.kubeconfig.iter().map(|path| ("--kubeconfig", path.display().to_string()));
+    context.chain(kubeconfig).collect()
 }
 
 /// A problem with what the user wrote: nothing has been contacted yet.

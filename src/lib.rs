@@ -46,14 +46,14 @@ use uuid::Uuid;
 use cli::live::{Typed, Wanted};
 use cli::{Cli, Command, Common, Preview, Selected, Verb};
 use cluster::Scope;
-use config::{Environment, Named, Overrides, Selection};
+use config::{Environment, Named, Overrides, Reach, Selection};
 use output::log::Verbosity;
 use output::{Mode, Reporter, Terminal};
 use preview::rbac::Subject;
 use preview::start::{self, Extent};
 use preview::status::{Show, Watch};
 use preview::stop::{self, NotFound, Patience};
-use preview::{Selector, Standing};
+use preview::{Selector, Standing, unless_interrupted};
 use problem::{Exit, Problem, Report};
 
 /// Runs the command line `arguments`, program name first.
@@ -154,6 +154,11 @@ fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
     let verbosity: Verbosity = text.parse().map_err(|why: String| {
         config::wrong(format!("`MIRRORD_LOG` holds `{text}`, which cannot be used")).because_of(why)
     })?;
+    for part in &verbosity.foreign {
+        Reporter::quiet(mode).warning(&format!(
+            "`{part}` in `MIRRORD_LOG` is ignored: what can be logged is `kube_client` and `kube_runtime`"
+        ));
+    }
     verbosity.begin(mode);
     Ok(if mode == Mode::Standard { Mode::Plain } else { mode })
 }
@@ -169,6 +174,11 @@ fn refused(error: &clap::Error, mode: Mode) -> ExitCode {
         return ExitCode::from(Exit::Usage as u8);
     }
     let text = error.render().to_string();
+    // Help, which is no error's words.
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::usage(text.trim_end());
+        return ExitCode::from(Exit::Usage as u8);
+    }
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
     ended(mode, Err(Problem::new(text).exit(Exit::Usage).into()))
 }
@@ -248,7 +258,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             reporter.warnings(&selection.warnings);
             let watch = if watch { Watch::Changes } else { Watch::Once };
             let show = Show { format: output, watch };
-            preview::status::status(&selection, &selector, scope, show, reporter).await
+            unless_interrupted(preview::status::status(&selection, &selector, scope, show, reporter)).await
         }
         Verb::Stop(cli::Stop { selected, ignore_not_found, no_wait }) => {
             let (selection, mut selector, scope) = select(flags, environment, selected)?;
@@ -267,14 +277,20 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
         }
         Verb::Doctor(cli::Doctor { target, namespace }) => {
             let flags = Overrides { target, namespace, ..flags };
-            Box::pin(preview::doctor::doctor(&flags, environment, reporter)).await
+            Box::pin(unless_interrupted(preview::doctor::doctor(&flags, environment, reporter))).await
         }
         Verb::Rbac(cli::Rbac { namespace, user, group, service_account }) => {
             let flags = Overrides { namespace, ..flags };
             let selection = Selection::resolve(&flags, environment, Named::Otherwise, Uuid::new_v4())?;
             let namespace = match selection.namespace {
                 Some(namespace) => namespace,
-                None => cluster::Cluster::namespace(&selection.connection).await?,
+                None => cluster::Cluster::namespace(&selection.connection).await.map_err(|error| {
+                    // To set up a kubeconfig is not what one who prints YAML came for.
+                    Problem::new("no namespace is named, and a kubeconfig names none")
+                        .because_of(format!("{error:#}"))
+                        .hint("pass `-n <namespace>`")
+                        .exit(Exit::Usage)
+                })?,
             };
             let account = service_account.map(|name| match name.split_once('/') {
                 Some((other, name)) => Subject::ServiceAccount(name.to_owned(), Some(other.to_owned())),
@@ -293,7 +309,8 @@ fn select(
     selected: Selected,
 ) -> Result<(Selection, Selector, Scope)> {
     let Selected { glob, target, namespace, all_namespaces } = selected;
-    let flags = Overrides { target, namespace, ..flags };
+    let reach = if all_namespaces { Reach::Everywhere } else { Reach::Named };
+    let flags = Overrides { target, namespace, reach, ..flags };
     // clap sees no conflict between a flag before the verb and one behind it.
     if flags.key.is_some() && glob.is_some() {
         return Err(config::wrong("`--key` and `--glob` cannot be used together")
@@ -304,8 +321,8 @@ fn select(
     let selection = Selection::resolve(&flags, environment, named, Uuid::new_v4())?;
     let selector = Selector::new(&selection, glob);
     let scope = match &selection.namespace {
-        Some(namespace) if !all_namespaces => Scope::Namespace(namespace.clone()),
-        _ => Scope::All,
+        Some(namespace) => Scope::Namespace(namespace.clone()),
+        None => Scope::All,
     };
     Ok((selection, selector, scope))
 }
@@ -342,4 +359,27 @@ fn report_bugs(mode: Mode) {
         #[expect(clippy::exit, reason = "a hook cannot return; unwinding would end in a second message")]
         std::process::exit(Exit::Bug.into());
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "ends its process: the test below runs it in one of its own"]
+    fn a_bug() {
+        report_bugs(Mode::Plain);
+        panic!("two and two are five");
+    }
+
+    #[test]
+    fn a_panic_is_told_as_a_bug_of_ours_with_exit_code_70() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::a_bug", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{said}");
+        assert!(said.contains("error: this is a bug in mirrord") && said.contains("two and two"), "{said}");
+    }
 }

@@ -32,9 +32,9 @@ pub enum Mode {
 /// What is known of the place the output goes to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terminal {
-    /// Whether standard error is a terminal.
+    /// Whether standard error is a terminal that can move its cursor.
     pub is_one: bool,
-    /// Whether it is one that can move its cursor, in front of a person.
+    /// Whether it is one in front of a person.
     pub interactive: bool,
 }
 
@@ -116,9 +116,15 @@ impl Mode {
 impl Terminal {
     /// Looks at standard error, and at what the environment says of it.
     pub fn of_process(term: Option<&str>, ci: Option<&str>) -> Self {
-        let called_off = term == Some("dumb") || ci.is_some_and(|ci| ci != "false");
-        let is_one = io::stderr().is_terminal();
-        Self { is_one, interactive: is_one && !called_off }
+        Self::of(io::stderr().is_terminal(), term, ci)
+    }
+
+    /// What the environment says of standard error, which `is_terminal` or not. A
+    /// terminal that nobody has named cannot be known to move its cursor: there
+    /// the spinners' library writes nothing at all.
+    fn of(is_terminal: bool, term: Option<&str>, ci: Option<&str>) -> Self {
+        let is_one = is_terminal && term.is_some_and(|term| term != "dumb");
+        Self { is_one, interactive: is_one && ci.is_none_or(|ci| ci == "false") }
     }
 }
 
@@ -280,7 +286,41 @@ pub fn problem(mode: Mode, report: &Report) {
     }
 }
 
+/// In JSON mode, what can be typed, where too little was.
+pub fn usage(text: &str) {
+    json::Json::default().finish(crate::session::MIRRORD, Outcome::Failure, Some(text));
+}
+
 /// Nobody is left to tell of an error in telling.
 fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spinners_are_for_people_at_a_terminal_that_can_show_them() {
+        for (is_terminal, term, ci, unchosen, chosen) in [
+            (true, Some("xterm"), None, Mode::Standard, Mode::Standard),
+            (true, Some("xterm"), Some("false"), Mode::Standard, Mode::Standard),
+            (true, Some("xterm"), Some("true"), Mode::Plain, Mode::Standard),
+            // There the spinners' library is silent, and warnings would be lost.
+            (true, Some("dumb"), None, Mode::Plain, Mode::Plain),
+            (true, None, None, Mode::Plain, Mode::Plain),
+            (false, Some("xterm"), None, Mode::Plain, Mode::Plain),
+        ] {
+            let terminal = Terminal::of(is_terminal, term, ci);
+            assert_eq!(Mode::fitting(None, terminal), unchosen, "{is_terminal} {term:?} {ci:?}");
+            assert_eq!(
+                Mode::fitting(Some(Mode::Standard), terminal),
+                chosen,
+                "{is_terminal} {term:?} {ci:?}"
+            );
+            for other in [Mode::Plain, Mode::Json, Mode::Off] {
+                assert_eq!(Mode::fitting(Some(other), terminal), other);
+            }
+        }
+    }
 }

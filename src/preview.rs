@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cluster::Cluster;
 use crate::config::Selection;
 use crate::output::Reporter;
+use crate::problem::{Exit, Problem};
 use crate::session::{KEY, Key, Session};
 use crate::target::Target;
 
@@ -100,6 +101,15 @@ async fn connected(selection: &Selection, reporter: &Reporter) -> Result<Cluster
     let cluster = Cluster::connect(&selection.connection).await?;
     step.done("connected to operator");
     Ok(cluster)
+}
+
+/// Does `work`, unless somebody wishes that the command end.
+pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut interrupts = Interrupts::listen()?;
+    tokio::select! {
+        done = work => done,
+        () = interrupts.next() => Err(Problem::new("interrupted").exit(Exit::Interrupted).into()),
+    }
 }
 
 /// The wish that the command end: Ctrl-C, a CI job's end, a closed terminal.

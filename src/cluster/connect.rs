@@ -1,10 +1,10 @@
 //! From a kubeconfig to a cluster that has answered.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::retry::RetryPolicy;
@@ -49,7 +49,9 @@ impl Cluster {
         let server = config.cluster_url.to_string();
         let default_namespace = config.default_namespace.clone();
         let client = client(config).explain(|| {
-            Problem::new(format!("could not use the credentials for `{server}`")).exit(Exit::NotAllowed)
+            Problem::new(format!("could not use the credentials for `{server}`"))
+                .hint("log in again, or check the `users` section of your kubeconfig")
+                .exit(Exit::NotAllowed)
         })?;
         let ahead = greet(&client).await.map_err(|error| {
             explain::api(&error, format!("could not connect to the cluster at `{server}`"))
@@ -103,18 +105,18 @@ async fn config(connection: &Connection) -> Result<Config> {
             .hint("run `kubectl config view`, or pass `--kubeconfig <file>` or `--context <name>`")
             .exit(Exit::Usage)
     };
-    let kubeconfig = if connection.kubeconfig.is_empty() {
-        // Inside a cluster there is no kubeconfig; a named context is one's own wish.
-        match Kubeconfig::read() {
-            Ok(kubeconfig) => kubeconfig,
-            Err(error) if connection.context.is_none() => {
-                return Config::incluster().map_err(|_| problem().because(error).into());
-            }
-            Err(error) => return Err(problem().because(error).into()),
-        }
-    } else {
-        merged(&connection.kubeconfig).explain(problem)?
-    };
+    let is_named = !connection.kubeconfig.is_empty();
+    let paths = if is_named { &connection.kubeconfig } else { &connection.of_kubectl };
+    // Inside a cluster there is no kubeconfig; a named context is one's own wish. A
+    // file that is there and broken is the user's, who does not mean the cluster around.
+    if !is_named
+        && connection.context.is_none()
+        && !paths.iter().any(|path| path.exists())
+        && let Ok(config) = Config::incluster()
+    {
+        return Ok(config);
+    }
+    let kubeconfig = merged(paths).explain(problem)?;
     let contexts: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
     if let Some(wanted) = &connection.context
@@ -132,10 +134,16 @@ async fn config(connection: &Connection) -> Result<Config> {
     Config::from_custom_kubeconfig(kubeconfig, &options).await.explain(problem)
 }
 
-fn merged(paths: &[impl AsRef<Path>]) -> Result<Kubeconfig> {
+/// The files as one; as kubectl does, without those of a list that are not there.
+fn merged(paths: &[PathBuf]) -> Result<Kubeconfig> {
+    let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
+    // Where none is, the first says so.
+    let read = if there.is_empty() { paths.iter().take(1).collect() } else { there };
+    if read.is_empty() {
+        return Err(Error::msg("there is no kubeconfig, and no home folder to look for it in"));
+    }
     let mut whole: Option<Kubeconfig> = None;
-    for path in paths {
-        let path = path.as_ref();
+    for path in read {
         let next = Kubeconfig::read_from(path)
             .explain(|| Problem::new(format!("`{}` cannot be used", path.display())))?;
         whole = Some(match whole {

@@ -31,9 +31,22 @@ const ON: &[&str] = &["feature.network", "feature.network.incoming.http_filter"]
 /// Fields for which nothing inside says that there is none.
 const EMPTY: &[&str] = &["feature.db_branches", "feature.split_queues"];
 
+/// The section that must hold one of its fields, if it is there.
+pub(super) const FILTER: &str = "feature.network.incoming.http_filter";
+
+/// Whether there is an object with fields.
+pub(super) fn has_fields(value: &Value, path: &str) -> bool {
+    field(value, path).and_then(Value::as_object).is_some_and(|fields| !fields.is_empty())
+}
+
 /// Takes out of a file what says as much as if it were not there.
 pub(super) fn leave_out(value: &mut Value) {
+    // `{}` is a mistake that its reader tells; one in which nothing is said is none.
+    let says_fields = has_fields(value, FILTER);
     drop_nulls(value, "");
+    if says_fields && !has_fields(value, FILTER) {
+        remove(value, FILTER);
+    }
     for path in ON.iter().filter(|path| field(value, path) == Some(&Value::Bool(true))).collect::<Vec<_>>() {
         remove(value, path);
     }

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use anyhow::Result;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::environment::Environment;
 use super::file::{Positive, PullPolicy};
+use super::wrong;
+use crate::session::key::is_label_value;
+use crate::target::is_object_name;
 
 /// The section as written.
 #[derive(Debug, Default, Deserialize)]
@@ -65,11 +69,36 @@ struct NamedSecret {
 
 impl AgentSection {
     /// The section with the environment above it.
-    pub(super) fn resolve(self, environment: &Environment) -> Agent {
+    pub(super) fn resolve(self, environment: &Environment) -> Result<Agent> {
         let image = environment.text("MIRRORD_AGENT_IMAGE").or(self.image.map(|Image(image)| image));
+        let image = image.unwrap_or_else(|| reference(None, None));
+        let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
+        if image.is_empty() || image.starts_with([':', '/']) || image.ends_with(':') || image.contains(is_odd)
+        {
+            return Err(wrong(format!("`agent.image` is `{image}`, which is no image"))
+                .hint("correct it, or leave it out")
+                .into());
+        }
+        if let Some(name) = self.service_account.as_ref().filter(|name| !is_object_name(name)) {
+            return Err(wrong(format!(
+                "`agent.service_account` is `{name}`, which can be no ServiceAccount"
+            ))
+            .hint("correct it, or leave it out")
+            .into());
+        }
+        for (name, value) in &self.labels {
+            let (prefix, rest) =
+                name.split_once('/').map_or((None, name.as_str()), |(prefix, rest)| (Some(prefix), rest));
+            let is_label = is_label_value(rest) && prefix.is_none_or(is_object_name);
+            if !is_label || !(value.is_empty() || is_label_value(value)) {
+                return Err(wrong(format!("`agent.labels`: `{name}: {value}` can be no label"))
+                    .because_of("a label has letters, digits, `-`, `_` and `.`, at most 63, and begins and ends with a letter or digit")
+                    .into());
+            }
+        }
         let level = self.log_level.unwrap_or_default().trim().to_lowercase();
-        Agent {
-            image: image.unwrap_or_else(|| reference(None, None)),
+        Ok(Agent {
+            image,
             image_pull_policy: self.image_pull_policy,
             image_pull_secrets: self.image_pull_secrets.into_iter().map(|secret| secret.name).collect(),
             labels: self.labels,
@@ -77,7 +106,7 @@ impl AgentSection {
             is_quiet: ["off", "error", "warn"].contains(&level.as_str()),
             startup_timeout: self.startup_timeout.map(|seconds| Duration::from_secs(seconds.0.into())),
             service_account: self.service_account,
-        }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use super::environment::Environment;
 use super::list::{Names, Patterns, split};
 use super::wrong;
-use crate::problem::Explain as _;
+use crate::problem::{Explain as _, Problem};
 
 /// The section as written.
 #[derive(Debug, Default)]
@@ -67,6 +67,14 @@ impl EnvSection {
         let exclude = if self.is_off { "" } else { ".exclude" };
         let include = chosen("MIRRORD_OVERRIDE_ENV_VARS_INCLUDE", self.include, ".include");
         let exclude = chosen("MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE", none.or(self.exclude), exclude);
+        if let Some((include, source)) = &include
+            && include.0.is_empty()
+        {
+            return Err(wrong(format!("`{source}` names no variable"))
+                .because_of("the preview would have none of the target's variables")
+                .hint("leave it out for all of them, or set `feature.env` to `false` for none")
+                .into());
+        }
         let keep = match (include, exclude) {
             (Some((_, include)), Some((_, exclude))) => {
                 return Err(wrong(format!("`{include}` and `{exclude}` exclude each other"))
@@ -81,8 +89,9 @@ impl EnvSection {
         let mut set = BTreeMap::new();
         if let Some(path) = file {
             let problem = || wrong(format!("could not read the variables in `{}`", path.display()));
-            for variable in dotenvy::from_path_iter(&path).explain(problem)? {
-                let (name, value) = variable.explain(problem)?;
+            let text = std::fs::read_to_string(&path).explain(problem)?;
+            for variable in dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes()) {
+                let (name, value) = variable.map_err(|error| problem().because(unreadable(&error, &text)))?;
                 set.insert(name, value);
             }
         }
@@ -166,6 +175,33 @@ impl Env {
     pub fn unsets(&self, name: &str) -> bool {
         is_unset(&self.unset, name)
     }
+}
+
+/// What is wrong in a file of variables, without the values in it: they are
+/// secrets as often as not, and a CI system shows what is printed here.
+fn unreadable(error: &dotenvy::Error, text: &str) -> Problem {
+    let dotenvy::Error::LineParse(line, _) = error else {
+        return Problem::new("it cannot be read");
+    };
+    // It is the whole of a line, or no more than its value.
+    let first = line.lines().next().unwrap_or_default().trim();
+    let parts = |line: &'_ str| {
+        line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+    };
+    let at = |is_it: &dyn Fn(&str) -> bool| text.lines().position(is_it);
+    let position = at(&|line| line.trim() == first)
+        .or_else(|| at(&|line| parts(line).is_some_and(|(_, value)| value == first)))
+        .unwrap_or_default();
+    let name = text.lines().nth(position).and_then(parts).map(|(name, _)| name);
+    let name = name.as_deref().map(|name| name.strip_prefix("export ").unwrap_or(name).trim());
+    // What else stands before a `=` may be the middle of a value, as in base64.
+    let is_name = |name: &&str| {
+        let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        !name.is_empty() && name.bytes().all(plain)
+    };
+    let of = name.filter(is_name).map(|name| format!(", at `{name}`")).unwrap_or_default();
+    Problem::new(format!("line {}{of} is no `NAME=value`", position + 1))
+        .hint("put a value with spaces, quotes or `#` in quotes")
 }
 
 fn is_unset(names: &[String], name: &str) -> bool {

@@ -57,11 +57,11 @@ impl Environment {
 
     /// A whole number above zero, as far as a Job or a ReplicaSet can count.
     pub(super) fn positive(&self, name: &str) -> Result<Option<Positive>> {
-        let Some(number) = self.parsed::<u32>(name)? else { return Ok(None) };
-        if number == 0 || i32::try_from(number).is_err() {
-            return Err(refused(name, &number, &"it must be an integer above 0"));
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.parse::<u32>() {
+            Ok(number @ 1..=Positive::MOST) => Ok(Some(Positive(number))),
+            _ => Err(refused(name, &text, &format!("it must be an integer from 1 to {}", Positive::MOST))),
         }
-        Ok(Some(Positive(number)))
     }
 
     pub(super) fn ttl(&self) -> Result<Option<Ttl>> {
@@ -77,7 +77,9 @@ impl Environment {
             (None, Some(text)) => (seconds, text),
         };
         let ttl = if name == seconds && text != "infinite" {
-            text.parse::<u64>().map_err(anyhow::Error::from).and_then(|number| Ok(Ttl::from_seconds(number)?))
+            text.parse::<u64>()
+                .map_err(|_| anyhow::Error::msg("it must be a number of seconds above 0, or `infinite`"))
+                .and_then(|number| Ok(Ttl::from_seconds(number)?))
         } else {
             text.parse::<Ttl>().map_err(anyhow::Error::from)
         };
@@ -100,6 +102,15 @@ pub(super) fn split_paths(list: &str) -> Vec<PathBuf> {
             _ => path,
         })
         .collect()
+}
+
+/// Where kubectl looks for its configuration. `KUBECONFIG` may name no file at all.
+pub(super) fn of_kubectl(environment: &Environment) -> Vec<PathBuf> {
+    let named = environment.text("KUBECONFIG").map(|list| split_paths(&list)).unwrap_or_default();
+    if !named.is_empty() {
+        return named;
+    }
+    std::env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect()
 }
 
 fn refused(name: &str, found: &dyn Display, why: &dyn Display) -> anyhow::Error {

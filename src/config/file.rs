@@ -222,6 +222,11 @@ impl<'de> Deserialize<'de> for Life {
 
 // === impl Positive ===
 
+impl Positive {
+    /// The largest number that Kubernetes counts to.
+    pub(super) const MOST: u32 = i32::MAX.unsigned_abs();
+}
+
 impl<'de> Deserialize<'de> for Positive {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
@@ -233,9 +238,13 @@ impl<'de> Deserialize<'de> for Positive {
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Positive, E> {
-                match i32::try_from(number) {
-                    Ok(within @ 1..) => Ok(Positive(within.unsigned_abs())),
-                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                match u32::try_from(number) {
+                    Ok(within @ 1..=Positive::MOST) => Ok(Positive(within)),
+                    Ok(0) => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                    _ => Err(E::invalid_value(
+                        de::Unexpected::Unsigned(number),
+                        &&*format!("an integer above 0, up to {}", Positive::MOST),
+                    )),
                 }
             }
         }

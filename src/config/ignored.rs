@@ -4,6 +4,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use super::absent::{FILTER, has_fields};
 use super::wrong;
 
 /// Fields that a preview has no use for.
@@ -35,8 +36,8 @@ pub(super) const LOCAL: &[&str] = &[
     "connect_tcp",
 ];
 
-/// What mirrord tells its operator about a trace.
-pub(super) const OF_OPERATOR: &[&str] = &["baggage", "traceparent"];
+/// What mirrord tells its operator: about a trace, and about other clusters.
+pub(super) const OF_OPERATOR: &[&str] = &["baggage", "traceparent", "multi_cluster"];
 
 /// Fields of mirrord's own agents, which ours are not: they have one way to run.
 pub(super) const OTHER_AGENTS: &[&str] = &[
@@ -131,10 +132,14 @@ pub(super) fn take(value: &mut Value) -> Result<Vec<String>> {
         }
     }
     let mut ignored = Vec::new();
+    let says_fields = has_fields(value, FILTER);
     for path in LOCAL {
         if remove(value, path) {
             ignored.push(format!("`{path}` is ignored: it belongs to local runs"));
         }
+    }
+    if says_fields && !has_fields(value, FILTER) {
+        remove(value, FILTER);
     }
     for path in OF_OPERATOR {
         if remove(value, path) {
@@ -147,6 +152,16 @@ pub(super) fn take(value: &mut Value) -> Result<Vec<String>> {
         }
     }
     Ok(ignored)
+}
+
+/// The names below `parent` that are known, though nothing is done with them.
+pub(super) fn fields_of(parent: &str) -> impl Iterator<Item = &'static str> {
+    let ignored = [LOCAL, OF_OPERATOR, OTHER_AGENTS].into_iter().flatten().copied();
+    let refused = REFUSED.iter().map(|refused| refused.path);
+    ignored.chain(refused).filter_map(move |path| {
+        let (above, name) = path.rsplit_once('.').unwrap_or(("", path));
+        (above == parent).then_some(name)
+    })
 }
 
 /// What is at a path of names.

@@ -21,6 +21,9 @@ use filter::FilterSection;
 pub struct Incoming {
     /// What happens to requests that match, where somebody chose it.
     pub mode: Option<Mode>,
+    /// Whether something asks for routing, though nobody chose a mode: mirrord's
+    /// default mode holds, and that no request can be routed is an error.
+    pub is_meant: bool,
     /// The application's ports; else those that the target declares.
     pub ports: Option<BTreeSet<u16>>,
     /// Declared ports that are left alone.
@@ -59,7 +62,7 @@ pub struct IncomingSection {
     http_filter: Option<FilterSection>,
     on_concurrent_steal: Option<ConcurrentSteal>,
     reset_connections: bool,
-    /// Whether something in it asks for routing, so that mirrord's default mode holds.
+    /// Whether something in it asks for routing.
     is_meant: bool,
 }
 
@@ -70,7 +73,7 @@ impl IncomingSection {
     pub(super) fn resolve(self, environment: &Environment) -> Result<Incoming> {
         const PLACE: &str = "feature.network.incoming";
         let chosen = environment.parsed("MIRRORD_AGENT_TCP_STEAL_TRAFFIC")?;
-        let mode = chosen.or(self.mode).or(self.is_meant.then_some(Mode::Mirror));
+        let mode = chosen.or(self.mode);
         if self.ports.is_some() && self.ignore_ports.is_some() {
             return Err(wrong(format!("`{PLACE}` has both `ports` and `ignore_ports`"))
                 .hint("remove one of them")
@@ -91,8 +94,7 @@ impl IncomingSection {
             None => self
                 .http_filter
                 .map(|section| section.resolve(&format!("{PLACE}.http_filter")))
-                .transpose()?
-                .flatten(),
+                .transpose()?,
         };
         let numbers =
             |ports: Vec<Port>| -> BTreeSet<u16> { ports.into_iter().map(|Port(port)| port).collect() };
@@ -104,6 +106,7 @@ impl IncomingSection {
         }
         Ok(Incoming {
             mode,
+            is_meant: self.is_meant,
             ports,
             ignore_ports: self.ignore_ports.map(numbers).unwrap_or_default(),
             port_mapping,

@@ -55,7 +55,11 @@ impl std::fmt::Debug for Mount {
 
 impl MountSection {
     fn read(self, place: &str) -> Result<Mount> {
-        let path = self.mount_at;
+        // As the container sees it: `//etc/a` is `/etc/a`.
+        let mut path = self.mount_at;
+        while path.contains("//") {
+            path = path.replace("//", "/");
+        }
         let components = path.split('/').skip(1);
         if !path.starts_with('/')
             || path.ends_with('/')

@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::Result;
 use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{ParseOptions, parse_to_serde_value};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::strict::{Strict, Unfit, one_of};
 use super::unique::Unique;
-use super::wrong;
+use super::{ignored, wrong};
 
 /// The language of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(super) fn parse(text: &str, format: Format) -> Result<Value> {
     let parsed = match format {
         Format::Json => json(text),
         Format::Toml => toml::from_str(text).map(Some).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| error.to_string().replace(ADVICE, "")),
+        Format::Yaml => yaml(text),
     };
     match parsed {
         Ok(Some(value @ Value::Object(_))) => Ok(value),
@@ -77,6 +78,35 @@ fn json(text: &str) -> Result<Option<Value>, String> {
     )
 }
 
+/// YAML in which only `true` and `false` are booleans: `off` is a mode.
+fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
+            return "it holds more than one YAML document, and a configuration is one".to_owned();
+        }
+        error.to_string().replace(ADVICE, "")
+    })
+}
+
+/// The key as it stands in the file, where the language lets a number be written
+/// in several ways.
+pub(super) fn written_key(text: &str, format: Format) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Written<T> {
+        key: Option<T>,
+    }
+    let text = text.trim_start_matches('\u{feff}');
+    match format {
+        Format::Json => None,
+        Format::Toml => {
+            let written: Written<toml::Spanned<toml::Value>> = toml::from_str(text).ok()?;
+            text.get(written.key?.span()).map(str::to_owned)
+        }
+        Format::Yaml => yaml::<Written<String>>(text).ok()?.key,
+    }
+}
+
 /// What the reader of YAML advises those who call it.
 const ADVICE: &str = ", set DuplicateKeyPolicy in Options if acceptable";
 
@@ -88,12 +118,14 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
         let (problem, nearest) = match error.into_inner() {
             // serde's path ends with the unknown field itself.
             Unfit::Field(known) => {
-                let name = path.rsplit('.').next().unwrap_or(&path);
-                (wrong(format!("unknown field {place}, expected {}", one_of(known))), nearest(name, known))
+                let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
+                let names = known.iter().copied().chain(ignored::fields_of(parent));
+                (wrong(format!("unknown field {place}, expected {}", one_of(known))), closest(name, names))
             }
-            Unfit::Word(word, known) => {
-                (wrong(format!("{place} must be {}, not `{word}`", one_of(known))), nearest(&word, known))
-            }
+            Unfit::Word(word, known) => (
+                wrong(format!("{place} must be {}, not `{word}`", one_of(known))),
+                closest(&word, known.iter().copied()),
+            ),
             Unfit::Predicate(words) => (wrong(format!("{place} {words}")), None),
             Unfit::Sentence(words) if path == "." => (wrong(words), None),
             Unfit::Sentence(words) => (wrong(format!("{place}: {words}")), None),
@@ -105,19 +137,16 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
     })
 }
 
-/// The known name that was most likely meant; where there is one only, that.
-fn nearest(unknown: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    match known {
-        [only] => Some(only),
-        several => closest(unknown, several.iter().copied()),
-    }
-}
-
-/// The name that `unknown` was most likely meant to be.
+/// The name that `unknown` was most likely meant to be: much alike, or not more
+/// than two slips away, unless that is half of the word.
 pub(crate) fn closest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let is_slip = |name: &str| {
+        let slips = strsim::osa_distance(unknown, name);
+        slips <= 2 && 2 * slips < unknown.len().max(name.len())
+    };
     names
         .map(|name| (strsim::jaro_winkler(unknown, name), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .filter(|(likeness, name)| *likeness > 0.75 || is_slip(name))
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, name)| name)
 }

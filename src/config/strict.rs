@@ -196,7 +196,7 @@ fn found_in_words(found: &Unexpected<'_>) -> String {
         Unexpected::Bool(on) => format!("`{on}`"),
         Unexpected::Unsigned(number) => format!("`{number}`"),
         Unexpected::Signed(number) => format!("`{number}`"),
-        Unexpected::Float(number) => format!("`{number}`"),
+        Unexpected::Float(number) => format!("`{number:?}`"),
         Unexpected::Str(text) => described(&Value::from(*text)),
         Unexpected::Unit | Unexpected::Option => "null".to_owned(),
         Unexpected::Seq => "a list".to_owned(),

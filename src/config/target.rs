@@ -65,6 +65,8 @@ impl Object {
         ];
         let named: Vec<_> = fields.iter().filter_map(|(field, name)| Some((field, name.as_ref()?))).collect();
         match (&named[..], &self.container) {
+            // Of a container beside a path there is something else to say.
+            ([], _) if self.path.is_some() => Ok(None),
             ([], None) => Ok(None),
             ([], Some(_)) => {
                 Err("`container` needs a workload beside it, as in {\"deployment\": \"shop\"}".to_owned())
@@ -111,6 +113,13 @@ impl<'de> Deserialize<'de> for TargetSection {
                 match (path, typed) {
                     (Some(_), Some(_)) => {
                         Err(de::Error::custom("`path` and a typed workload exclude each other"))
+                    }
+                    (Some(path), None) if object.container.is_some() => {
+                        let container = object.container.unwrap_or_default();
+                        Err(de::Error::custom(format!(
+                            "`container` does not stand beside `path`: write `{}/container/{container}`",
+                            path.path()
+                        )))
                     }
                     (path, None) => Ok(TargetSection { path, namespace: object.namespace }),
                     (None, Some(typed)) => Ok(TargetSection {

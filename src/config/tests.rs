@@ -1,6 +1,8 @@
 //! Which source of a value wins, and what the file may hold.
 
 mod fields;
+mod languages;
+mod leftovers;
 mod refusals;
 mod sources;
 mod whole;
@@ -109,7 +111,8 @@ fn a_mode_is_read_in_each_of_mirrords_forms() {
         ("true", None),
         (r#"{"mode": "steal"}"#, Some(Mode::Steal)),
         (r#"{"mode": "off", "http_filter": {"header_filter": "x"}}"#, Some(Mode::Off)),
-        (r#"{"ports": [80]}"#, Some(Mode::Mirror)),
+        // Meant, and chosen by nobody: `start` says so.
+        (r#"{"ports": [80]}"#, None),
         ("{}", None),
     ] {
         let file = format!(r#"{{"feature": {{"network": {{"incoming": {incoming}}}}}}}"#);

@@ -37,7 +37,7 @@ pub(super) async fn prove(
     address: IpAddr,
     ports: &[u16],
     rules: &Rules,
-    target: &str,
+    (namespace, target): (&str, &str),
     yields: bool,
 ) -> Result<Vec<String>, Unproven> {
     let secret = rules.canary.clone().unwrap_or_default();
@@ -64,7 +64,7 @@ pub(super) async fn prove(
             return Err(Unproven {
                 why: format!("the key `{other}` takes these requests first"),
                 hint: Some(format!(
-                    "stop it with `mirrord preview stop --key {other}`, or use another filter"
+                    "stop it with `mirrord preview stop --key {other} -n {namespace}`, or use another filter"
                 )),
             });
         }
@@ -174,7 +174,8 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let result = prove("127.0.0.1".parse().unwrap(), &[port], &rules(), "deployment/shop", false).await;
+        let result =
+            prove("127.0.0.1".parse().unwrap(), &[port], &rules(), ("shop", "deployment/shop"), false).await;
         server.abort();
         result
     }

@@ -202,8 +202,10 @@ impl Hands {
                     return;
                 };
                 // The other's environment may just be ending: the next renewal asks again.
-                let obstacle = obstacle
-                    .hint(&format!("stop it with `mirrord preview stop --key {key}`, or use another filter"));
+                let obstacle = obstacle.hint(&format!(
+                    "stop it with `mirrord preview stop --key {key} -n {}`, or use another filter",
+                    self.assignment.namespace
+                ));
                 let now = Timestamp::now();
                 let (since, obstacle) = link.contested.get_or_insert((now, obstacle));
                 if now.duration_since(*since) >= ENDS_WITHIN {

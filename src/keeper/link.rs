@@ -309,7 +309,8 @@ async fn prove(
     }
     loop {
         let turn = pace.proofs().acquire().await;
-        let result = canary::prove(address, &ports, &rules, &peer.target, peer.yields).await;
+        let result =
+            canary::prove(address, &ports, &rules, (&peer.namespace, &peer.target), peer.yields).await;
         drop(turn);
         match result {
             Ok(more) => {

@@ -29,7 +29,12 @@ const ROOT: &str = "kube";
 
 /// What is logged: a level for all, or for parts of the client.
 #[derive(Clone, Debug)]
-pub struct Verbosity(Targets);
+pub struct Verbosity {
+    targets: Targets,
+    /// What is asked for of programs that are not in this one: a variable that
+    /// others read too may well name them.
+    pub foreign: Vec<String>,
+}
 
 /// Writes what is logged.
 struct Log {
@@ -59,14 +64,18 @@ impl FromStr for Verbosity {
             _ => Err("a level is `off`, `error`, `warn`, `info`, `debug` or `trace`".to_owned()),
         };
         let mut targets = Targets::new();
+        let mut foreign = Vec::new();
         for part in text.split(',').map(str::trim) {
             targets = match part.split_once('=') {
                 None => targets.with_target(ROOT, level(part)?),
                 Some((target, word)) if target.starts_with(ROOT) => targets.with_target(target, level(word)?),
-                Some(_) => return Err("what can be logged is `kube_client` and `kube_runtime`".to_owned()),
+                Some(_) => {
+                    foreign.push(part.to_owned());
+                    targets
+                }
             };
         }
-        Ok(Self(targets))
+        Ok(Self { targets, foreign })
     }
 }
 
@@ -77,7 +86,7 @@ impl Verbosity {
     }
 
     fn wants(&self, target: &str, level: Level) -> bool {
-        target != QUOTING && self.0.would_enable(target, &level)
+        target != QUOTING && self.targets.would_enable(target, &level)
     }
 }
 
@@ -197,8 +206,11 @@ mod tests {
         let all: Verbosity = "trace".parse().unwrap();
         // These would quote what the cluster answered, and the frames' headers.
         assert!(!all.wants(QUOTING, Level::WARN) && !all.wants("h2::codec", Level::ERROR));
-        for wrong in ["loud", "", "h2=trace", "kube_client=", "info,"] {
+        for wrong in ["loud", "", "kube_client=", "info,"] {
             assert!(wrong.parse::<Verbosity>().is_err(), "{wrong}");
         }
+        let shared: Verbosity = "warn,h2=trace".parse().unwrap();
+        assert!(shared.wants(CALL.0, Level::WARN) && !shared.wants("h2::codec", Level::TRACE));
+        assert_eq!(shared.foreign, ["h2=trace"]);
     }
 }

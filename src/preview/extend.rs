@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::plan::deadline;
-use super::{Selector, connected, status};
+use super::{Selector, connected, status, unless_interrupted};
 use crate::cluster::{Cluster, Scope, explain};
 use crate::config::Selection;
 use crate::output::{self, Reporter};
@@ -65,7 +65,9 @@ pub async fn extend(
         step.done("the end of their life is set");
         Ok::<_, anyhow::Error>(lines)
     };
-    let lines = work.await.map_err(|error| error.context("could not extend the environment"))?;
+    let lines = Box::pin(unless_interrupted(work))
+        .await
+        .map_err(|error| error.context("could not extend the environment"))?;
     reporter.success(&lines);
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::plan::Plan;
 use super::progress::{Failure, PodState, pod_state};
 use crate::cli::{ListFormat, ObjectFormat};
 use crate::output::{Mode, table};
-use crate::session::{Session, Ttl};
+use crate::session::{Key, Session, Ttl};
 
 /// A session and its pods.
 pub(super) struct Listed {
@@ -59,6 +59,7 @@ pub(super) fn started(
     session: &Session,
     pods: &[String],
     routes: Option<&Routes>,
+    typed: &[(&str, String)],
     now: Timestamp,
 ) -> Vec<String> {
     let key = &session.key;
@@ -71,7 +72,6 @@ pub(super) fn started(
         (Some(expiry), Some(left)) => format!("expires: {expiry} (in {})", humantime::format_duration(left)),
         _ => "expires: never".to_owned(),
     });
-    let key = quoted(key.as_str());
     match routes {
         None => lines.push("traffic: none is routed to it".to_owned()),
         Some(routes) => {
@@ -81,9 +81,23 @@ pub(super) fn started(
             lines.extend(routes.example.iter().map(|example| format!("try: {example}")));
         }
     }
-    lines.push(format!("look: mirrord preview status --key {key}"));
-    lines.push(format!("stop: mirrord preview stop --key {key}"));
+    let command = |verb| command(verb, key, &session.namespace, typed);
+    lines.push(format!("look: {}", command("status")));
+    lines.push(format!("stop: {}", command("stop")));
     lines
+}
+
+/// A command about one environment, which finds it from any shell: `typed` is what
+/// was typed to reach its cluster.
+pub(super) fn command(verb: &str, key: &Key, namespace: &str, typed: &[(&str, String)]) -> String {
+    let word = quoted(key.as_str());
+    // A key that begins with `-` would be taken for a flag.
+    let parted = if key.as_str().starts_with('-') { '=' } else { ' ' };
+    let mut command = format!("mirrord preview {verb} --key{parted}{word} -n {namespace}");
+    for (flag, value) in typed {
+        command.push_str(&format!(" {flag} {}", quoted(value)));
+    }
+    command
 }
 
 /// How requests come to a preview, for people.

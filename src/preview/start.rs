@@ -174,7 +174,8 @@ pub async fn start(
     }
     let routes = routing::routes(&cluster, &request).await;
     let now = cluster.clock(Timestamp::now());
-    reporter.success(&render::started(&session, &pods, routes.as_ref(), now));
+    let typed = &config.selection.connection.typed;
+    reporter.success(&render::started(&session, &pods, routes.as_ref(), typed, now));
     Ok(())
 }
 
@@ -209,7 +210,7 @@ async fn prepared(
     // Others are stopped for what can be created alone.
     if let (Ok(()), Some(routing)) = (&allowed, &request.routing) {
         let assignment = &routing.assignment;
-        allowed = routing::make_room(&cluster, assignment, &config.incoming, extent, reporter).await;
+        allowed = routing::make_room(&cluster, assignment, config, extent, reporter).await;
     }
     Ok(Prepared { cluster, request, plan, allowed, step })
 }

@@ -24,6 +24,9 @@ const TOGETHER: Duration = Duration::from_millis(300);
 /// How long they are gathered at most.
 const AT_MOST: Duration = Duration::from_secs(2);
 
+/// What to do where nothing was found in the one namespace that could be looked in.
+const ELSEWHERE: &str = "if it is in another namespace, pass `-n <namespace>`";
+
 /// How many targets are looked at at once.
 const AT_ONCE: usize = 8;
 
@@ -66,11 +69,21 @@ pub async fn status(
     }
     if listed.is_empty() {
         let nothing = nothing(selector, &looked);
-        if selector.key.is_some() && show.watch == Watch::Once {
-            return Err(Problem::new(nothing)
-                .hint("see what is there with `mirrord preview status`")
-                .exit(Exit::NotFound)
-                .into());
+        if let (Some(key), Watch::Once) = (&selector.key, show.watch) {
+            let failed = Selector { standing: Standing::Failed, ..selector.clone() };
+            let hint = if selector.standing == Standing::Live
+                && look(&cluster, &failed, &looked, false).await.is_ok_and(|(failed, _)| !failed.is_empty())
+            {
+                format!(
+                    "its start failed: see why with `mirrord preview status --failed --key {}`",
+                    render::quoted(key.as_str())
+                )
+            } else if looked == scope {
+                "see what is there with `mirrord preview status`".to_owned()
+            } else {
+                ELSEWHERE.to_owned()
+            };
+            return Err(Problem::new(nothing).hint(hint).exit(Exit::NotFound).into());
         }
         output::note(reporter.mode(), &nothing);
     }
@@ -238,7 +251,9 @@ pub(super) async fn found(
     };
     keys.sort();
     keys.dedup();
-    Err(if keys.is_empty() {
+    Err(if found.scope != *scope {
+        problem.hint(ELSEWHERE)
+    } else if keys.is_empty() {
         problem.hint("see what is there with `mirrord preview status`")
     } else {
         problem.hint(format!("there is {}", explain::listed(&keys)))

@@ -90,7 +90,7 @@ pub(crate) fn label_value(text: &str) -> String {
 }
 
 /// Whether Kubernetes takes `text` as the value of a label.
-fn is_label_value(text: &str) -> bool {
+pub(crate) fn is_label_value(text: &str) -> bool {
     let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().last()) else {
         return false;
     };

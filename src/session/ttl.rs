@@ -18,6 +18,8 @@ pub enum Ttl {
 pub enum TtlError {
     /// Zero, or less than a second.
     Zero,
+    /// More minutes than can be counted.
+    TooLong,
     /// Neither minutes, nor a duration, nor `infinite`.
     Unreadable,
 }
@@ -72,7 +74,11 @@ impl FromStr for Ttl {
             return Ok(Self::Infinite);
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Self::from_minutes(text.parse().map_err(|_| TtlError::Unreadable)?);
+            let is_number = !text.is_empty();
+            let minutes = text.parse();
+            return Self::from_minutes(
+                minutes.map_err(|_| if is_number { TtlError::TooLong } else { TtlError::Unreadable })?,
+            );
         }
         let life = duration(text).ok_or(TtlError::Unreadable)?;
         Self::from_seconds(life.as_secs())
@@ -108,6 +114,7 @@ impl fmt::Display for TtlError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Zero => "a time to live must be at least a second",
+            Self::TooLong => "it is too large; a time to live without end is `infinite`",
             Self::Unreadable => {
                 "a time to live is minutes as a number, a duration like `90s` or `2h`, or `infinite`"
             }
@@ -141,7 +148,7 @@ mod tests {
             ("-5", Err(TtlError::Unreadable)),
             ("1.5", Err(TtlError::Unreadable)),
             ("soon", Err(TtlError::Unreadable)),
-            ("99999999999999999999", Err(TtlError::Unreadable)),
+            ("99999999999999999999", Err(TtlError::TooLong)),
             // Found by tests/fuzz: the library panicked.
             ("18446744073709551615.1s0.9s", Err(TtlError::Unreadable)),
             ("9999999999y 9999999999y 9999999999y 9999999999y 9999999999y", Ok(Ttl::Infinite)),

@@ -72,6 +72,13 @@ fn stop_needs_no_more_of_a_file_than_where_to_look() {
     assert_snapshot!(screen(&["preview", "stop", "-f", "mirrord.json"], &[], &files));
     let variables = [("MIRRORD_IMPERSONATED_TARGET", "targetless")];
     assert_snapshot!(screen(&["preview", "stop", "-k", "x"], &variables, &[("kubeconfig", REFUSING)]));
+    // A target that names nothing must not hide that more is stopped than was meant.
+    let file = r#"{"key": "pr-1", "target": {"path": "deplyment/a", "namespace": "ns"}}"#;
+    let files = [("mirrord.json", file), ("kubeconfig", REFUSING)];
+    let broken = screen(&["preview", "stop", "-f", "mirrord.json"], &[], &files);
+    assert!(broken.contains("every target with this key in namespace `ns` is meant"), "{broken}");
+    let broken = screen(&["preview", "stop", "-A", "-f", "mirrord.json"], &[], &files);
+    assert!(broken.contains("every target with this key in every namespace is meant"), "{broken}");
     // What was typed is never left aside.
     assert_snapshot!(screen(&["preview", "stop", "-k", "x", "-t", "targetless"], &[], &[]));
 }
@@ -127,6 +134,8 @@ fn a_variable_that_cannot_be_used_is_named() {
         ("MIRRORD_IMPERSONATED_TARGET", "shop"),
         ("MIRRORD_PREVIEW_TTL_MINS", "soon"),
         ("MIRRORD_PREVIEW_TTL_SECS", "0"),
+        ("MIRRORD_PREVIEW_TTL_SECS", "90s"),
+        ("MIRRORD_TARGET_NAMESPACE", "Bad_NS"),
         ("MIRRORD_PREVIEW_REPLICAS", "0"),
         ("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "-1"),
         ("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "maybe"),

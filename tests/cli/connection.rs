@@ -48,3 +48,52 @@ fn a_kubeconfig_that_is_not_there_or_makes_no_sense_is_a_configuration_error() {
     assert_snapshot!(screen(&["preview", "status", "--kubeconfig", "gone"], &[], &[]));
     assert_snapshot!(screen(&["preview", "status", "--context", "prod"], &[], &[("kubeconfig", REFUSING)]));
 }
+
+/// A kubeconfig with a context of its own, which is not the current one.
+fn context(name: &str) -> String {
+    REFUSING.replace("nowhere", name).replace(&format!("current-context: {name}"), "")
+}
+
+#[test]
+fn a_list_of_kubeconfigs_is_merged_without_those_that_are_not_there() {
+    let files = [("a", &*context("a")), ("b", &*context("b"))];
+    for (list, context) in [("a:b", "b"), ("gone:a:b", "a"), ("a:gone:b", "b"), (":b:", "b")] {
+        let screen = screen(&["preview", "status", "--context", context], &[("KUBECONFIG", list)], &files);
+        assert!(screen.contains("could not connect to the cluster at `http://127.0.0.1:1/`"), "{screen}");
+    }
+    let gone = screen(&["preview", "status"], &[("KUBECONFIG", "gone:lost")], &files);
+    assert!(gone.contains("`gone` cannot be used") && gone.ends_with("--- exit code 2\n"), "{gone}");
+    let named = screen(&["preview", "status", "--context", "b"], &[("MIRRORD_KUBECONFIG", "gone:b")], &files);
+    assert!(named.contains("could not connect to the cluster"), "{named}");
+}
+
+#[test]
+fn a_kubeconfig_that_is_broken_is_no_reason_to_look_elsewhere_in_a_pod() {
+    let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "1")];
+    let screen = screen(&["preview", "status"], &pod, &[("kubeconfig", "{")]);
+    assert!(screen.contains("could not read the kubeconfig"), "{screen}");
+    assert!(screen.contains("`FOLDER/kubeconfig` cannot be used"), "{screen}");
+}
+
+#[test]
+fn a_program_that_gives_no_token_says_so_with_something_to_do() {
+    let kubeconfig = REFUSING.replace(
+        "user: {}",
+        "user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, \"echo no session >&2; exit 3\"], interactiveMode: Never}}",
+    );
+    let screen = screen(&["preview", "status"], &[], &[("kubeconfig", &kubeconfig)]);
+    assert!(screen.contains("could not use the credentials for `http://127.0.0.1:1/`"), "{screen}");
+    assert!(
+        screen.contains("hint: log in again, or check the `users` section of your kubeconfig"),
+        "{screen}"
+    );
+    assert!(screen.ends_with("--- exit code 4\n"), "{screen}");
+}
+
+#[test]
+fn without_a_kubeconfig_rbac_asks_for_no_more_than_a_namespace() {
+    let screen = screen(&["preview", "rbac"], &[], &[]);
+    assert!(screen.contains("error: no namespace is named, and a kubeconfig names none"), "{screen}");
+    assert!(screen.contains("hint: pass `-n <namespace>`"), "{screen}");
+    assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
+}

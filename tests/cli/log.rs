@@ -38,6 +38,13 @@ fn in_json_mode_the_log_is_json_lines_too() {
 }
 
 #[test]
+fn what_others_are_asked_for_in_the_same_variable_is_left_aside() {
+    let screen = logged(&[("MIRRORD_LOG", "mirrord=trace,info")]);
+    assert!(screen.contains("! `mirrord=trace` in `MIRRORD_LOG` is ignored"), "{screen}");
+    assert!(screen.contains("GET http://127.0.0.1:1/version"), "{screen}");
+}
+
+#[test]
 fn an_unknown_level_is_refused() {
     insta::assert_snapshot!(logged(&[("MIRRORD_LOG", "loud")]));
 }

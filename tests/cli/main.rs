@@ -7,6 +7,8 @@
 mod completions;
 mod configuration;
 mod connection;
+mod interrupts;
+mod listing;
 mod live;
 mod log;
 mod manual;

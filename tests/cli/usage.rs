@@ -86,3 +86,30 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn in_json_mode_help_in_place_of_a_command_is_no_error_text() {
+    for arguments in [&[][..], &["preview"]] {
+        let screen = screen(arguments, &[("MIRRORD_PROGRESS_MODE", "json")], &[]);
+        let stdout = screen.split("--- stdout\n").nth(1).unwrap().split("--- stderr\n").next().unwrap();
+        let line: serde_json::Value = serde_json::from_str(stdout).unwrap();
+        let message = line["message"].as_str().unwrap();
+        assert!(!message.starts_with("error:") && message.contains("Usage: mirrord"), "{message}");
+        assert!(screen.ends_with("--- stderr\n--- exit code 2\n"), "{screen}");
+    }
+}
+
+#[test]
+fn names_that_can_be_none_are_refused_by_rbac() {
+    for arguments in [
+        ["--service-account", ""],
+        ["--service-account", "a/b/c"],
+        ["--service-account", "Ann"],
+        ["--service-account", "a.b/c"],
+        ["--user", ""],
+        ["--group", " "],
+    ] {
+        let screen = screen(&[&["preview", "rbac", "-n", "a"], &arguments[..]].concat(), &[], &[]);
+        assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
+    }
+}

@@ -57,6 +57,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("MIRRORD_HTTP_HEADER_FILTER", "header"),
     ("MIRRORD_HTTP_PATH_FILTER", "path"),
     ("MIRRORD_HTTP_METHOD_FILTER", "method"),
+    ("MIRRORD_HTTP_HEADER_FILTER_JQ", "jq"),
 ];
 
 /// The environment's filter, where it has one.
@@ -75,8 +76,8 @@ pub(super) fn of_environment(environment: &Environment) -> Result<Option<Filter>
 // === impl FilterSection ===
 
 impl FilterSection {
-    /// The filter, where the section has one; `place` is the section's path.
-    pub(super) fn resolve(self, place: &str) -> Result<Option<Filter>> {
+    /// The filter; `place` is the section's path.
+    pub(super) fn resolve(self, place: &str) -> Result<Filter> {
         let mut found: Vec<(&str, Value)> = Vec::new();
         for (name, kind, text) in [
             ("header_filter", "header", self.header_filter),
@@ -94,13 +95,26 @@ impl FilterSection {
             let conditions: Result<Vec<Value>> = list
                 .into_iter()
                 .enumerate()
-                .map(|(index, one)| one.wire(&format!("{place}.{name}[{index}]")))
+                .map(|(index, one)| {
+                    let place = format!("{place}.{name}[{index}]");
+                    let (field, wire) = one.wire(&place)?;
+                    // Each by itself, so that the one that is wrong is named.
+                    compiled(&wire, &format!("{place}.{field}"))?;
+                    Ok(wire)
+                })
                 .collect();
             found.push((name, json!({name: conditions?})));
         }
         match &found[..] {
-            [] => Ok(None),
-            [(name, wire)] => Ok(Some(compiled(wire, &format!("{place}.{name}"))?)),
+            // Without it all requests would be taken, which who writes it does not want.
+            [] => Err(wrong(format!("`{place}` holds no filter"))
+                .because_of(
+                    "it must hold one of `header_filter`, `path_filter`, `method_filter`, `header_filter_jq`, \
+                     `body_filter`, `all_of`, `any_of`",
+                )
+                .hint("add one, or remove `http_filter`")
+                .into()),
+            [(name, wire)] => compiled(wire, &format!("{place}.{name}")),
             [(one, _), (other, _), ..] => {
                 Err(several(format!("`{place}` has both `{one}` and `{other}`")).into())
             }
@@ -111,8 +125,8 @@ impl FilterSection {
 // === impl Condition ===
 
 impl Condition {
-    /// The condition in the form in which rules travel.
-    fn wire(self, place: &str) -> Result<Value> {
+    /// The condition in the form in which rules travel, and the field that it is.
+    fn wire(self, place: &str) -> Result<(&'static str, Value)> {
         const KINDS: &str =
             "a condition is one of {header}, {path}, {method}, {query} or {body: \"json\", query, matches}";
         let Self { header, path, method, query, body, matches } = self;
@@ -125,13 +139,13 @@ impl Condition {
             ("matches", matches.is_some()),
         ];
         match (header, path, method, query, body, matches) {
-            (Some(header), None, None, None, None, None) => Ok(json!({"header": header})),
-            (None, Some(path), None, None, None, None) => Ok(json!({"path": path})),
-            (None, None, Some(method), None, None, None) => Ok(json!({"method": method})),
+            (Some(header), None, None, None, None, None) => Ok(("header", json!({"header": header}))),
+            (None, Some(path), None, None, None, None) => Ok(("path", json!({"path": path}))),
+            (None, None, Some(method), None, None, None) => Ok(("method", json!({"method": method}))),
             // A jq program over the headers, in mirrord's words.
-            (None, None, None, Some(query), None, None) => Ok(json!({"jq": query})),
+            (None, None, None, Some(query), None, None) => Ok(("query", json!({"jq": query}))),
             (None, None, None, Some(query), Some(BodyKind::Json), Some(matches)) => {
-                Ok(json!({"body": {"query": query, "matches": matches}}))
+                Ok(("body", json!({"body": {"query": query, "matches": matches}})))
             }
             _ => {
                 let found: Vec<String> =

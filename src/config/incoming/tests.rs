@@ -37,11 +37,18 @@ fn every_field_is_read() {
 }
 
 #[test]
-fn false_means_none_and_what_asks_for_routing_without_a_mode_mirrors() {
+fn false_means_none_and_what_asks_for_routing_without_a_mode_is_meant() {
     let none = resolve(&[], json!({"ports": false, "http_filter": null, "port_mapping": false})).unwrap();
     assert_eq!(none, Incoming::default());
-    assert_eq!(resolve(&[], json!({"ignore_ports": [9090]})).unwrap().mode, Some(Mode::Mirror));
-    assert_eq!(resolve(&[], json!({"on_concurrent_steal": "continue"})).unwrap().mode, None);
+    for (section, is_meant) in [
+        (json!({"ignore_ports": [9090]}), true),
+        (json!({"ports": [80]}), true),
+        (json!({"http_filter": {"path_filter": "/"}}), true),
+        (json!({"on_concurrent_steal": "continue"}), false),
+    ] {
+        let incoming = resolve(&[], section).unwrap();
+        assert_eq!((incoming.mode, incoming.is_meant), (None, is_meant));
+    }
 }
 
 #[test]
@@ -109,6 +116,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
             json!({"http_filter": {"header_filter_jq": "true", "path_filter": "b"}}),
             "both `path_filter` and `header_filter_jq`",
         ),
+        (nothing, json!({"http_filter": {}}), "http_filter` holds no filter"),
         (nothing, json!({"http_filter": {"all_of": []}}), "at least one"),
         (
             nothing,

@@ -136,8 +136,8 @@ fn an_unknown_field_or_word_is_named_with_its_path_and_the_nearest_known_one() {
             "registry",
         ),
         (
-            r#"{"agent": {"image_pull_secrets": [{"secret-key": "x"}]}}"#.to_owned(),
-            "unknown field `agent.image_pull_secrets[0].secret-key`, expected `name`",
+            r#"{"agent": {"image_pull_secrets": [{"nmae": "x"}]}}"#.to_owned(),
+            "unknown field `agent.image_pull_secrets[0].nmae`, expected `name`",
             "name",
         ),
         (
@@ -252,5 +252,105 @@ fn a_field_that_is_written_twice_is_refused_in_every_language() {
         let error = Config::resolve(&flags, &Environment::default(), Uuid::nil()).unwrap_err();
         let said = Report::of(&error).to_string();
         assert!(said.contains(words), "{name}: {said}");
+    }
+}
+
+#[test]
+fn secrets_in_a_file_of_variables_are_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secrets.env");
+    for (text, place) in [
+        ("A=1\n\nTOKEN=hunter2 and more\n", "line 3, at `TOKEN` is no `NAME=value`"),
+        ("# x\nexport TOKEN=hunter2 and more\n", "line 2, at `TOKEN` is no `NAME=value`"),
+        ("A=1\nhunter2\n", "line 2 is no `NAME=value`"),
+        ("A=1\nhunter2/Zm9v=\n", "line 2 is no `NAME=value`"),
+        ("A=1\nTOKEN=\"hunter2\nmore\n", "line 2, at `TOKEN` is no `NAME=value`"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let said = said(&[("MIRRORD_OVERRIDE_ENV_VARS_FILE", path.to_str().unwrap())], "{}");
+        assert!(said.contains("secrets.env") && said.contains(place), "{said}");
+        assert!(!said.contains("hunter2") && !said.contains("more"), "{said}");
+    }
+}
+
+#[test]
+fn the_nearest_name_is_near_and_may_be_one_that_is_ignored() {
+    for (file, name) in [
+        (r#"{"feature": {"other": 1}}"#, None),
+        (r#"{"feature": {"hostnme": 1}}"#, Some("hostname")),
+        (r#"{"feature": {"db_branch": 1}}"#, Some("db_branches")),
+        (r#"{"telmetry": 1}"#, Some("telemetry")),
+        (r#"{"agent": {"epemeral": 1}}"#, Some("ephemeral")),
+        (r#"{"feature": {"network": {"otgoing": 1}}}"#, Some("outgoing")),
+        (r#"{"feature": {"network": {"x": 1}}}"#, None),
+        (r#"{"feature": {"network": {"incoming": {"edom": "off"}}}}"#, None),
+        (r#"{"feature": {"network": {"incoming": {"moed": "off"}}}}"#, Some("mode")),
+    ] {
+        let said = said(&[], file);
+        let hint = name.map(|name| format!("hint: did you mean `{name}`?"));
+        assert_eq!(
+            said.lines().find(|line| line.contains("hint:")).map(str::trim),
+            hint.as_deref(),
+            "{said}"
+        );
+    }
+    assert!(resolve(&Overrides::default(), &[], r#"{"multi_cluster": {}}"#).is_ok());
+}
+
+#[test]
+fn values_that_can_be_nothing_are_refused_before_the_cluster_is() {
+    for (file, words) in [
+        (r#"{"agent": {"image": ""}}"#, "`agent.image` is ``, which is no image"),
+        (r#"{"agent": {"image": {"registry": ""}}}"#, "which is no image"),
+        (r#"{"agent": {"service_account": ""}}"#, "`agent.service_account` is ``"),
+        (r#"{"agent": {"service_account": "Ann"}}"#, "`agent.service_account` is `Ann`"),
+        (r#"{"agent": {"labels": {"a b": "c"}}}"#, "`agent.labels`: `a b: c` can be no label"),
+        (r#"{"agent": {"labels": {"a/b/c": "d"}}}"#, "can be no label"),
+        (r#"{"agent": {"labels": {"a": "-"}}}"#, "can be no label"),
+        (r#"{"feature": {"env": {"include": ""}}}"#, "`feature.env.include` names no variable"),
+        (r#"{"feature": {"env": {"include": ";"}}}"#, "`feature.env.include` names no variable"),
+        (r#"{"feature": {"env": {"include": []}}}"#, "`feature.env.include` names no variable"),
+        (
+            r#"{"feature": {"preview": {"config_mounts": [{"mount_at": "//etc/a", "type": "text", "payload": ""}],
+                "secret_mounts": [{"mount_at": "/etc//a", "type": "text", "payload": ""}]}}}"#,
+            "two files are mounted at `/etc/a`",
+        ),
+        (r#"{"feature": {"preview": {"replicas": 1.0}}}"#, "must be an integer above 0, not `1.0`"),
+        (
+            r#"{"feature": {"preview": {"replicas": 99999999999}}}"#,
+            "must be an integer above 0, up to 2147483647, not `99999999999`",
+        ),
+        (
+            r#"{"target": {"path": "deployment/a", "container": "web"}}"#,
+            "`container` does not stand beside `path`: write `deployment/a/container/web`",
+        ),
+    ] {
+        let said = said(&[], file);
+        assert!(said.contains(words), "{file}: {said}");
+    }
+    let said = said(&[("MIRRORD_OVERRIDE_ENV_VARS_INCLUDE", ";")], "{}");
+    assert!(said.contains("`MIRRORD_OVERRIDE_ENV_VARS_INCLUDE` names no variable"), "{said}");
+    let labels = r#"{"agent": {"labels": {"team": "", "a.b/c": "d_e.f"}}}"#;
+    assert!(resolve(&Overrides::default(), &[], labels).is_ok());
+}
+
+#[test]
+fn a_pattern_that_is_wrong_is_named_with_its_place_and_position() {
+    let said = said(&[], &filter(r#"{"all_of": [{"header": "a(b"}]}"#));
+    assert!(
+        said.contains("`feature.network.incoming.http_filter.all_of[0].header` cannot be used"),
+        "{said}"
+    );
+    let own = fancy_regex::Regex::new("a(b").unwrap_err();
+    assert!(said.contains(&format!("`a(b` is no regular expression: {own}")), "{said}");
+}
+
+#[test]
+fn a_filter_that_is_none_is_refused() {
+    let said = said(&[], &filter("{}"));
+    assert!(said.contains("`feature.network.incoming.http_filter` holds no filter"), "{said}");
+    // `null` is as good as absent, and what is ignored is not there.
+    for section in [r#"{"ports": [80]}"#, r#"{"header_filter": null}"#] {
+        assert_eq!(resolve(&Overrides::default(), &[], &filter(section)).unwrap().incoming.filter, None);
     }
 }

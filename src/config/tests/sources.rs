@@ -41,9 +41,13 @@ fn certificates_are_believed_as_the_file_says() {
 fn a_filter_in_the_environment_beats_the_files() {
     let file =
         r#"{"feature": {"network": {"incoming": {"mode": "steal", "http_filter": {"path_filter": "/"}}}}}"#;
-    let variables = [("MIRRORD_HTTP_METHOD_FILTER", "post")];
-    let filter = resolve(&Overrides::default(), &variables, file).unwrap().incoming.filter;
-    assert_eq!(serde_json::to_value(filter).unwrap(), serde_json::json!({"method": "post"}));
+    for (variable, text, kind) in [
+        ("MIRRORD_HTTP_METHOD_FILTER", "post", "method"),
+        ("MIRRORD_HTTP_HEADER_FILTER_JQ", "endswith(\"1\")", "jq"),
+    ] {
+        let filter = resolve(&Overrides::default(), &[(variable, text)], file).unwrap().incoming.filter;
+        assert_eq!(serde_json::to_value(filter).unwrap(), serde_json::json!({kind: text}));
+    }
 }
 
 #[test]
@@ -123,7 +127,11 @@ fn the_agents_image_is_one_reference_or_two_parts() {
 }
 
 /// What `stop` makes of a file.
-fn selection(flags: &Overrides, variables: &[(&str, &str)], file: Option<&str>) -> Result<Selection> {
+pub(super) fn selection(
+    flags: &Overrides,
+    variables: &[(&str, &str)],
+    file: Option<&str>,
+) -> Result<Selection> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mirrord.json");
     std::fs::write(&path, file.unwrap_or_default()).unwrap();

@@ -165,3 +165,47 @@ fn what_comes_to_a_preview_is_said_in_every_form() {
     insta::assert_snapshot!(list(&all, ListFormat::Wide, now, Mode::Plain).unwrap());
     insta::assert_snapshot!(list(&all[..2], ListFormat::Json, now, Mode::Plain).unwrap());
 }
+
+#[test]
+fn commands_to_copy_find_the_environment_from_any_shell() {
+    let command =
+        |key: &str, typed: &[(&str, String)]| command("stop", &key.parse().unwrap(), "staging", typed);
+    assert_eq!(command("pr-12", &[]), "mirrord preview stop --key pr-12 -n staging");
+    assert_eq!(
+        command("it's", &[("--context", "a b".to_owned()), ("--kubeconfig", "/k".to_owned())]),
+        r"mirrord preview stop --key 'it'\''s' -n staging --context 'a b' --kubeconfig /k"
+    );
+    assert_eq!(command("-x", &[]), "mirrord preview stop --key='-x' -n staging");
+    let one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[]);
+    let lines = started(&one.session, &[], None, &[], NOW.parse().unwrap());
+    assert_eq!(
+        lines[lines.len() - 2..],
+        [
+            "look: mirrord preview status --key pr-12 -n staging",
+            "stop: mirrord preview stop --key pr-12 -n staging"
+        ]
+    );
+}
+
+#[test]
+fn a_long_key_and_a_long_name_stay_whole_and_in_their_columns() {
+    let key = format!("feature/{}", "long-".repeat(20));
+    let mut long = listed(&key, "3600s", &json!({"activeDeadlineSeconds": 3605}), &[]);
+    long.session.target = format!("statefulset/{}", "n".repeat(63));
+    let all = [long, listed("pr-1", "600s", &json!({"activeDeadlineSeconds": 700}), &[])];
+    let text = list(&all, ListFormat::Table, NOW.parse().unwrap(), Mode::Plain).unwrap();
+    let target = text.lines().next().unwrap().find("TARGET").unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[1].starts_with(&key) && lines[1][target..].starts_with(&all[0].session.target), "{text}");
+    assert!(lines[2][target..].starts_with("deployment/shop"), "{text}");
+}
+
+#[test]
+fn yaml_says_the_same_as_json() {
+    let now = NOW.parse().unwrap();
+    let json = list(&environments(), ListFormat::Json, now, Mode::Plain).unwrap();
+    let yaml = list(&environments(), ListFormat::Yaml, now, Mode::Plain).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), json);
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Extent;
 use crate::cluster::{Cluster, Scope, explain};
 use crate::config::file::Mode as Chosen;
-use crate::config::incoming::{ConcurrentSteal, Incoming};
+use crate::config::incoming::ConcurrentSteal;
 use crate::config::wrong;
 use crate::config::{self, Config};
 use crate::keeper::assignment::{Agent, Assignment, Pods};
@@ -54,7 +54,7 @@ impl Asked<'_> {
         }
         match self.impossible() {
             None => {}
-            Some(problem) if chosen.is_some() => return Err(problem.into()),
+            Some(problem) if chosen.is_some() || incoming.is_meant => return Err(problem.into()),
             // Nobody asked for it: a preview that is only asked directly is of use, too.
             Some(problem) => {
                 reporter.warning(&format!("no request is routed to the preview: {problem}"));
@@ -227,7 +227,7 @@ pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::
 pub(super) async fn make_room(
     cluster: &Cluster,
     assignment: &Assignment,
-    incoming: &Incoming,
+    config: &Config,
     extent: Extent,
     reporter: &Reporter,
 ) -> Result<()> {
@@ -239,14 +239,15 @@ pub(super) async fn make_room(
         if !theirs.is_some_and(|theirs| assignment.conflicts_with(&theirs)) {
             continue;
         }
-        let Session { key, root, .. } = session;
+        let Session { key, root, namespace, .. } = session;
         let what = format!("the key `{key}` steals the same requests of `{}`", assignment.target);
-        match incoming.on_concurrent_steal {
+        match config.incoming.on_concurrent_steal {
             ConcurrentSteal::Abort => {
                 return Err(Problem::new(what)
                     .because_of(format!("both want {}", assignment.filter))
                     .hint(format!(
-                        "use another filter, stop it with `mirrord preview stop --key {key}`, or set `on_concurrent_steal`"
+                        "use another filter, stop it with `{}`, or set `on_concurrent_steal`",
+                        render::command("stop", key, namespace, &config.selection.connection.typed)
                     ))
                     .into());
             }

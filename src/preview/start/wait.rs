@@ -52,6 +52,8 @@ pub(super) async fn until_ready(
     let mut lost: Option<(Instant, String)> = None;
     let mut pulling = false;
     let mut is_routing = false;
+    // A tick that comes late must not skip it.
+    let mut told_next = PATIENCE;
     loop {
         let mut ticked = false;
         tokio::select! {
@@ -113,7 +115,8 @@ pub(super) async fn until_ready(
         }
         let why = if pulling { "the image is being pulled".to_owned() } else { why };
         step.update(&why);
-        if ticked && elapsed.seconds > 0 && elapsed.seconds.is_multiple_of(PATIENCE) {
+        if ticked && elapsed.seconds >= told_next {
+            told_next = elapsed.seconds + PATIENCE;
             reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
         // Where the file says how long requests may take to come, that holds for them.

@@ -74,12 +74,12 @@ impl Pattern {
             Engine::Linear(regex)
         } else {
             let bounded = |limit| fancy_regex::RegexBuilder::new(&source).backtrack_limit(limit).build();
-            TRIES
-                .into_iter()
-                .map(bounded)
-                .collect::<Result<_, _>>()
-                .map(Engine::Bounded)
-                .map_err(|error| format!("`{text}` is no regular expression: {error}"))?
+            let tries = TRIES.into_iter().map(bounded).collect::<Result<_, _>>();
+            tries.map(Engine::Bounded).map_err(|error| {
+                // Positions are those of what was written.
+                let error = fancy_regex::Regex::new(text).err().unwrap_or(error);
+                format!("`{text}` is no regular expression: {error}")
+            })?
         };
         Ok(Self { text: text.to_owned(), engine })
     }

@@ -1,0 +1,105 @@
+//! What `stop` makes of a file that cannot be used as a whole: never more than
+//! was meant without saying so.
+
+use super::sources::selection;
+use super::*;
+
+fn left(file: &str) -> Selection {
+    selection(&Overrides::default(), &[], Some(file)).unwrap()
+}
+
+#[test]
+fn a_target_that_cannot_be_read_keeps_its_namespace_and_the_wider_search_is_said() {
+    for target in [
+        r#"{"path": "deplyment/a", "namespace": "ns"}"#,
+        r#"{"path": {"deployment": 3}, "namespace": "ns"}"#,
+        r#"{"deployment": "A", "namespace": "ns"}"#,
+    ] {
+        let found = left(&format!(r#"{{"key": "pr-1", "target": {target}}}"#));
+        assert_eq!(found.key.given().unwrap().as_str(), "pr-1");
+        assert_eq!((found.target, found.namespace.as_deref()), (None, Some("ns")), "{target}");
+        let words = "its target is left aside: every target with this key in namespace `ns` is meant";
+        assert!(found.warnings[0].ends_with(words), "{:?}", found.warnings);
+    }
+    let found = left(r#"{"key": "pr-1", "target": 3}"#);
+    let words = "its target is left aside: every target with this key in every namespace is meant";
+    assert!(found.warnings[0].ends_with(words), "{:?}", found.warnings);
+}
+
+#[test]
+fn what_is_wrong_beside_a_target_does_not_lose_it() {
+    let found = left(r#"{"key": "pr-1", "target": {"path": "deployment/a", "namespce": "ns"}}"#);
+    assert_eq!(found.target.unwrap().to_string(), "deployment/a");
+    let found = left(r#"{"key": "pr-1", "target": {"path": "deployment/a", "namespace": 3}}"#);
+    assert_eq!(found.target.as_ref().unwrap().to_string(), "deployment/a");
+    let words = "its namespace is left aside: `deployment/a` with this key in every namespace is meant";
+    assert!(found.warnings[0].ends_with(words), "{:?}", found.warnings);
+}
+
+#[test]
+fn a_namespace_that_can_be_none_does_not_lose_the_key() {
+    let file = r#"{"key": "pr-1", "target": {"path": "deployment/a", "namespace": "Bad_NS"}}"#;
+    let found = left(file);
+    assert_eq!((found.key.given().unwrap().as_str(), found.namespace.as_deref()), ("pr-1", None));
+    let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
+    assert!(warning.starts_with("`target.namespace` is `Bad_NS`, which can be no namespace"), "{warning}");
+    let words = "it is left aside: `deployment/a` with this key in every namespace is meant";
+    assert!(warning.ends_with(words), "{warning}");
+    // A start would be in another namespace than was meant.
+    assert!(resolve(&Overrides::default(), &[], file).is_err());
+    // What was typed is never left aside.
+    let typed = Overrides { namespace: Some("Bad_NS".to_owned()), ..Overrides::default() };
+    let error = selection(&typed, &[], Some(r#"{"key": "pr-1"}"#)).unwrap_err();
+    assert!(format!("{error:#}").starts_with("`--namespace` is `Bad_NS`"), "{error:#}");
+}
+
+#[test]
+fn every_namespace_is_no_namespace_of_a_weaker_source() {
+    let flags = Overrides { reach: Reach::Everywhere, ..Overrides::default() };
+    let file = r#"{"key": "pr-1", "target": {"path": "deplyment/a", "namespace": "ns"}}"#;
+    let found = selection(&flags, &[("MIRRORD_TARGET_NAMESPACE", "Bad_NS")], Some(file)).unwrap();
+    assert_eq!(found.namespace, None);
+    assert!(found.warnings[0].contains("in every namespace"), "{:?}", found.warnings);
+}
+
+#[test]
+fn a_weaker_source_that_is_wrong_does_not_beat_a_flag() {
+    let flags = Overrides {
+        ttl: Some("5".parse().unwrap()),
+        timeout: Some(Duration::from_secs(7)),
+        namespace: Some("ns".to_owned()),
+        ..Overrides::default()
+    };
+    let wrong = [
+        ("MIRRORD_PREVIEW_TTL_MINS", "abc"),
+        ("MIRRORD_PREVIEW_TTL_SECS", "5"),
+        ("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "x"),
+        ("MIRRORD_TARGET_NAMESPACE", "Bad_NS"),
+    ];
+    let config = resolve(&flags, &wrong, "{}").unwrap();
+    assert_eq!((config.ttl.to_string().as_str(), config.creation_timeout.as_secs()), ("5m", 7));
+    for variable in wrong.iter().filter(|(_, value)| *value != "5") {
+        assert!(resolve(&Overrides::default(), &[*variable], "{}").is_err(), "{variable:?}");
+    }
+    let environment: Environment = [("MIRRORD_KEY".to_owned(), "a\nb".to_owned())].into_iter().collect();
+    let by = |named| Selection::resolve(&Overrides::default(), &environment, named, Uuid::nil());
+    assert!(by(Named::Otherwise).is_ok() && by(Named::ByKey).is_err());
+}
+
+#[test]
+fn commands_that_are_offered_reach_the_same_cluster() {
+    let flags =
+        Overrides { context: Some("a b".to_owned()), kubeconfig: Some("k".into()), ..Overrides::default() };
+    let typed = resolve(&flags, &[], "{}").unwrap().selection.connection.typed;
+    assert_eq!(typed, [("--context", "a b".to_owned()), ("--kubeconfig", "k".to_owned())]);
+    let variables = [("MIRRORD_KUBE_CONTEXT", "c")];
+    assert!(resolve(&Overrides::default(), &variables, "{}").unwrap().selection.connection.typed.is_empty());
+}
+
+#[test]
+fn kubectls_own_places_are_those_of_its_variable() {
+    let connection =
+        |list| resolve(&Overrides::default(), &[("KUBECONFIG", list)], "{}").unwrap().selection.connection;
+    let paths = [PathBuf::from("/a"), PathBuf::from("/b")];
+    assert_eq!((connection(":/a:/b").of_kubectl, connection("/a").kubeconfig), (paths.to_vec(), vec![]));
+}
