@@ -12,6 +12,7 @@ mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod head;
+mod judgement;
 mod preview;
 mod relay;
 mod upgrade;

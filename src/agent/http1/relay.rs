@@ -7,30 +7,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
 use super::canary::Canary;
 use super::framing::Framing;
 use super::head::{self, Doubt, Kind, Next, Persistence};
+use super::judgement::{self, Judged, Patience};
 use crate::agent::lane::Lane;
 use crate::agent::mirror::{Copies, Mirrors};
-use crate::agent::state::{Counters, State, Stealer};
+use crate::agent::state::{State, Stealer};
 use crate::traffic::Head;
 use crate::traffic::canary::Asked as AskedCanary;
-use crate::traffic::filter::Body;
-use crate::traffic::filter::body::MAX_BODY_BYTES;
-
-/// How long a body may take that a filter wants to see. Past it, the request
-/// does not match.
-const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
-
-/// How many bytes are held for a chunked body: chunk extensions may be long,
-/// and hold nothing.
-const MAX_CHUNKED_BYTES: usize = 2 * MAX_BODY_BYTES;
 
 /// What the relay cannot settle alone.
 pub(super) enum Outcome {
@@ -108,7 +97,7 @@ pub(super) struct Relay {
     last: Server,
     mirrors: Rc<Mirrors>,
     copies: Copies,
-    patience: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
 }
 
 // === impl Relay ===
@@ -128,7 +117,7 @@ impl Relay {
             last: Server::Application,
             mirrors,
             copies: Copies::default(),
-            patience: None,
+            patience: Patience::default(),
         }
     }
 
@@ -303,7 +292,17 @@ impl Relay {
                 }
                 Requests::Head if self.up.held().is_empty() => return Ok(Asked::More),
                 Requests::Head => {
-                    let Some((request, judged)) = self.judge_head(context)? else { return Ok(Asked::More) };
+                    let Some((request, judged)) = judgement::of(
+                        &self.state,
+                        self.port,
+                        self.up.held(),
+                        &mut self.scanned.0,
+                        &mut self.patience,
+                        context,
+                    )?
+                    else {
+                        return Ok(Asked::More);
+                    };
                     self.take(request, judged);
                 }
             }
@@ -313,7 +312,7 @@ impl Relay {
     /// A head is complete, and whose it is is known.
     fn take(&mut self, request: head::Request, judged: Judged) {
         self.scanned.0 = 0;
-        self.patience = None;
+        self.patience = Patience::default();
         let Judged { stealer, mirrors, canary } = judged;
         if let Some(asked) = canary {
             self.requests = Requests::Canary(Canary { asked, port: self.port, length: request.length });
@@ -344,56 +343,6 @@ impl Relay {
             }
             _ => Requests::Body(request.framing),
         };
-    }
-
-    /// Reads the head that is held, and its body where a filter wants it.
-    fn judge_head(&mut self, context: &mut Context<'_>) -> Result<Option<(head::Request, Judged)>, Doubt> {
-        let held = self.up.held();
-        let (state, port) = (&self.state, self.port);
-        let patience = &mut self.patience;
-        // Looked at again with more of the body, the head is not news.
-        let mut scanned = if patience.is_some() { 0 } else { self.scanned.0 };
-        let found = head::request(held, &mut scanned, |request, parsed| {
-            let asked = Head {
-                method: parsed.method.unwrap_or_default(),
-                target: parsed.path.unwrap_or_default(),
-                authority: None,
-                headers: parsed.headers,
-            };
-            let canary = AskedCanary::of(&state.rules(), port, &asked);
-            if canary.is_some() {
-                return Ok(Some(Judged { canary, ..Judged::default() }));
-            }
-            let mut judgement = state.judge(port, &asked, Body::Unread);
-            if judgement.needs_body {
-                let mut whole = Vec::new();
-                let mut framing = request.framing;
-                framing
-                    .advance(&held[request.length..], |piece| whole.extend_from_slice(piece))
-                    .map_err(|_| Doubt)?;
-                let come = held.len() - request.length;
-                let is_late = || come == 0 && expects_continue(&asked);
-                let body = if is_too_long(&request.framing, whole.len(), come) {
-                    Body::Unknown
-                } else if framing.is_done() {
-                    Body::Whole(&whole)
-                } else if !judgement.is_worth_waiting || is_late() || is_over(patience, context) {
-                    // A copy never slows the original; and who waits to be told to go on would wait for us.
-                    Body::Unknown
-                } else {
-                    return Ok(None);
-                };
-                judgement = state.judge(port, &asked, body);
-            } else if judgement.stealer.is_some() {
-                // A body that is broken from the start must not reach a preview.
-                let mut framing = request.framing;
-                framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
-            }
-            Ok(Some(Judged { stealer: judgement.stealer, mirrors: judgement.mirrors, canary: None }))
-        })?;
-        self.scanned.0 = scanned;
-        let Some((request, judged)) = found else { return Ok(None) };
-        Ok(judged?.map(|judged| (request, judged)))
     }
 
     fn poll_responses(
@@ -472,14 +421,6 @@ impl Relay {
     }
 }
 
-/// Whose a request is.
-#[derive(Default)]
-struct Judged {
-    stealer: Option<Stealer>,
-    mirrors: Vec<Stealer>,
-    canary: Option<AskedCanary<Arc<Counters>>>,
-}
-
 enum Asked {
     More,
     Settled,
@@ -488,23 +429,4 @@ enum Asked {
 enum Answered {
     More,
     Tunnel,
-}
-
-/// Whether a body is longer than filters see: as declared, in its content, or
-/// with all that chunks have around theirs.
-fn is_too_long(framing: &Framing, content: usize, come: usize) -> bool {
-    matches!(framing, Framing::Sized(length) if *length > MAX_BODY_BYTES as u64)
-        || content > MAX_BODY_BYTES
-        || (matches!(framing, Framing::Chunked(_)) && come > MAX_CHUNKED_BYTES)
-}
-
-/// Whether the client holds its body back until it is told to go on.
-fn expects_continue(head: &Head<'_>) -> bool {
-    head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// Whether the wait for a body is over; it begins when first asked.
-fn is_over(patience: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> bool {
-    let sleep = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(MAX_BODY_WAIT)));
-    sleep.as_mut().poll(context).is_ready()
 }
