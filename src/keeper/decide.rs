@@ -239,8 +239,19 @@ impl Observed {
             None => {}
         }
         match pod.agents.last().map(|agent| &agent.state) {
+            Some(AgentState::Ended { code, why, .. }) if failures(pod) >= MAX_FAILURES => {
+                let why = why.clone().unwrap_or_else(|| format!("exit code {code}"));
+                Standing::Blocked(
+                    Obstacle::new(format!(
+                        "{MAX_FAILURES} agents in a row have failed in pod `{name}`, the last with: {why}"
+                    ))
+                    .hint(&format!(
+                        "it gets no more: `kubectl delete pod {name}` has another take its place"
+                    )),
+                )
+            }
             Some(AgentState::Ended { at, code, why: Some(why) })
-                if *code != 0 && (at.is_some_and(|at| at >= self.began) || failures(pod) >= MAX_FAILURES) =>
+                if *code != 0 && at.is_some_and(|at| at >= self.began) =>
             {
                 Standing::Blocked(Obstacle::new(format!("the agent in pod `{name}` has ended: {why}")))
             }

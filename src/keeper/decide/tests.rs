@@ -123,6 +123,19 @@ fn an_agent_that_fails_again_and_again_is_tried_more_and_more_rarely() {
 }
 
 #[test]
+fn a_pod_that_gets_no_more_agents_is_said_to_get_none() {
+    let killed = json!({"terminated": {"exitCode": 137, "finishedAt": "2025-12-31T00:00:00Z"}});
+    let report = |failed: usize| {
+        let targets = [pod("a", true, &agents(&vec![killed.clone(); failed]))];
+        observed(targets, [pod("p", true, &json!({}))]).report(Mode::Steal, Some(7))
+    };
+    assert_eq!(report(MAX_FAILURES - 1).waiting.as_deref(), Some("pod `a` gets an agent"));
+    let obstacle = report(MAX_FAILURES).obstacle.unwrap();
+    assert_eq!(obstacle.why, "12 agents in a row have failed in pod `a`, the last with: exit code 137");
+    assert!(obstacle.hint.unwrap().contains("kubectl delete pod a"));
+}
+
+#[test]
 fn nothing_is_decided_from_half_a_list() {
     let mut half = observed([], [pod("p", true, &json!({}))]);
     half.targets = Watched::default();
