@@ -1,5 +1,7 @@
 //! Bad input that only the cluster can judge.
 
+use serde_json::Value;
+
 use crate::support::{with_namespace, with_shop};
 
 #[tokio::test]
@@ -90,6 +92,62 @@ async fn a_dry_run_prints_what_kubernetes_would_take_and_creates_nothing() {
         assert_eq!(kinds, [format!("Job {}", world.namespace), format!("ReplicaSet {}", world.namespace)]);
         for document in planned.stdout.split("---\n") {
             world.create(serde_saphyr::from_str(document).unwrap()).await;
+        }
+    })
+    .await;
+}
+
+/// Whether `planned` says nothing that `actual` does not say, too; the server adds to both.
+fn lacking(planned: &Value, actual: &Value, path: &str) -> Option<String> {
+    match (planned, actual) {
+        (Value::Object(planned), Value::Object(actual)) => planned.iter().find_map(|(name, value)| {
+            lacking(value, actual.get(name).unwrap_or(&Value::Null), &format!("{path}/{name}"))
+        }),
+        (Value::Array(planned), Value::Array(actual)) if planned.len() == actual.len() => {
+            let mut pairs = planned.iter().zip(actual).enumerate();
+            pairs.find_map(|(index, (planned, actual))| lacking(planned, actual, &format!("{path}/{index}")))
+        }
+        _ => (planned != actual).then(|| format!("{path}: {planned}, and not {actual}")),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn what_a_dry_run_prints_is_what_a_start_creates() {
+    with_shop("planned", |world| async move {
+        let steal = [("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")];
+        let start = |more: &'static [&'static str]| {
+            let world = world.clone();
+            async move {
+                let words =
+                    ["preview", "start", "-n", &world.namespace, "-t", "deployment/shop", "-k", "pr-1"];
+                let image = ["-i", "mirrord-test/shop:preview", "--ttl", "10"];
+                world.mirrord_with(&steal, &[&words[..], &image, more].concat()).await.success()
+            }
+        };
+        let planned = start(&["--dry-run", "-o", "json"]).await;
+        let started = start(&[]).await;
+        // Each start has an identifier of its own, and an instant.
+        let id = |name: &str| name.split('-').rev().find(|part| part.len() == 8).unwrap().to_owned();
+        let list: Value = serde_json::from_str(&planned.stdout).unwrap();
+        let before = id(list["items"][0]["metadata"]["name"].as_str().unwrap());
+        let now = id(&started.info("pod"));
+        let list: Value = serde_json::from_str(&planned.stdout.replace(&before, &now)).unwrap();
+        let kinds: Vec<&str> =
+            list["items"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["Job", "ServiceAccount", "Role", "RoleBinding", "ReplicaSet"]);
+        for planned in list["items"].as_array().unwrap() {
+            let mut planned = planned.clone();
+            if planned["kind"] == "Job" {
+                // Set anew at readiness.
+                planned["spec"].as_object_mut().unwrap().remove("activeDeadlineSeconds");
+                planned["metadata"]["annotations"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("preview.mirrord.io/planned-at");
+            }
+            let actual = world.read(&planned).await;
+            assert_eq!(lacking(&planned, &actual, ""), None, "{}", planned["kind"]);
         }
     })
     .await;

@@ -70,6 +70,9 @@ async fn what_cannot_be_routed_is_refused_with_its_reason() {
             ("cronjob/nightly", "has no pods of its own that live on"),
         ] {
             world.route("steal", target, "pr-1", &[]).await.failure(2, &[words, "hint: "]);
+            let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", target];
+            let doctor = world.mirrord_with(&[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")], &doctor).await;
+            doctor.failure(1, &[words, "one thing would stop `mirrord preview start`"]);
         }
         let left: Vec<_> =
             world.objects().await.difference(&before).filter(|name| name.contains("preview")).cloned().collect();

@@ -180,6 +180,15 @@ impl World {
         api.create(&PostParams::default(), &object).await.unwrap();
     }
 
+    /// The object of this kind and name, as it is now.
+    pub(crate) async fn read(&self, object: &Value) -> Value {
+        let named: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let resource =
+            ApiResource::from_gvk(&GroupVersionKind::try_from(named.types.as_ref().unwrap()).unwrap());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        json!(api.get(&named.name_any()).await.unwrap())
+    }
+
     /// The shop: two stable pods behind a Service.
     pub(crate) async fn deploy_shop(&self) {
         self.deploy("shop", &json!({})).await;
