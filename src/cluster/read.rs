@@ -129,17 +129,7 @@ impl Cluster {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
-        let api: Api<K> = scope.api_of(self.client());
-        let mut parameters = ListParams::default().labels(selector).limit(PAGE);
-        let mut objects = Vec::new();
-        loop {
-            let page = api.list(&parameters).await?;
-            objects.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters = parameters.continue_token(&token),
-                None => return Ok(objects),
-            }
-        }
+        every(&scope.api_of(self.client()), ListParams::default().labels(selector)).await
     }
 
     /// Which of `claims` only one node, or one pod, may mount at a time. One
@@ -412,6 +402,22 @@ pub(super) fn selector(labels: &[(&str, String)]) -> String {
         selector.push_str(&format!(",{name}={value}"));
     }
     selector
+}
+
+/// Every object that the parameters mean, a page at a time.
+pub(super) async fn every<K>(api: &Api<K>, parameters: ListParams) -> kube::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let (mut parameters, mut objects) = (parameters.limit(PAGE), Vec::new());
+    loop {
+        let page = api.list(&parameters).await?;
+        objects.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::read::PAGE;
+use super::read::{PAGE, every};
 use super::{Cluster, explain};
 use crate::problem::{Exit, Problem, Report};
 use crate::target::{KINDS, Kind, Origin, Source, Target, find};
@@ -87,7 +87,7 @@ impl Cluster {
         let mut refused = None;
         // What a controller owns is found by its controller; pods and Services own nothing.
         for kind in KINDS.iter().filter(|kind| !matches!(kind.name, "pod" | "service" | "job" | "cronjob")) {
-            match self.all(kind, namespace).await {
+            match every(&self.workloads(kind, namespace), ListParams::default()).await {
                 Ok(objects) => found.extend(objects.into_iter().filter_map(|object| {
                     let owned = object.owner_references().iter().any(|owner| owner.controller == Some(true));
                     let name = format!("{}/{}", kind.name, object.name_any());
@@ -126,20 +126,6 @@ impl Cluster {
                     .hint(format!("name one of them, as in `-t {}`", names[0]))
                     .exit(Exit::NotFound)
                     .into())
-            }
-        }
-    }
-
-    /// All objects of a kind, a page at a time.
-    async fn all(&self, kind: &Kind, namespace: &str) -> kube::Result<Vec<DynamicObject>> {
-        let (api, mut objects) = (self.workloads(kind, namespace), Vec::new());
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let list = api.list(&page).await?;
-            objects.extend(list.items);
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => return Ok(objects),
             }
         }
     }
