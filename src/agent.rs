@@ -23,6 +23,7 @@ mod log;
 mod memory;
 mod mirror;
 mod passing;
+mod room;
 mod sessions;
 mod state;
 mod tunnel;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::problem::{Exit, Explain as _, Problem};
@@ -46,6 +47,7 @@ use control::message::Event;
 #[cfg(fuzzing)]
 pub use http1::fuzzing;
 use leave::{Deadlines, Reason};
+use room::Room;
 use sessions::Sessions;
 use state::State;
 use watchdog::Pulse;
@@ -104,8 +106,10 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     let Some(_singleton) = singleton else {
         return Err(Problem::new("another agent is at work in this pod").exit(Exit::Failed).into());
     };
-    let state = Arc::new(State::new(descriptors));
-    let sessions = Rc::new(Sessions::new(Arc::clone(&state), Capture::open(arguments.method)?));
+    let room = Room::of(descriptors);
+    let state = Arc::new(State::new(room.connections));
+    let capture = Capture::open(arguments.method, room.backlog)?;
+    let sessions = Rc::new(Sessions::new(Arc::clone(&state), capture));
     let (listeners, own) = sessions.listeners()?;
     let refusals = Rc::new(Notify::new());
     for listener in listeners {
@@ -175,11 +179,17 @@ async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, 
             }
         };
         let (own, state, refusals) = (Rc::clone(&own), Arc::clone(&state), Rc::clone(&refusals));
+        let open = state.open();
+        let is_full = state.is_full();
         spawn_local(async move {
-            let _open = state.open();
+            let _open = open;
             if connection::serve(Arc::clone(&state), client, &own).await == Begun::Refused {
                 refusals.notify_one();
             }
         });
+        if is_full {
+            // What has come already is for the agent: let no more of them come first.
+            yield_now().await;
+        }
     }
 }

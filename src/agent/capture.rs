@@ -34,10 +34,6 @@ pub(super) use program::MAX_SILENCE;
 pub(super) use singleton::Singleton;
 pub(super) use system::{ask_for_short_slices, raise_descriptor_limit};
 
-/// Connections that may wait for the agent to accept them. The kernel drops
-/// what exceeds it, and the client tries again: the same as the application's.
-const BACKLOG: i32 = 4_096;
-
 /// The capture of one network namespace, with nothing captured at first.
 #[derive(Debug)]
 pub(super) struct Capture {
@@ -62,12 +58,13 @@ pub(super) struct Change {
 
 impl Capture {
     /// Finds a way in, or takes the one that is asked for. Tried, never
-    /// guessed from versions.
-    pub(super) fn open(method: Option<Method>) -> anyhow::Result<Self> {
+    /// guessed from versions. Each listener may hold as many as the `backlog`
+    /// for the agent to accept.
+    pub(super) fn open(method: Option<Method>, backlog: i32) -> anyhow::Result<Self> {
         let sockets = Sockets::open().explain(|| Problem::new("could not ask the kernel for its sockets"))?;
-        let version4 =
-            listener(Ipv4Addr::LOCALHOST.into()).explain(|| Problem::new("could not listen on 127.0.0.1"))?;
-        let version6 = listener(Ipv6Addr::LOCALHOST.into()).ok();
+        let version4 = listener(Ipv4Addr::LOCALHOST.into(), backlog)
+            .explain(|| Problem::new("could not listen on 127.0.0.1"))?;
+        let version6 = listener(Ipv6Addr::LOCALHOST.into(), backlog).ok();
         let hook = Hook::open(method, &version4, version6.as_ref())?;
         Ok(Self { hook, sockets, version4, version6, captured: BTreeSet::new() })
     }
@@ -178,13 +175,13 @@ impl Capture {
 /// connections inherit: they occupy the application's port, and without it the
 /// application could not bind it again after a restart. They inherit too that
 /// the kernel asks whether silent clients are still there.
-fn listener(address: IpAddr) -> io::Result<TcpListener> {
+fn listener(address: IpAddr, backlog: i32) -> io::Result<TcpListener> {
     let domain = Domain::for_address((address, 0).into());
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     keep_alive::watch(&socket);
     socket.bind(&SocketAddr::from((address, 0)).into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     Ok(socket.into())
 }

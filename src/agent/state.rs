@@ -18,9 +18,6 @@ const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
 /// of one byte.
 const PIECE_BYTES: usize = 128;
 
-/// Descriptors that are kept for other things than connections.
-const SPARE_DESCRIPTORS: u64 = 64;
-
 /// The rules in force, with what is counted for each session.
 pub(super) type Rules = Table<Arc<Counters>>;
 
@@ -59,14 +56,14 @@ pub(super) struct Counters {
 // === impl State ===
 
 impl State {
-    /// Of a process that may have so many descriptors.
-    pub(super) fn new(descriptors: u64) -> Self {
+    /// Of a process that may have so many connections at once.
+    pub(super) fn new(max_connections: usize) -> Self {
         Self {
             rules: ArcSwap::from_pointee(Table::empty()),
             connections: AtomicUsize::new(0),
             frugal: AtomicBool::new(false),
             exhausted: Notify::new(),
-            max_connections: max_connections(descriptors),
+            max_connections,
         }
     }
 
@@ -109,18 +106,10 @@ impl State {
         Open(Arc::clone(self))
     }
 
-    /// Whether there are as many connections as there are descriptors for.
+    /// Whether there are as many connections as there is room for.
     pub(super) fn is_full(&self) -> bool {
         self.connections.load(Relaxed) >= self.max_connections
     }
-}
-
-/// The connections for which so many descriptors suffice, with a few to spare:
-/// for the agent itself, for previews, and for connections that the kernel has
-/// promised to the agent by the time that it takes no more.
-fn max_connections(descriptors: u64) -> usize {
-    let rest = descriptors.saturating_sub(SPARE_DESCRIPTORS + descriptors / 32);
-    usize::try_from(rest / 2).unwrap_or(usize::MAX).max(1)
 }
 
 impl Drop for Open {
@@ -188,13 +177,6 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_leave_descriptors_to_spare() {
-        for (descriptors, connections) in [(1, 1), (256, 92), (1_024, 464), (20_000, 9_655)] {
-            assert_eq!(max_connections(descriptors), connections, "{descriptors}");
-        }
-    }
 
     #[test]
     fn a_budget_ends_for_small_pieces_too_and_comes_back_whole() {
