@@ -5,7 +5,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
-kubernetes_version=1.34.4
 
 state=${MIRRORD_CLUSTER_STATE:-/var/lib/mirrord-test-cluster}
 cache=${MIRRORD_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mirrord-test-cluster}
@@ -29,10 +28,19 @@ cni_network=mirrord-test-cluster
 say() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$1" >&2; shift; for line in "$@"; do printf '  %s\n' "$line" >&2; done; exit 1; }
 
+# Which Kubernetes: the newest that is tested or, with MIRRORD_CLUSTER_KUBERNETES=oldest, the oldest
+# that is promised. Without a word, the one that is there.
+release=${MIRRORD_CLUSTER_KUBERNETES:-$(cat "$state/release" 2>/dev/null || printf newest)}
+case $release in
+  newest) kubernetes_version=1.34.4 modules=$here/kubernetes/go ;;
+  oldest) kubernetes_version=1.30.14 modules=$here/kubernetes/oldest ;;
+  *) die "MIRRORD_CLUSTER_KUBERNETES is \`$release\`" "it may be \`newest\` or \`oldest\`" ;;
+esac
+
 # The folder of the built binaries, named by what they are built from.
 binaries() {
   local sources
-  sources=$(cat "$here"/kubernetes/go.mod "$here"/kubernetes/go.sum "$here"/kubernetes/main.go "$here"/kubernetes/coredns/main.go | sha256sum | cut -c1-12)
+  sources=$(cat "$modules.mod" "$modules.sum" "$here"/kubernetes/*.go "$here"/kubernetes/coredns/main.go | sha256sum | cut -c1-12)
   printf '%s/v%s-%s' "$cache" "$kubernetes_version" "$sources"
 }
 
