@@ -1,6 +1,7 @@
 //! The path of a connection: dial the application at once, let whoever speaks
 //! first decide, and hand over to the engine that fits.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,10 +56,11 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
         // Dialled at our listener directly: it has no application.
         return Begun::Served;
     }
+    let was_reset = Cell::new(false);
     let dialled = tokio::select! {
         biased;
         dialled = dial(&state, original) => dialled,
-        () = gives_up(&client) => return Begun::Served,
+        () = gives_up(&client, &was_reset) => return Begun::Served,
     };
     let mut server = match dialled {
         Ok(server) => server,
@@ -70,6 +72,10 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
             return if refused { Begun::Refused } else { Begun::Served };
         }
     };
+    if was_reset.get() {
+        tunnel::reset(&server);
+        return Begun::Served;
+    }
     let _ = client.set_nodelay(true);
     let mut up = Lane::default();
     let engine = match first(&mut client, &mut server, &mut up).await {
@@ -114,11 +120,14 @@ async fn dial(state: &State, original: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Waits until the client has gone while the application is dialled: where that
-/// accepts no more, a dial would outlive it by minutes.
-async fn gives_up(client: &TcpStream) {
+/// accepts no more, a dial would outlive it by minutes. The kernel tells of a
+/// reset once: it is written down.
+async fn gives_up(client: &TcpStream, was_reset: &Cell<bool>) {
     // What it has sent is in front of its end, and not of a reset.
-    if let Ok(1..) = client.peek(&mut [0]).await {
-        let _ = client.ready(Interest::ERROR).await;
+    match client.peek(&mut [0]).await {
+        Ok(0) => {}
+        Ok(_) => _ = client.ready(Interest::ERROR).await,
+        Err(_) => was_reset.set(true),
     }
     // A dial that works takes no time. It tells the application of a reset, and
     // serves whoever only listens and has ended its side at once.

@@ -131,3 +131,18 @@ fn bytes_behind_urgent_data_arrive_in_the_middle_of_long_stretches() {
         assert!(with.is_ok());
     }
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_client_that_resets_while_the_application_is_dialled_is_a_reset_to_it() {
+    let stage = Stage::new();
+    for round in 0..1_000 {
+        let client = stage.world.connect(8080);
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        // At any moment of the dial.
+        thread::sleep(Duration::from_micros(round % 100));
+        drop(client);
+        let (mut app, _) = stage.accept(Way::Captured);
+        assert_eq!(end(&mut app), (Vec::new(), End::Reset), "round {round}");
+    }
+}

@@ -10,6 +10,7 @@
 mod alone;
 mod failures;
 mod guards;
+mod incidents;
 mod input;
 mod kinds;
 mod lacking;

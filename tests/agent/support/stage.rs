@@ -69,6 +69,7 @@ pub(crate) fn end(stream: &mut TcpStream) -> (Vec<u8>, End) {
             Ok(0) => return (seen, End::Closed),
             Ok(read) => seen.extend_from_slice(&buffer[..read]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return (seen, End::Reset),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}"),
         }
     }
