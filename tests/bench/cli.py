@@ -129,7 +129,12 @@ def main():
     compare("stop · delete the pod and wait", stopped, deleted, "")
     mirrord("stop", "-k", "bench", "-n", namespace)
     new_pods(target)
-    many(int(os.environ.get("MANY", "5000")))
+    count = int(os.environ.get("MANY", "5000"))
+    many(count)
+    if count:
+        compare(f"start, nothing routed, beside {count:,} · create a pod and wait", lambda: started("off"), created, "1.15")
+        mirrord("start", *target)
+        compare(f"stop beside {count:,} · delete the pod and wait", stopped, deleted, "")
 
 
 def begun(container):

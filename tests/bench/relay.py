@@ -24,7 +24,8 @@ KEY = "baggage: mirrord-session=bench"
 # The application's ports: the agent captures the first of each pair, the peers
 # and the direct way use the second.
 HTTP1, HTTP2, GRPC, SOCKET = (8080, 8090), (8084, 8094), (8085, 8095), (8086, 8096)
-PREVIEW1, PREVIEW2 = 9080, 9084
+# And the preview's, for each of them.
+PREVIEW1, PREVIEW2, PREVIEW_GRPC, PREVIEW_SOCKET = 9080, 9084, 9105, 9086
 # Where the peers listen: for HTTP/1, HTTP/2, gRPC and WebSockets.
 PEERS = {"haproxy": (7001, 7101, 7111, 7121), "nginx": (7002, None, None, 7122), "envoy": (7003, 7103, 7113, 7123)}
 GO = shutil.which("go") or ("/usr/local/go/bin/go" if os.path.exists("/usr/local/go/bin/go") else None)
@@ -111,8 +112,9 @@ def grpc_application():
         return False
     program = os.path.join(folder, "conformance")
     run(GO, "build", "-o", program, ".", cwd=os.path.join(os.path.dirname(__file__), "..", "agent", "go"))
-    for port in GRPC:
-        start(f"grpc-{port}", "env", "GOMAXPROCS=1", program, "serve", str(port), str(port + 1000))
+    # The preview refuses whatever does not carry the key.
+    for port, key in ((GRPC[0], []), (GRPC[1], []), (PREVIEW_GRPC, ["bench"])):
+        start(f"grpc-{port}", "env", "GOMAXPROCS=1", program, "serve", str(port), str(port + 1000), *key)
     return True
 
 
@@ -136,7 +138,7 @@ asyncio.run(main())
 
 FRAMES = """
 import socket, sys, time
-upgrade = b"GET /socket HTTP/1.1\\r\\nhost: bench\\r\\nupgrade: websocket\\r\\nconnection: upgrade\\r\\nsec-websocket-version: 13\\r\\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n"
+upgrade = b"GET /socket HTTP/1.1\\r\\nhost: bench\\r\\n" + sys.argv[4].encode() + b"upgrade: websocket\\r\\nconnection: upgrade\\r\\nsec-websocket-version: 13\\r\\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n"
 frame = b"\\x82\\x7d" + bytes(125)
 with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as connection:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -159,9 +161,10 @@ print(len(times) / float(sys.argv[3]), times[len(times) // 2] * 1e6, times[len(t
 """
 
 
-def frames(port):
+def frames(port, header=""):
     """Frames of 125 bytes there and back on one connection: a second, median and 99th percentile in microseconds."""
-    return tuple(map(float, run(*in_namespace(CLIENT, sys.executable, "-c", FRAMES, ADDRESS, str(port), str(seconds))).split()))
+    line = header and header + "\r\n"
+    return tuple(map(float, run(*in_namespace(CLIENT, sys.executable, "-c", FRAMES, ADDRESS, str(port), str(seconds), line)).split()))
 
 
 def haproxy():
@@ -176,8 +179,8 @@ def haproxy():
             for n, port, app, preview, proto in (
                 (1, PEERS["haproxy"][0], HTTP1[1], PREVIEW1, ""),
                 (2, PEERS["haproxy"][1], HTTP2[1], PREVIEW2, " proto h2"),
-                (3, PEERS["haproxy"][2], GRPC[1], PREVIEW2, " proto h2"),
-                (4, PEERS["haproxy"][3], SOCKET[1], PREVIEW1, ""),
+                (3, PEERS["haproxy"][2], GRPC[1], PREVIEW_GRPC, " proto h2"),
+                (4, PEERS["haproxy"][3], SOCKET[1], PREVIEW_SOCKET, ""),
             )
         ),
     )
@@ -193,9 +196,10 @@ def nginx():
         "map $http_baggage $side { default app; ~mirrord-session=bench preview; }\n"
         f"upstream app {{ server {ADDRESS}:{HTTP1[1]}; keepalive 1024; }}\n"
         f"upstream preview {{ server {ADDRESS}:{PREVIEW1}; keepalive 1024; }}\n"
+        f"upstream socket-app {{ server {ADDRESS}:{SOCKET[1]}; }} upstream socket-preview {{ server {ADDRESS}:{PREVIEW_SOCKET}; }}\n"
         f"server {{ listen {PEERS['nginx'][0]} backlog=16384; location / {{ proxy_pass http://$side; proxy_http_version 1.1; "
         'proxy_set_header Connection ""; proxy_set_header Host $host; } }\n'
-        f"server {{ listen {PEERS['nginx'][3]} backlog=16384; location / {{ proxy_pass http://{ADDRESS}:{SOCKET[1]}; proxy_http_version 1.1; "
+        f"server {{ listen {PEERS['nginx'][3]} backlog=16384; location / {{ proxy_pass http://socket-$side; proxy_http_version 1.1; "
         'proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade; } } }\n',
     )
     start("nginx", "nginx", "-c", path)
@@ -243,7 +247,7 @@ def envoy():
         "listeners": [listener(n + 1, port, n in (1, 2)) for n, port in enumerate(ports)],
         "clusters": [
             cluster(f"{side}{n + 1}", port, n in (1, 2))
-            for n, pair in enumerate(((HTTP1[1], PREVIEW1), (HTTP2[1], PREVIEW2), (GRPC[1], PREVIEW2), (SOCKET[1], PREVIEW1)))
+            for n, pair in enumerate(((HTTP1[1], PREVIEW1), (HTTP2[1], PREVIEW2), (GRPC[1], PREVIEW_GRPC), (SOCKET[1], PREVIEW_SOCKET)))
             for side, port in zip("ap", pair)
         ],
     }}))
@@ -252,12 +256,13 @@ def envoy():
 
 def rules(number, mode="steal", count=1):
     """The control messages that put `count` sessions in force; the last is ours."""
+    previews = ((HTTP1, PREVIEW1), (HTTP2, PREVIEW2), (GRPC, PREVIEW_GRPC), (SOCKET, PREVIEW_SOCKET))
     for n in range(count):
         key = "bench" if n == count - 1 else f"other-{n}"
         yield {"type": "rules", "rules": {
             "version": 1, "session": f"s{n}", "generation": number, "key": key, "order": n + 1, "lease_seconds": 3600,
             "mode": mode, "filter": {"baggage": key}, "preview": [ADDRESS],
-            "ports": [{"port": port, "preview_port": preview} for port, preview in ((HTTP1[0], PREVIEW1), (HTTP2[0], PREVIEW2), (GRPC[0], PREVIEW2), (SOCKET[0], PREVIEW1))],
+            "ports": [{"port": ports[0], "preview_port": preview} for ports, preview in previews],
         }}
 
 
@@ -328,11 +333,11 @@ def h2load(port, *more):
     return float(re.search(r"([\d.]+) req/s", text).group(1))
 
 
-def unary(port):
+def unary(port, *more):
     """gRPC calls per second: a POST whose body is one empty message, and trailers behind the answer."""
     empty = write("empty-message", "\0" * 5)
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", empty]
-    text = run(*in_namespace(CLIENT, "h2load", "-t1", f"-D{seconds}", "--warm-up-time=1", "-c8", "-m16", *headers, f"http://{ADDRESS}:{port}/grpc.testing.TestService/EmptyCall"))
+    text = run(*in_namespace(CLIENT, "h2load", "-t1", f"-D{seconds}", "--warm-up-time=1", "-c8", "-m16", *headers, *more, f"http://{ADDRESS}:{port}/grpc.testing.TestService/EmptyCall"))
     if not re.search(r" 0 failed, 0 errored", text):
         print(text, file=sys.stderr)
     return float(re.search(r"([\d.]+) req/s", text).group(1))
@@ -407,6 +412,7 @@ def main():
     application()
     has_grpc = grpc_application()
     start("echo", sys.executable, "-c", ECHO, *map(str, SOCKET))
+    start("preview-echo", sys.executable, "-c", ECHO, str(PREVIEW_SOCKET))
     mirrord()
     haproxy()
     nginx()
@@ -463,9 +469,12 @@ def main():
     if chosen("grpc") and has_grpc:
         ports = {"direct": GRPC[1], "mirrord": GRPC[0], "haproxy": PEERS["haproxy"][2], "envoy": PEERS["envoy"][2]}
         compare("gRPC, nobody's unary calls, 8 connections of 16 streams", ["calls/s"], ports, lambda _, port: unary(port))
+        compare("gRPC, the key's unary calls, 8 connections of 16 streams", ["calls/s"], {**ports, "direct": PREVIEW_GRPC}, lambda _, port: unary(port, "-H", KEY))
     if chosen("websocket"):
         ports = {"direct": SOCKET[1], "mirrord": SOCKET[0], **{name: ports[3] for name, ports in PEERS.items()}}
-        compare("WebSocket, frames of 125 bytes there and back, one connection", ["frames/s", "median us", "p99 us"], ports, lambda _, port: frames(port))
+        heads3 = ["frames/s", "median us", "p99 us"]
+        compare("WebSocket, frames of 125 bytes there and back, one connection", heads3, ports, lambda _, port: frames(port))
+        compare("WebSocket, the key's: the same with the preview", heads3, {**ports, "direct": PREVIEW_SOCKET}, lambda _, port: frames(port, KEY))
     if chosen("bulk"):
         used = ["GB/s", "processor of the relay, s", "of relay, application and client, s"]
         compare("1 GiB down, one connection", used, ports1, download, 2)
