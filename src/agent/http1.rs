@@ -15,6 +15,7 @@ mod head;
 mod judgement;
 mod preview;
 mod relay;
+mod undecided;
 mod upgrade;
 
 use std::io;
@@ -32,6 +33,7 @@ pub(super) use answer::{forget, header_safe, sentence};
 pub(super) use preview::is_quiet;
 use preview::{Preview, Then};
 use relay::{Outcome, Relay};
+pub(super) use undecided::Undecided;
 
 /// One client's connection and its application's, which belong together for good.
 pub(super) struct Http1 {

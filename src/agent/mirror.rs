@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use super::http1::{forget, is_quiet};
+use super::http1::{Undecided, forget, is_quiet};
 use super::keep_alive;
 use super::state::Stealer;
 
@@ -29,7 +30,16 @@ pub(super) struct Mirrors {
 
 /// The copies of one request.
 #[derive(Default)]
-pub(super) struct Copies(Vec<Copy>);
+pub(super) struct Copies {
+    begun: Vec<Copy>,
+    later: Option<Box<Later>>,
+}
+
+/// Copies that are decided about when the body is known.
+struct Later {
+    mirrors: Rc<Mirrors>,
+    request: Undecided,
+}
 
 struct Copy {
     session: Stealer,
@@ -85,7 +95,12 @@ impl Mirrors {
             let _ = sender.send(Part::Body(head.to_vec()));
             Some(Copy { session, sender: sender.clone(), state: Progress::Begun })
         });
-        Copies(copies.collect())
+        Copies { begun: copies.collect(), later: None }
+    }
+
+    /// Begins the copies of one request once it is known who wants one.
+    pub(super) fn begin_later(self: &Rc<Self>, request: Undecided) -> Copies {
+        Copies { begun: Vec::new(), later: Some(Box::new(Later { mirrors: Rc::clone(self), request })) }
     }
 }
 
@@ -94,7 +109,7 @@ impl Mirrors {
 impl Copies {
     /// Whether anybody still wants the rest.
     pub(super) fn are_wanted(&self) -> bool {
-        self.0.iter().any(|copy| copy.state == Progress::Begun)
+        self.later.is_some() || self.begun.iter().any(|copy| copy.state == Progress::Begun)
     }
 
     /// Copies more of the request.
@@ -102,7 +117,13 @@ impl Copies {
         if bytes.is_empty() {
             return;
         }
-        for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
+        if let Some(later) = &mut self.later {
+            if !later.request.goes_on(bytes) {
+                self.decide();
+            }
+            return;
+        }
+        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             if copy.session.kept.reserve(bytes.len()) {
                 let _ = copy.sender.send(Part::Body(bytes.to_vec()));
             } else {
@@ -113,9 +134,30 @@ impl Copies {
 
     /// The request is whole.
     pub(super) fn end(&mut self) {
-        for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
+        self.decide();
+        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             copy.state = Progress::Ended;
             let _ = copy.sender.send(Part::End);
+        }
+    }
+
+    /// Whoever wants a copy gets what has come so far.
+    fn decide(&mut self) {
+        let Some(later) = self.later.take() else { return };
+        let Later { mirrors, request } = *later;
+        let (head, body) = request.so_far();
+        let wanting = request.decide();
+        let mut copies = mirrors.begin(wanting, request.port(), head, request.is_plain(), request.is_head());
+        copies.body(body);
+        self.begun = std::mem::take(&mut copies.begun);
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        // Broken off before that was known: what half a request is counted as.
+        if let Some(later) = self.later.take() {
+            later.request.decide().iter().for_each(|session| session.kept.dropped());
         }
     }
 }

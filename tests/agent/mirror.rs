@@ -1,6 +1,7 @@
 //! Copies reach the preview, and never slow the original down.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -232,4 +233,143 @@ fn a_copy_goes_to_a_pod_that_is_there_and_counts_once_it_is_answered() {
     take(&mut agent, PREVIEW4);
     ask("/m");
     wait_until("a pod that is the preview's no more gets nothing", || preview.accepted() == 5);
+}
+
+/// A filter over what a body says.
+fn ann() -> serde_json::Value {
+    json!({"body": {"query": "$.user", "matches": "^ann$"}})
+}
+
+/// Answers requests whose paths are the lengths of their bodies, as sent; each
+/// is asked for when its head has come, and told to `heard`.
+fn answer_by_length(mut stream: TcpStream, goes_on: &str, heard: impl Fn(&[u8])) {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while let Ok(1) = stream.read(&mut byte) {
+        bytes.push(byte[0]);
+        if bytes.ends_with(b"\r\n\r\n") {
+            stream.write_all(goes_on.as_bytes()).unwrap();
+            let head = String::from_utf8_lossy(&bytes).into_owned();
+            let mut body = vec![0; head.split(['/', ' ']).nth(2).unwrap().parse().unwrap()];
+            if stream.read_exact(&mut body).is_err() {
+                return;
+            }
+            bytes.append(&mut body);
+            heard(&bytes);
+            bytes.clear();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_body_that_comes_behind_its_head_is_looked_at_and_holds_nothing_back() {
+    const GOES_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    let world = World::new();
+    let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |stream| {
+        answer_by_length(stream, GOES_ON, |_| {});
+    });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let copied = Arc::clone(&seen);
+    let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), move |stream| {
+        answer_by_length(stream, "", |bytes| copied.lock().unwrap().extend_from_slice(bytes));
+    });
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[8080], &ann());
+    let mut client = world.connect(8080);
+    let json = |user: &str, more: usize| format!(r#"{{"user":"{user}","more":"{}"}}"#, "x".repeat(more));
+    let sized = |body: String| (format!("Content-Length: {}", body.len()), body);
+    let chunks = "7;ext=1\r\n{\"user\"\r\n7\r\n:\"ann\"}\r\n0\r\nend: of\r\n\r\n".to_owned();
+    let mut expected = String::new();
+    for (is_copied, (framing, body)) in [
+        (true, sized(json("ann", 0))),
+        (false, sized(json("bob", 0))),
+        (true, ("Transfer-Encoding: chunked".to_owned(), chunks)),
+        (false, sized(json("ann", 100_000))),
+        (true, sized(json("ann", 50_000))),
+        (false, sized(String::new())),
+    ] {
+        let head = format!("POST /{} HTTP/1.1\r\n{framing}\r\n\r\n", body.len());
+        client.write_all(head.as_bytes()).unwrap();
+        if !body.is_empty() {
+            read_until(&mut client, GOES_ON.as_bytes());
+        }
+        for piece in [&body[..body.len() / 2], &body[body.len() / 2..]] {
+            client.write_all(piece.as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        read_until(&mut client, b"204 No Content\r\n\r\n");
+        if is_copied {
+            expected.push_str(&(head + &body));
+        }
+    }
+    wait_until("three copies have gone", || agent.counts("s1")["mirrored"] == 3);
+    let counts = agent.counts("s1");
+    assert_eq!((&counts["passed"], &counts["dropped"]), (&3.into(), &0.into()), "{counts}");
+    assert!(*seen.lock().unwrap() == expected.as_bytes());
+    // What is broken off half way was nobody's yet.
+    client.write_all(b"POST /14 HTTP/1.1\r\nContent-Length: 14\r\n\r\n{").unwrap();
+    read_until(&mut client, GOES_ON.as_bytes());
+    drop(client);
+    wait_until("it is counted", || agent.counts("s1")["passed"] == 4);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn the_body_of_an_http2_stream_is_looked_at_and_holds_nothing_back() {
+    let (world, runtime) = (World::new(), http2::runtime());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for (place, address) in [(Place::Pod, "0.0.0.0"), (Place::Preview, PREVIEW4)] {
+        let (listener, seen) = (world.listen(place, address, 8080), Arc::clone(&seen));
+        listener.set_nonblocking(true).unwrap();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let seen = Arc::clone(&seen);
+                tokio::spawn(async move {
+                    // Its answer begins before the request is whole.
+                    let mut answer = respond.send_response(Response::new(()), false).unwrap();
+                    let (body, trailers) = http2::drain(&mut request.into_body()).await;
+                    answer.send_data(Bytes::from("heard"), true).unwrap();
+                    if place == Place::Preview {
+                        seen.lock().unwrap().push((body, trailers.is_some()));
+                    }
+                });
+            }
+        });
+    }
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[8080], &ann());
+    let client = world.connect(8080);
+    let long = |more: usize| format!(r#"{{"user":"ann","more":"{}"}}"#, "x".repeat(more)).into_bytes();
+    let (ann_long, too_long) = (long(50_000), long(70_000));
+    let bodies = [&br#"{"user":"ann"}"#[..], br#"{"user":"bob"}"#, &ann_long, &too_long, b""];
+    runtime.block_on(async {
+        let mut sender = http2::connect(client).await;
+        for (body, with_trailers) in bodies.into_iter().zip([false, true].into_iter().cycle()) {
+            let (response, mut up) = sender.send_request(http2::request("/", None), false).unwrap();
+            let mut response =
+                tokio::time::timeout(Duration::from_millis(500), response).await.unwrap().unwrap();
+            for piece in [&body[..body.len() / 2], &body[body.len() / 2..]] {
+                up.send_data(Bytes::copy_from_slice(piece), false).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if with_trailers {
+                up.send_trailers(HeaderMap::new()).unwrap();
+            } else {
+                up.send_data(Bytes::new(), true).unwrap();
+            }
+            assert_eq!(http2::drain(response.body_mut()).await.0, b"heard");
+            sender = sender.ready().await.unwrap();
+        }
+    });
+    wait_until("two copies have gone", || agent.counts("s1")["mirrored"] == 2);
+    let counts = agent.counts("s1");
+    assert_eq!((&counts["passed"], &counts["dropped"]), (&3.into(), &0.into()), "{counts}");
+    wait_until("two copies have come", || seen.lock().unwrap().len() == 2);
+    let seen = seen.lock().unwrap();
+    assert!(seen.contains(&(bodies[0].to_vec(), false)) && seen.contains(&(ann_long.clone(), false)));
 }

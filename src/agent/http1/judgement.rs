@@ -10,10 +10,10 @@ use tokio::time::Sleep;
 use super::framing::Framing;
 use super::head::{self, Doubt};
 use crate::agent::state::{Counters, State, Stealer};
-use crate::traffic::Head;
 use crate::traffic::canary::Asked;
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
+use crate::traffic::{Head, Judgement};
 
 /// How long a body may take that a filter wants to see. Past it, the request
 /// does not match.
@@ -28,6 +28,8 @@ const MAX_CHUNKED_BYTES: usize = 2 * MAX_BODY_BYTES;
 pub(super) struct Judged {
     pub(super) stealer: Option<Stealer>,
     pub(super) mirrors: Vec<Stealer>,
+    /// Whether more of them may want a copy, once the body is known. Then `mirrors` is empty.
+    pub(super) is_undecided: bool,
     pub(super) canary: Option<Asked<Arc<Counters>>>,
 }
 
@@ -61,12 +63,7 @@ pub(super) fn of(
     // Looked at again with more of the body, the head is not news.
     let mut scanned = if patience.has_begun() { 0 } else { *looked_at };
     let found = head::request(held, &mut scanned, |request, parsed| {
-        let asked = Head {
-            method: parsed.method.unwrap_or_default(),
-            target: parsed.path.unwrap_or_default(),
-            authority: None,
-            headers: parsed.headers,
-        };
+        let asked = asked(parsed);
         let canary = Asked::of(&state.rules(), port, &asked);
         if canary.is_some() {
             return Ok(Some(Judged { canary, ..Judged::default() }));
@@ -84,8 +81,12 @@ pub(super) fn of(
                 Body::Unknown
             } else if framing.is_done() {
                 Body::Whole(&whole)
-            } else if !judgement.is_worth_waiting || is_late() || patience.is_over(context) {
-                // A copy never slows the original; and who waits to be told to go on would wait for us.
+            } else if !judgement.is_worth_waiting {
+                // A copy never slows the original: it is decided about when the body has gone.
+                let stealer = judgement.stealer;
+                return Ok(Some(Judged { stealer, is_undecided: true, ..Judged::default() }));
+            } else if is_late() || patience.is_over(context) {
+                // Who waits to be told to go on would wait for us.
                 Body::Unknown
             } else {
                 return Ok(None);
@@ -96,16 +97,27 @@ pub(super) fn of(
             let mut framing = request.framing;
             framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
         }
-        Ok(Some(Judged { stealer: judgement.stealer, mirrors: judgement.mirrors, canary: None }))
+        let Judgement { stealer, mirrors, .. } = judgement;
+        Ok(Some(Judged { stealer, mirrors, ..Judged::default() }))
     })?;
     *looked_at = scanned;
     let Some((request, judged)) = found else { return Ok(None) };
     Ok(judged?.map(|judged| (request, judged)))
 }
 
+/// The head, as filters see it.
+pub(super) fn asked<'a>(parsed: &'a httparse::Request<'_, '_>) -> Head<'a> {
+    Head {
+        method: parsed.method.unwrap_or_default(),
+        target: parsed.path.unwrap_or_default(),
+        authority: None,
+        headers: parsed.headers,
+    }
+}
+
 /// Whether a body is longer than filters see: as declared, in its content, or
 /// with all that chunks have around theirs.
-fn is_too_long(framing: &Framing, content: usize, come: usize) -> bool {
+pub(super) fn is_too_long(framing: &Framing, content: usize, come: usize) -> bool {
     matches!(framing, Framing::Sized(length) if *length > MAX_BODY_BYTES as u64)
         || content > MAX_BODY_BYTES
         || (matches!(framing, Framing::Chunked(_)) && come > MAX_CHUNKED_BYTES)

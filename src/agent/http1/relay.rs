@@ -15,6 +15,7 @@ use super::canary::Canary;
 use super::framing::Framing;
 use super::head::{self, Doubt, Kind, Next, Persistence};
 use super::judgement::{self, Judged, Patience};
+use super::undecided::Undecided;
 use crate::agent::lane::Lane;
 use crate::agent::mirror::{Copies, Mirrors};
 use crate::agent::state::{State, Stealer};
@@ -313,16 +314,18 @@ impl Relay {
     fn take(&mut self, request: head::Request, judged: Judged) {
         self.scanned.0 = 0;
         self.patience = Patience::default();
-        let Judged { stealer, mirrors, canary } = judged;
+        let Judged { stealer, mirrors, is_undecided, canary } = judged;
         if let Some(asked) = canary {
             self.requests = Requests::Canary(Canary { asked, port: self.port, length: request.length });
             return;
         }
         let mut copies = Copies::default();
-        // A connection that becomes something else cannot be copied.
-        if !mirrors.is_empty() {
+        let head = &self.up.held()[..request.length];
+        if is_undecided {
+            copies = self.mirrors.begin_later(Undecided::new(&self.state, self.port, &request, head));
+        } else if !mirrors.is_empty() {
+            // A connection that becomes something else cannot be copied.
             let is_plain = matches!(request.kind, Kind::Plain | Kind::Head);
-            let head = &self.up.held()[..request.length];
             copies = self.mirrors.begin(mirrors, self.port, head, is_plain, request.kind == Kind::Head);
         }
         if let Some(session) = stealer {

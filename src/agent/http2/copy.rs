@@ -3,6 +3,7 @@
 //! given up, and counted.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,15 +16,30 @@ use tokio::time::timeout;
 
 use super::previews::Previews;
 use super::pump::send;
-use super::stream::outgoing;
-use crate::agent::state::Stealer;
+use super::stream::{judged, outgoing};
+use crate::agent::state::{State, Stealer};
+use crate::traffic::filter::Body;
+use crate::traffic::filter::body::MAX_BODY_BYTES;
 
 /// How long a preview may take over one piece of a copy, or over its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The copies of one request.
 #[derive(Default)]
-pub(super) struct Copies(Vec<Copy>);
+pub(super) struct Copies {
+    begun: Vec<Copy>,
+    later: Option<Box<Later>>,
+}
+
+/// Copies that are decided about when the body is known. The original goes on
+/// meanwhile: what went is kept, as long as a filter would look at it.
+struct Later {
+    state: Arc<State>,
+    request: Request<()>,
+    previews: Rc<Previews>,
+    port: u16,
+    body: Vec<u8>,
+}
 
 struct Copy {
     session: Stealer,
@@ -84,12 +100,31 @@ impl Copies {
             let task = spawn_local(run(session.clone(), request, head, previews, port, parts));
             Some(Copy { session, sender, task: task.abort_handle(), state: Progress::Begun })
         });
-        Self(copies.collect())
+        Self { begun: copies.collect(), later: None }
+    }
+
+    /// Begins the copies of one request once it is known who wants one.
+    pub(super) fn begin_later(
+        state: &Arc<State>,
+        request: &Request<()>,
+        previews: &Rc<Previews>,
+        port: u16,
+    ) -> Self {
+        let (state, request, previews) = (Arc::clone(state), request.clone(), Rc::clone(previews));
+        let later = Later { state, request, previews, port, body: Vec::new() };
+        Self { begun: Vec::new(), later: Some(Box::new(later)) }
     }
 
     /// Copies more of the body.
     pub(super) fn body(&mut self, bytes: &Bytes) {
-        for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
+        if let Some(later) = &mut self.later {
+            later.body.extend_from_slice(bytes);
+            if later.body.len() > MAX_BODY_BYTES {
+                self.decide(false);
+            }
+            return;
+        }
+        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             match Held::take(&copy.session, bytes.len()) {
                 // A copy that has failed already has been counted.
                 Some(held) => drop(copy.sender.send(Part::Data(apart(bytes), held))),
@@ -100,10 +135,41 @@ impl Copies {
 
     /// The request is whole.
     pub(super) fn end(&mut self, trailers: Option<&HeaderMap>) {
-        for copy in self.0.iter_mut().filter(|copy| copy.state == Progress::Begun) {
+        self.decide(true);
+        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             copy.state = Progress::Ended;
             let _ = copy.sender.send(Part::End(trailers.cloned()));
         }
+    }
+
+    /// Whoever wants a copy gets what has come so far.
+    fn decide(&mut self, is_whole: bool) {
+        let Some(later) = self.later.take() else { return };
+        let wanting = later.wanting(is_whole);
+        let Later { request, previews, port, body, .. } = *later;
+        self.begun = std::mem::take(&mut Self::begin(wanting, &request, &previews, port).begun);
+        if !body.is_empty() {
+            self.body(&body.into());
+        }
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        // Broken off before that was known: what half a request is counted as.
+        if let Some(later) = self.later.take() {
+            later.wanting(false).iter().for_each(|session| session.kept.dropped());
+        }
+    }
+}
+
+// === impl Later ===
+
+impl Later {
+    /// The sessions that want a copy, now that no more will be known.
+    fn wanting(&self, is_whole: bool) -> Vec<Stealer> {
+        let body = if is_whole { Body::Whole(&self.body) } else { Body::Unknown };
+        judged(&self.state, self.port, &self.request, body).mirrors
     }
 }
 

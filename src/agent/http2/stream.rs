@@ -65,7 +65,11 @@ impl Stream {
         let mut upload = Upload { ahead: Vec::new(), rest, copies: Copies::default() };
         let judgement = self.judge(&request, &mut upload).await;
         let (stealer, mirrors) = (judgement.stealer, judgement.mirrors);
-        upload.copies = Copies::begin(mirrors, &request, &self.previews, self.port);
+        upload.copies = if judgement.needs_body {
+            Copies::begin_later(&self.state, &request, &self.previews, self.port)
+        } else {
+            Copies::begin(mirrors, &request, &self.previews, self.port)
+        };
         let sender = match &stealer {
             None => self.app.ready().await.map_err(io::Error::other),
             Some(session) => self.previews.get(session, self.port).await,
@@ -93,25 +97,36 @@ impl Stream {
     }
 
     async fn judge(&self, request: &Request<()>, upload: &mut Upload) -> Judgement<Arc<Counters>> {
-        let headers: Vec<Header<'_>> = request
-            .headers()
-            .iter()
-            .map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() })
-            .collect();
-        let head = Head {
-            method: request.method().as_str(),
-            target: request.uri().path_and_query().map_or("", |target| target.as_str()),
-            authority: request.uri().authority().map(http::uri::Authority::as_str),
-            headers: &headers,
-        };
-        let mut judgement = self.state.judge(self.port, &head, Body::Unread);
-        if judgement.needs_body {
+        let mut judgement = judged(&self.state, self.port, request, Body::Unread);
+        // A copy never slows the original: unless there is nothing to wait for, it is decided about later.
+        if judgement.needs_body && (judgement.is_worth_waiting || upload.rest.is_end_stream()) {
             let whole = timeout(MAX_BODY_WAIT, upload.read_ahead()).await.ok().flatten();
             let body = whole.as_deref().map_or(Body::Unknown, Body::Whole);
-            judgement = self.state.judge(self.port, &head, body);
+            judgement = judged(&self.state, self.port, request, body);
         }
         judgement
     }
+}
+
+/// Whose a request for this port of the application is, by its head and what is known of its body.
+pub(super) fn judged(
+    state: &State,
+    port: u16,
+    request: &Request<()>,
+    body: Body<'_>,
+) -> Judgement<Arc<Counters>> {
+    let headers: Vec<Header<'_>> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() })
+        .collect();
+    let head = Head {
+        method: request.method().as_str(),
+        target: request.uri().path_and_query().map_or("", |target| target.as_str()),
+        authority: request.uri().authority().map(http::uri::Authority::as_str),
+        headers: &headers,
+    };
+    state.judge(port, &head, body)
 }
 
 /// The head to send on: `h2` takes it by value, and copies and the 503 need it too.
