@@ -241,8 +241,8 @@ fn ann() -> serde_json::Value {
 }
 
 /// Answers requests whose paths are the lengths of their bodies, as sent; each
-/// is asked for when its head has come, and told to `heard`.
-fn answer_by_length(mut stream: TcpStream, goes_on: &str, heard: impl Fn(&[u8])) {
+/// is asked for when its head has come, and told.
+fn answer_by_length(mut stream: TcpStream, goes_on: &str, tell: impl Fn(&[u8])) {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while let Ok(1) = stream.read(&mut byte) {
@@ -255,7 +255,7 @@ fn answer_by_length(mut stream: TcpStream, goes_on: &str, heard: impl Fn(&[u8]))
                 return;
             }
             bytes.append(&mut body);
-            heard(&bytes);
+            tell(&bytes);
             bytes.clear();
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         }
