@@ -30,6 +30,7 @@ use super::mirror::Mirrors;
 use super::state::State;
 use super::tunnel;
 pub(super) use answer::{forget, header_safe, sentence};
+pub(super) use head::Kind;
 pub(super) use preview::is_quiet;
 use preview::{Preview, Then};
 use relay::{Outcome, Relay};

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use super::http1::{Undecided, forget, is_quiet};
+use super::http1::{Kind, Undecided, forget, is_quiet};
 use super::keep_alive;
 use super::state::Stealer;
 
@@ -38,7 +38,16 @@ pub(super) struct Copies {
 /// Copies that are decided about when the body is known.
 struct Later {
     mirrors: Rc<Mirrors>,
+    form: Form,
     request: Undecided,
+}
+
+/// What a copy's way depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// The application's port.
+    pub(super) port: u16,
+    pub(super) kind: Kind,
 }
 
 struct Copy {
@@ -69,15 +78,9 @@ enum Part {
 
 impl Mirrors {
     /// Begins the copies of one request. One that is not plain (an upgrade)
-    /// is not copied, and counts as dropped.
-    pub(super) fn begin(
-        &self,
-        sessions: Vec<Stealer>,
-        port: u16,
-        head: &[u8],
-        is_plain: bool,
-        is_head: bool,
-    ) -> Copies {
+    /// is not copied, and counts as dropped: the connection becomes something else.
+    pub(super) fn begin(&self, sessions: Vec<Stealer>, Form { port, kind }: Form, head: &[u8]) -> Copies {
+        let is_plain = matches!(kind, Kind::Plain | Kind::Head);
         let copies = sessions.into_iter().filter_map(|session| {
             if !is_plain || session.rules.preview.is_empty() || !session.kept.reserve(head.len()) {
                 session.kept.dropped();
@@ -91,22 +94,24 @@ impl Mirrors {
                 sender
             });
             // The receiver lives as long as the connection; if not, nobody wants it.
-            let _ = sender.send(Part::Head { session: session.clone(), is_head });
+            let _ = sender.send(Part::Head { session: session.clone(), is_head: kind == Kind::Head });
             let _ = sender.send(Part::Body(head.to_vec()));
             Some(Copy { session, sender: sender.clone(), state: Progress::Begun })
         });
         Copies { begun: copies.collect(), later: None }
-    }
-
-    /// Begins the copies of one request once it is known who wants one.
-    pub(super) fn begin_later(self: &Rc<Self>, request: Undecided) -> Copies {
-        Copies { begun: Vec::new(), later: Some(Box::new(Later { mirrors: Rc::clone(self), request })) }
     }
 }
 
 // === impl Copies ===
 
 impl Copies {
+    /// Begins more of them once it is known who wants one.
+    pub(super) fn decide_later(&mut self, request: Undecided, form: Form, mirrors: &Rc<Mirrors>) {
+        if !request.is_nobodys() {
+            self.later = Some(Box::new(Later { mirrors: Rc::clone(mirrors), form, request }));
+        }
+    }
+
     /// Whether anybody still wants the rest.
     pub(super) fn are_wanted(&self) -> bool {
         self.later.is_some() || self.begun.iter().any(|copy| copy.state == Progress::Begun)
@@ -117,18 +122,17 @@ impl Copies {
         if bytes.is_empty() {
             return;
         }
-        if let Some(later) = &mut self.later {
-            if !later.request.goes_on(bytes) {
-                self.decide();
-            }
-            return;
-        }
         for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             if copy.session.kept.reserve(bytes.len()) {
                 let _ = copy.sender.send(Part::Body(bytes.to_vec()));
             } else {
                 copy.give_up();
             }
+        }
+        if let Some(later) = &mut self.later
+            && !later.request.goes_on(bytes)
+        {
+            self.decide();
         }
     }
 
@@ -144,20 +148,19 @@ impl Copies {
     /// Whoever wants a copy gets what has come so far.
     fn decide(&mut self) {
         let Some(later) = self.later.take() else { return };
-        let Later { mirrors, request } = *later;
-        let (head, body) = request.so_far();
-        let wanting = request.decide();
-        let mut copies = mirrors.begin(wanting, request.port(), head, request.is_plain(), request.is_head());
-        copies.body(body);
-        self.begun = std::mem::take(&mut copies.begun);
+        let Later { mirrors, form, request } = *later;
+        let (wanting, head, body) = request.decide();
+        let mut copies = mirrors.begin(wanting, form, &head);
+        copies.body(&body);
+        self.begun.append(&mut copies.begun);
     }
 }
 
 impl Drop for Copies {
     fn drop(&mut self) {
-        // Broken off before that was known: what half a request is counted as.
+        // Broken off before that was known: whoever wants half a request gets none.
         if let Some(later) = self.later.take() {
-            later.request.decide().iter().for_each(|session| session.kept.dropped());
+            later.request.decide().0.iter().for_each(|session| session.kept.dropped());
         }
     }
 }

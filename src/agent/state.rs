@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
-use crate::traffic::filter::Body;
+use crate::traffic::filter::{Answer, Body};
 use crate::traffic::judge::Session;
 use crate::traffic::{Counts, Head, Judgement, Table};
 
@@ -53,6 +53,13 @@ pub(super) struct Counters {
     waiting_bytes: AtomicUsize,
 }
 
+/// A session that is asked again about a request whose body is not known yet,
+/// and what is kept of that for its sake, within its budget.
+pub(super) struct Pending {
+    session: Stealer,
+    taken: usize,
+}
+
 // === impl State ===
 
 impl State {
@@ -77,24 +84,27 @@ impl State {
         self.rules.store(Arc::new(rules));
     }
 
-    /// Judges a request and counts the verdict, unless the body is still needed.
+    /// Judges a request by what is known of its body. Nothing is counted yet.
     pub(super) fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<Arc<Counters>> {
-        let rules = self.rules();
-        let judgement = rules.judge(port, head, body);
+        self.rules().judge(port, head, body)
+    }
+
+    /// Counts what is settled about a request as it goes on: once for each. Whoever
+    /// is undecided is counted later.
+    pub(super) fn count(&self, port: u16, head: &Head<'_>, judgement: &Judgement<Arc<Counters>>) {
         // The kubelet's probes are nobody's requests.
-        if !judgement.needs_body && !head.is_probe() {
-            for session in rules.sessions().filter(|session| session.rules.preview_port(port).is_some()) {
-                let is_stealer =
-                    judgement.stealer.as_ref().is_some_and(|stealer| Arc::ptr_eq(stealer, session));
-                let is_mirror = judgement.mirrors.iter().any(|mirror| Arc::ptr_eq(mirror, session));
-                if is_stealer {
-                    session.kept.matched();
-                } else if !is_mirror {
-                    session.kept.passed.fetch_add(1, Relaxed);
-                }
+        if head.is_probe() {
+            return;
+        }
+        let rules = self.rules();
+        for session in rules.sessions().filter(|session| session.rules.preview_port(port).is_some()) {
+            let is_meant = |one: &Stealer| Arc::ptr_eq(one, session);
+            if judgement.stealer.as_ref().is_some_and(is_meant) {
+                session.kept.matched();
+            } else if !judgement.mirrors.iter().chain(&judgement.undecided).any(is_meant) {
+                session.kept.passed();
             }
         }
-        judgement
     }
 
     /// Counts a connection until the result is dropped.
@@ -124,6 +134,11 @@ impl Counters {
     fn matched(&self) {
         self.matched.fetch_add(1, Relaxed);
         self.last_matched_milliseconds.store(super::clock::unix_milliseconds(), Relaxed);
+    }
+
+    /// A request was none of the session's.
+    pub(super) fn passed(&self) {
+        self.passed.fetch_add(1, Relaxed);
     }
 
     /// A preview got a copy.
@@ -171,6 +186,43 @@ impl Counters {
             lapses: self.lapses.load(Relaxed),
             last_matched_milliseconds: Some(last).filter(|last| *last > 0),
         }
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// A session that is to be asked again.
+    pub(super) const fn new(session: Stealer) -> Self {
+        Self { session, taken: 0 }
+    }
+
+    /// Keeps a piece of so many bytes of the request for it, if its budget has
+    /// room for that. If not, it gets no copy.
+    pub(super) fn keep(&mut self, bytes: usize) -> bool {
+        let fits = self.session.kept.reserve(bytes);
+        if fits {
+            self.taken += bytes + PIECE_BYTES;
+        } else {
+            self.session.kept.dropped();
+        }
+        fits
+    }
+
+    /// Whether it wants a copy, now that no more will be known.
+    pub(super) fn decide(self, head: &Head<'_>, body: Body<'_>) -> Option<Stealer> {
+        let session = Arc::clone(&self.session);
+        if session.rules.filter.judge(head, body) == Answer::Yes {
+            return Some(session);
+        }
+        session.kept.passed();
+        None
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.session.kept.waiting_bytes.fetch_sub(self.taken, Relaxed);
     }
 }
 

@@ -30,11 +30,8 @@ pub struct Judgement<T> {
     pub stealer: Option<Arc<Session<T>>>,
     /// The sessions whose previews get a copy.
     pub mirrors: Vec<Arc<Session<T>>>,
-    /// The head does not settle it: judge again once the body is known.
-    pub needs_body: bool,
-    /// That is worth holding the request back for: it decides who answers it,
-    /// not only who gets a copy.
-    pub is_worth_waiting: bool,
+    /// The sessions for which the head does not settle it: they want to know the body.
+    pub undecided: Vec<Arc<Session<T>>>,
 }
 
 // === impl Table ===
@@ -108,8 +105,7 @@ impl<T> Table<T> {
 
     /// Judges a request that arrived for `port` of the application.
     pub fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<T> {
-        let mut judgement =
-            Judgement { stealer: None, mirrors: Vec::new(), needs_body: false, is_worth_waiting: false };
+        let mut judgement = Judgement { stealer: None, mirrors: Vec::new(), undecided: Vec::new() };
         if self.sessions.is_empty() || head.is_probe() {
             return judgement;
         }
@@ -123,10 +119,7 @@ impl<T> Table<T> {
             }
             match (session.rules.filter.judge(head, body), session.rules.mode) {
                 (Answer::No, _) => {}
-                (Answer::Body, mode) => {
-                    judgement.needs_body = true;
-                    judgement.is_worth_waiting |= mode == Mode::Steal;
-                }
+                (Answer::Body, _) => judgement.undecided.push(Arc::clone(session)),
                 (Answer::Yes, Mode::Steal) => judgement.stealer = Some(Arc::clone(session)),
                 (Answer::Yes, Mode::Mirror) => judgement.mirrors.push(Arc::clone(session)),
             }
@@ -141,6 +134,18 @@ impl<T> Judgement<T> {
     /// Whether the request is the application's alone.
     pub fn is_unmatched(&self) -> bool {
         self.stealer.is_none() && self.mirrors.is_empty()
+    }
+
+    /// Whether the body is worth holding the request back for: it decides who
+    /// answers it, not only who gets a copy.
+    pub fn is_worth_waiting(&self) -> bool {
+        self.undecided.iter().any(|session| session.rules.mode == Mode::Steal)
+    }
+
+    /// The request goes on before its body is known: nobody who wanted to know
+    /// that steals it.
+    pub fn wait_no_longer(&mut self) {
+        self.undecided.retain(|session| session.rules.mode == Mode::Mirror);
     }
 }
 
@@ -164,7 +169,7 @@ mod tests {
     fn judged(table: &Table<()>, port: u16, headers: &[Header<'_>]) -> (Option<String>, Vec<String>) {
         let head = Head { method: "GET", target: "/", authority: None, headers };
         let judgement = table.judge(port, &head, Body::Unread);
-        assert!(!judgement.needs_body);
+        assert!(judgement.undecided.is_empty());
         (
             judgement.stealer.map(|session| session.rules.session.clone()),
             judgement.mirrors.iter().map(|session| session.rules.session.clone()).collect(),
@@ -237,8 +242,8 @@ mod tests {
             json!({"all_of": [{"body": {"query": "$.user", "matches": "^ann$"}}, {"method": "POST"}]});
         let table = Table::empty().with(rules("a", 1, "steal", &filter)).unwrap();
         let post = Head { method: "post", target: "/", authority: None, headers: &[] };
-        assert!(!table.judge(80, &Head { method: "GET", ..post }, Body::Unread).needs_body);
-        assert!(table.judge(80, &post, Body::Unread).needs_body);
+        assert!(table.judge(80, &Head { method: "GET", ..post }, Body::Unread).undecided.is_empty());
+        assert!(table.judge(80, &post, Body::Unread).is_worth_waiting());
         let with = |body| table.judge(80, &post, body).stealer.is_some();
         assert!(with(Body::Whole(br#"{"user":"ann"}"#)));
         assert!(!with(Body::Whole(br#"{"user":"anna"}"#)));

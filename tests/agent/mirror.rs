@@ -281,12 +281,20 @@ fn a_body_that_comes_behind_its_head_is_looked_at_and_holds_nothing_back() {
     let json = |user: &str, more: usize| format!(r#"{{"user":"{user}","more":"{}"}}"#, "x".repeat(more));
     let sized = |body: String| (format!("Content-Length: {}", body.len()), body);
     let chunks = "7;ext=1\r\n{\"user\"\r\n7\r\n:\"ann\"}\r\n0\r\nend: of\r\n\r\n".to_owned();
+    let chunk = |content: &str| format!("{:x}\r\n{content}\r\n", content.len());
     let mut expected = String::new();
     for (is_copied, (framing, body)) in [
         (true, sized(json("ann", 0))),
         (false, sized(json("bob", 0))),
         (true, ("Transfer-Encoding: chunked".to_owned(), chunks)),
         (false, sized(json("ann", 100_000))),
+        (
+            false,
+            (
+                "Transfer-Encoding: chunked".to_owned(),
+                chunk(&json("ann", 60_000)) + &chunk(&" ".repeat(9_000)) + "0\r\n\r\n",
+            ),
+        ),
         (true, sized(json("ann", 50_000))),
         (false, sized(String::new())),
     ] {
@@ -306,13 +314,80 @@ fn a_body_that_comes_behind_its_head_is_looked_at_and_holds_nothing_back() {
     }
     wait_until("three copies have gone", || agent.counts("s1")["mirrored"] == 3);
     let counts = agent.counts("s1");
-    assert_eq!((&counts["passed"], &counts["dropped"]), (&3.into(), &0.into()), "{counts}");
+    assert_eq!((&counts["passed"], &counts["dropped"]), (&4.into(), &0.into()), "{counts}");
     assert!(*seen.lock().unwrap() == expected.as_bytes());
     // What is broken off half way was nobody's yet.
     client.write_all(b"POST /14 HTTP/1.1\r\nContent-Length: 14\r\n\r\n{").unwrap();
     read_until(&mut client, GOES_ON.as_bytes());
     drop(client);
-    wait_until("it is counted", || agent.counts("s1")["passed"] == 4);
+    wait_until("it is counted", || agent.counts("s1")["passed"] == 5);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_the_head_settles_waits_for_nobody_elses_body_filter() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let mirror = Server::http(world.listen(Place::Preview, OTHER_PREVIEW4, 8080), "mirror");
+    let mut agent = Agent::start(&world, &[]);
+    agent.steal(&[8080]);
+    for (session, filter) in [("s2", json!({"path": "/"})), ("s3", ann()), ("s4", ann())] {
+        let mut rules = agent.snapshot(session, session, "mirror", &[8080], &filter);
+        rules["preview"] = json!([OTHER_PREVIEW4]);
+        assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
+    }
+    let mut client = world.connect(8080);
+    let body = r#"{"user":"ann"}"#;
+    for (number, (head, name)) in
+        [("", "app"), ("baggage: mirrord-session=pr-1\r\n", "preview")].into_iter().enumerate()
+    {
+        write!(client, "POST / HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        wait_until("its copy has begun", || mirror.accepted() == 2 * number + 1 || number > 0);
+        let counts =
+            |agent: &mut Agent, session: &str, what: &str| agent.counts(session)[what].as_u64().unwrap();
+        wait_until("it is counted", || {
+            counts(&mut agent, "s1", "matched") + counts(&mut agent, "s1", "passed") == number as u64 + 1
+        });
+        assert_eq!(counts(&mut agent, "s3", "passed") + counts(&mut agent, "s3", "mirrored"), number as u64);
+        client.write_all(body.as_bytes()).unwrap();
+        read_until(&mut client, format!("{name} / {}\n", body.len()).as_bytes());
+        for session in ["s2", "s3", "s4"] {
+            wait_until("its copy has gone", || counts(&mut agent, session, "mirrored") == number as u64 + 1);
+        }
+    }
+    assert_eq!((preview.accepted(), mirror.accepted()), (1, 3));
+    let matched = agent.counts("s1");
+    assert_eq!((&matched["matched"], &matched["passed"]), (&1.into(), &1.into()), "{matched}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_is_kept_for_a_filter_is_within_the_sessions_budget() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::start(&world, &[]);
+    agent.rules("s1", "pr-1", "mirror", &[8080], &ann());
+    // Half a body each, of 60 KB; together more than the 4 MiB of a session.
+    let clients: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = world.connect(8080);
+            write!(client, "POST / HTTP/1.1\r\nContent-Length: 65000\r\n\r\n{}", " ".repeat(60_000)).unwrap();
+            client
+        })
+        .collect();
+    wait_until("some are given up", || agent.counts("s1")["dropped"].as_u64() > Some(25));
+    drop(clients);
+    wait_until("all are counted", || {
+        let counts = agent.counts("s1");
+        counts["dropped"].as_u64().unwrap() + counts["passed"].as_u64().unwrap() == 100
+    });
+    // With room again, copies are kept again.
+    let mut client = world.connect(8080);
+    let dropped = agent.counts("s1")["dropped"].as_u64();
+    write!(client, "POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n{}", " ".repeat(60_000)).unwrap();
+    read_until(&mut client, b"app / 60000\n");
+    assert_eq!(agent.counts("s1")["dropped"].as_u64(), dropped);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) struct Request {
 
 /// What a response's framing depends on in its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::agent) enum Kind {
     /// Nothing.
     Plain,
     /// `HEAD`: the response has no body whatever it says.

@@ -28,8 +28,8 @@ const MAX_CHUNKED_BYTES: usize = 2 * MAX_BODY_BYTES;
 pub(super) struct Judged {
     pub(super) stealer: Option<Stealer>,
     pub(super) mirrors: Vec<Stealer>,
-    /// Whether more of them may want a copy, once the body is known. Then `mirrors` is empty.
-    pub(super) is_undecided: bool,
+    /// Those that may want a copy, once the body is known.
+    pub(super) undecided: Vec<Stealer>,
     pub(super) canary: Option<Asked<Arc<Counters>>>,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn of(
             return Ok(Some(Judged { canary, ..Judged::default() }));
         }
         let mut judgement = state.judge(port, &asked, Body::Unread);
-        if judgement.needs_body {
+        if !judgement.undecided.is_empty() {
             let mut whole = Vec::new();
             let mut framing = request.framing;
             framing
@@ -77,28 +77,24 @@ pub(super) fn of(
                 .map_err(|_| Doubt)?;
             let come = held.len() - request.length;
             let is_late = || come == 0 && expects_continue(&asked);
-            let body = if is_too_long(&request.framing, whole.len(), come) {
-                Body::Unknown
+            if is_too_long(&request.framing, whole.len(), come) {
+                judgement = state.judge(port, &asked, Body::Unknown);
             } else if framing.is_done() {
-                Body::Whole(&whole)
-            } else if !judgement.is_worth_waiting {
-                // A copy never slows the original: it is decided about when the body has gone.
-                let stealer = judgement.stealer;
-                return Ok(Some(Judged { stealer, is_undecided: true, ..Judged::default() }));
-            } else if is_late() || patience.is_over(context) {
-                // Who waits to be told to go on would wait for us.
-                Body::Unknown
-            } else {
+                judgement = state.judge(port, &asked, Body::Whole(&whole));
+            } else if judgement.is_worth_waiting() && !is_late() && !patience.is_over(context) {
                 return Ok(None);
-            };
-            judgement = state.judge(port, &asked, body);
+            } else {
+                // A copy never slows the original; and who waits to be told to go on would wait for us.
+                judgement.wait_no_longer();
+            }
         } else if judgement.stealer.is_some() {
             // A body that is broken from the start must not reach a preview.
             let mut framing = request.framing;
             framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
         }
-        let Judgement { stealer, mirrors, .. } = judgement;
-        Ok(Some(Judged { stealer, mirrors, ..Judged::default() }))
+        state.count(port, &asked, &judgement);
+        let Judgement { stealer, mirrors, undecided } = judgement;
+        Ok(Some(Judged { stealer, mirrors, undecided, canary: None }))
     })?;
     *looked_at = scanned;
     let Some((request, judged)) = found else { return Ok(None) };

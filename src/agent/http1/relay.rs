@@ -17,7 +17,7 @@ use super::head::{self, Doubt, Kind, Next, Persistence};
 use super::judgement::{self, Judged, Patience};
 use super::undecided::Undecided;
 use crate::agent::lane::Lane;
-use crate::agent::mirror::{Copies, Mirrors};
+use crate::agent::mirror::{Copies, Form, Mirrors};
 use crate::agent::state::{State, Stealer};
 use crate::traffic::Head;
 use crate::traffic::canary::Asked as AskedCanary;
@@ -314,19 +314,17 @@ impl Relay {
     fn take(&mut self, request: head::Request, judged: Judged) {
         self.scanned.0 = 0;
         self.patience = Patience::default();
-        let Judged { stealer, mirrors, is_undecided, canary } = judged;
+        let Judged { stealer, mirrors, undecided, canary } = judged;
         if let Some(asked) = canary {
             self.requests = Requests::Canary(Canary { asked, port: self.port, length: request.length });
             return;
         }
         let mut copies = Copies::default();
-        let head = &self.up.held()[..request.length];
-        if is_undecided {
-            copies = self.mirrors.begin_later(Undecided::new(&self.state, self.port, &request, head));
-        } else if !mirrors.is_empty() {
-            // A connection that becomes something else cannot be copied.
-            let is_plain = matches!(request.kind, Kind::Plain | Kind::Head);
-            copies = self.mirrors.begin(mirrors, self.port, head, is_plain, request.kind == Kind::Head);
+        if !mirrors.is_empty() || !undecided.is_empty() {
+            let head = &self.up.held()[..request.length];
+            let form = Form { port: self.port, kind: request.kind };
+            copies = self.mirrors.begin(mirrors, form, head);
+            copies.decide_later(Undecided::new(undecided, &request, head), form, &self.mirrors);
         }
         if let Some(session) = stealer {
             self.requests = Requests::Matched(Matched { session, port: self.port, request, copies });

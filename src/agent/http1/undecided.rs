@@ -1,76 +1,70 @@
-//! A request that some mirror may want, once its body is known. The request
-//! goes on meanwhile: what went is kept, as long as a filter would look at it.
-
-use std::sync::Arc;
+//! A request that some mirrors may want, once its body is known. The request
+//! goes on meanwhile: what went is kept, as long as a filter would look at it
+//! and the sessions' budgets have room for it.
 
 use super::framing::Framing;
-use super::head::{self, Kind};
+use super::head;
 use super::judgement::{asked, is_too_long};
-use crate::agent::state::{State, Stealer};
+use crate::agent::state::{Pending, Stealer};
 use crate::traffic::filter::Body;
 
 pub(in crate::agent) struct Undecided {
-    state: Arc<State>,
-    port: u16,
-    kind: Kind,
+    sessions: Vec<Pending>,
     head: Vec<u8>,
+    /// Where the body ends, seen from its beginning.
     framing: Framing,
+    /// What is left of it.
+    rest: Framing,
     /// Of the body, as it came.
     body: Vec<u8>,
-    /// Its content: without what chunks have around theirs.
-    content: Vec<u8>,
+    /// How much of that is content: not what chunks have around theirs.
+    content: usize,
 }
 
 // === impl Undecided ===
 
 impl Undecided {
-    /// A request with this head.
-    pub(super) fn new(state: &Arc<State>, port: u16, request: &head::Request, head: &[u8]) -> Self {
-        Self {
-            state: Arc::clone(state),
-            port,
-            kind: request.kind,
-            head: head.to_vec(),
-            framing: request.framing,
-            body: Vec::new(),
-            content: Vec::new(),
-        }
+    /// A request with this head, which these sessions may want.
+    pub(super) fn new(sessions: Vec<Stealer>, request: &head::Request, head: &[u8]) -> Self {
+        let mut sessions: Vec<_> = sessions.into_iter().map(Pending::new).collect();
+        sessions.retain_mut(|session| session.keep(head.len()));
+        let framing = request.framing;
+        Self { sessions, head: head.to_vec(), framing, rest: framing, body: Vec::new(), content: 0 }
     }
 
-    /// The application's port.
-    pub(in crate::agent) const fn port(&self) -> u16 {
-        self.port
+    /// Whether nobody may want it any more.
+    pub(in crate::agent) const fn is_nobodys(&self) -> bool {
+        self.sessions.is_empty()
     }
 
-    /// Whether the connection stays what it is behind this request.
-    pub(in crate::agent) const fn is_plain(&self) -> bool {
-        matches!(self.kind, Kind::Plain | Kind::Head)
-    }
-
-    /// Whether its response has no body whatever it says.
-    pub(in crate::agent) const fn is_head(&self) -> bool {
-        matches!(self.kind, Kind::Head)
-    }
-
-    /// The head, and what has come of the body.
-    pub(in crate::agent) fn so_far(&self) -> (&[u8], &[u8]) {
-        (&self.head, &self.body)
-    }
-
-    /// More of the body has come; whether filters would still look at it.
+    /// More of the body has come; whether anybody would still look at it.
     pub(in crate::agent) fn goes_on(&mut self, bytes: &[u8]) -> bool {
+        self.sessions.retain_mut(|session| session.keep(bytes.len()));
         self.body.extend_from_slice(bytes);
-        let read = self.framing.advance(bytes, |piece| self.content.extend_from_slice(piece));
-        read.is_ok() && !is_too_long(&self.framing, self.content.len(), self.body.len())
+        // What cannot be read ends the connection's framing elsewhere.
+        let _ = self.rest.advance(bytes, |piece| self.content += piece.len());
+        !self.sessions.is_empty() && !self.is_too_long()
     }
 
-    /// The sessions that want a copy of it, now that no more will be known.
-    pub(in crate::agent) fn decide(&self) -> Vec<Stealer> {
-        let body = if self.framing.is_done() { Body::Whole(&self.content) } else { Body::Unknown };
-        let judged = head::request(&self.head, &mut 0, |_, parsed| {
-            self.state.judge(self.port, &asked(parsed), body).mirrors
+    /// The sessions that want a copy, now that no more will be known, of this
+    /// head and what has come of the body.
+    pub(in crate::agent) fn decide(self) -> (Vec<Stealer>, Vec<u8>, Vec<u8>) {
+        let mut content = Vec::with_capacity(self.content);
+        let is_whole = self.rest.is_done() && !self.is_too_long();
+        if is_whole {
+            let _ = { self.framing }.advance(&self.body, |piece| content.extend_from_slice(piece));
+        }
+        let body = if is_whole { Body::Whole(&content) } else { Body::Unknown };
+        let wanting = head::request(&self.head, &mut 0, |_, parsed| {
+            let head = asked(parsed);
+            self.sessions.into_iter().filter_map(|session| session.decide(&head, body)).collect()
         });
         // It was a head before.
-        judged.ok().flatten().map(|(_, mirrors)| mirrors).unwrap_or_default()
+        let wanting = wanting.ok().flatten().map(|(_, wanting)| wanting).unwrap_or_default();
+        (wanting, self.head, self.body)
+    }
+
+    fn is_too_long(&self) -> bool {
+        is_too_long(&self.framing, self.content, self.body.len())
     }
 }

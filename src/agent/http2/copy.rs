@@ -3,7 +3,6 @@
 //! given up, and counted.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +15,8 @@ use tokio::time::timeout;
 
 use super::previews::Previews;
 use super::pump::send;
-use super::stream::{judged, outgoing};
-use crate::agent::state::{State, Stealer};
+use super::stream::{outgoing, with_head};
+use crate::agent::state::{Pending, Stealer};
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
 
@@ -32,9 +31,10 @@ pub(super) struct Copies {
 }
 
 /// Copies that are decided about when the body is known. The original goes on
-/// meanwhile: what went is kept, as long as a filter would look at it.
+/// meanwhile: what went is kept, as long as a filter would look at it and the
+/// sessions' budgets have room for it.
 struct Later {
-    state: Arc<State>,
+    sessions: Vec<Pending>,
     request: Request<()>,
     previews: Rc<Previews>,
     port: u16,
@@ -103,33 +103,35 @@ impl Copies {
         Self { begun: copies.collect(), later: None }
     }
 
-    /// Begins the copies of one request once it is known who wants one.
-    pub(super) fn begin_later(
-        state: &Arc<State>,
+    /// Begins more of them once it is known which of these sessions want one.
+    pub(super) fn decide_later(
+        &mut self,
+        sessions: Vec<Stealer>,
         request: &Request<()>,
         previews: &Rc<Previews>,
         port: u16,
-    ) -> Self {
-        let (state, request, previews) = (Arc::clone(state), request.clone(), Rc::clone(previews));
-        let later = Later { state, request, previews, port, body: Vec::new() };
-        Self { begun: Vec::new(), later: Some(Box::new(later)) }
+    ) {
+        let mut sessions: Vec<_> = sessions.into_iter().map(Pending::new).collect();
+        sessions.retain_mut(|session| session.keep(head_bytes(request)));
+        if !sessions.is_empty() {
+            let (request, previews) = (request.clone(), Rc::clone(previews));
+            self.later = Some(Box::new(Later { sessions, request, previews, port, body: Vec::new() }));
+        }
     }
 
     /// Copies more of the body.
     pub(super) fn body(&mut self, bytes: &Bytes) {
-        if let Some(later) = &mut self.later {
-            later.body.extend_from_slice(bytes);
-            if later.body.len() > MAX_BODY_BYTES {
-                self.decide(false);
-            }
-            return;
-        }
         for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
             match Held::take(&copy.session, bytes.len()) {
                 // A copy that has failed already has been counted.
                 Some(held) => drop(copy.sender.send(Part::Data(apart(bytes), held))),
                 None => copy.give_up(),
             }
+        }
+        if let Some(later) = &mut self.later
+            && !later.goes_on(bytes)
+        {
+            self.decide(false);
         }
     }
 
@@ -145,20 +147,21 @@ impl Copies {
     /// Whoever wants a copy gets what has come so far.
     fn decide(&mut self, is_whole: bool) {
         let Some(later) = self.later.take() else { return };
-        let wanting = later.wanting(is_whole);
-        let Later { request, previews, port, body, .. } = *later;
-        self.begun = std::mem::take(&mut Self::begin(wanting, &request, &previews, port).begun);
+        let (request, previews, port) = (later.request.clone(), Rc::clone(&later.previews), later.port);
+        let (wanting, body) = later.decide(is_whole);
+        let mut copies = Self::begin(wanting, &request, &previews, port);
         if !body.is_empty() {
-            self.body(&body.into());
+            copies.body(&body.into_boxed_slice().into());
         }
+        self.begun.append(&mut copies.begun);
     }
 }
 
 impl Drop for Copies {
     fn drop(&mut self) {
-        // Broken off before that was known: what half a request is counted as.
+        // Broken off before that was known: whoever wants half a request gets none.
         if let Some(later) = self.later.take() {
-            later.wanting(false).iter().for_each(|session| session.kept.dropped());
+            later.decide(false).0.iter().for_each(|session| session.kept.dropped());
         }
     }
 }
@@ -166,10 +169,20 @@ impl Drop for Copies {
 // === impl Later ===
 
 impl Later {
-    /// The sessions that want a copy, now that no more will be known.
-    fn wanting(&self, is_whole: bool) -> Vec<Stealer> {
+    /// More of the body has come; whether anybody would still look at it.
+    fn goes_on(&mut self, bytes: &Bytes) -> bool {
+        self.sessions.retain_mut(|session| session.keep(bytes.len()));
+        self.body.extend_from_slice(bytes);
+        !self.sessions.is_empty() && self.body.len() <= MAX_BODY_BYTES
+    }
+
+    /// The sessions that want a copy, now that no more will be known, and what has come of the body.
+    fn decide(self, is_whole: bool) -> (Vec<Stealer>, Vec<u8>) {
         let body = if is_whole { Body::Whole(&self.body) } else { Body::Unknown };
-        judged(&self.state, self.port, &self.request, body).mirrors
+        let wanting = with_head(&self.request, |head| {
+            self.sessions.into_iter().filter_map(|session| session.decide(head, body)).collect()
+        });
+        (wanting, self.body)
     }
 }
 

@@ -64,12 +64,9 @@ impl Stream {
         let request = Request::from_parts(parts, ());
         let mut upload = Upload { ahead: Vec::new(), rest, copies: Copies::default() };
         let judgement = self.judge(&request, &mut upload).await;
-        let (stealer, mirrors) = (judgement.stealer, judgement.mirrors);
-        upload.copies = if judgement.needs_body {
-            Copies::begin_later(&self.state, &request, &self.previews, self.port)
-        } else {
-            Copies::begin(mirrors, &request, &self.previews, self.port)
-        };
+        let Judgement { stealer, mirrors, undecided } = judgement;
+        upload.copies = Copies::begin(mirrors, &request, &self.previews, self.port);
+        upload.copies.decide_later(undecided, &request, &self.previews, self.port);
         let sender = match &stealer {
             None => self.app.ready().await.map_err(io::Error::other),
             Some(session) => self.previews.get(session, self.port).await,
@@ -97,36 +94,45 @@ impl Stream {
     }
 
     async fn judge(&self, request: &Request<()>, upload: &mut Upload) -> Judgement<Arc<Counters>> {
-        let mut judgement = judged(&self.state, self.port, request, Body::Unread);
+        let judge = |body: Body<'_>, is_last: bool| {
+            with_head(request, |head| {
+                let mut judgement = self.state.judge(self.port, head, body);
+                if is_last || judgement.undecided.is_empty() {
+                    judgement.wait_no_longer();
+                    self.state.count(self.port, head, &judgement);
+                }
+                judgement
+            })
+        };
         // A copy never slows the original: unless there is nothing to wait for, it is decided about later.
-        if judgement.needs_body && (judgement.is_worth_waiting || upload.rest.is_end_stream()) {
-            let whole = timeout(MAX_BODY_WAIT, upload.read_ahead()).await.ok().flatten();
-            let body = whole.as_deref().map_or(Body::Unknown, Body::Whole);
-            judgement = judged(&self.state, self.port, request, body);
+        let has_come = upload.rest.is_end_stream();
+        let judgement = judge(Body::Unread, false);
+        if judgement.undecided.is_empty() {
+            return judgement;
         }
-        judgement
+        if !has_come && !judgement.is_worth_waiting() {
+            return judge(Body::Unread, true);
+        }
+        match timeout(MAX_BODY_WAIT, upload.read_ahead()).await {
+            Ok(whole) => judge(whole.as_deref().map_or(Body::Unknown, Body::Whole), true),
+            Err(_) => judge(Body::Unread, true),
+        }
     }
 }
 
-/// Whose a request for this port of the application is, by its head and what is known of its body.
-pub(super) fn judged(
-    state: &State,
-    port: u16,
-    request: &Request<()>,
-    body: Body<'_>,
-) -> Judgement<Arc<Counters>> {
+/// A request's head, as filters see it.
+pub(super) fn with_head<T>(request: &Request<()>, look: impl FnOnce(&Head<'_>) -> T) -> T {
     let headers: Vec<Header<'_>> = request
         .headers()
         .iter()
         .map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() })
         .collect();
-    let head = Head {
+    look(&Head {
         method: request.method().as_str(),
         target: request.uri().path_and_query().map_or("", |target| target.as_str()),
         authority: request.uri().authority().map(http::uri::Authority::as_str),
         headers: &headers,
-    };
-    state.judge(port, &head, body)
+    })
 }
 
 /// The head to send on: `h2` takes it by value, and copies and the 503 need it too.
