@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::incidents::{KEYED, is_own, kill, proven};
+use crate::routing::lapses;
 use crate::support::load::Load;
 use crate::support::{World, with_shop};
 
@@ -33,7 +34,8 @@ async fn without_an_api_server_and_without_a_kubelet_requests_go_where_they_went
             interrupt(&world, component, Duration::from_secs(dead)).await;
             proven(&world).await;
             others.end().await.flawless(&format!("{component} dead for {dead} s, without a key"));
-            keyed.end().await.flawless(&format!("{component} dead for {dead} s, with the key"));
+            let what = format!("{component} dead for {dead} s, with the key");
+            keyed.end().await.flawless_but_for_lapses(&what, lapses(&world).await);
         }
         let restarts = world.preview_pods(",preview.mirrord.io/role=keeper").await;
         assert_eq!(restarts.len(), 1);

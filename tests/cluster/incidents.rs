@@ -8,6 +8,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::routing::lapses;
 use crate::support::load::Load;
 use crate::support::{World, screen, until, with_shop};
 
@@ -145,8 +146,10 @@ async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
                 "{failed}"
             );
         }
-        // Captured again within 20 ms of listening again, in which a request or two may come.
-        assert!(keyed.wrong.len() <= 4, "{:?}", keyed.wrong);
+        // Captured again within 20 ms of listening again, in which a request or two may come; or an
+        // agent got no processor time, and says so.
+        let most = if lapses(&world).await == 0 { 4 } else { keyed.right / 20 };
+        assert!(keyed.wrong.len() <= most, "{:?}", keyed.wrong);
     })
     .await;
 }
@@ -264,12 +267,16 @@ async fn a_keeper_that_no_node_takes_is_missed_when_its_lease_runs_out_and_not_b
         pods.delete(&keeper, &DeleteParams::default().grace_period(0)).await.unwrap();
         let others = Load::begin(&world, "shop", "", "shop stable", 2).await;
         // A lease is 60 s long and renewed every few seconds.
-        let mut answer = String::new();
-        while begun.elapsed() < Duration::from_secs(90) && !answer.starts_with("shop stable") {
+        let (mut answer, mut lasted, mut in_a_row) = (String::new(), Duration::ZERO, 0);
+        // One or two may be an agent's that got no processor time.
+        while begun.elapsed() < Duration::from_secs(90) && in_a_row < 20 {
             answer = world.ask_service_with("shop", KEYED).await;
+            in_a_row = if answer.starts_with("shop stable") { in_a_row + 1 } else { 0 };
+            if in_a_row <= 1 {
+                lasted = begun.elapsed();
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let lasted = begun.elapsed();
         let said = world.mirrord(&["preview", "status", "-n", &world.namespace]).await;
         let keeper = pods.list(&keepers).await.unwrap().items.remove(0);
         assert_eq!(unscheduled(&keeper).as_deref(), Some("Unschedulable"));

@@ -81,7 +81,7 @@ async fn live(world: &World) -> Vec<Pod> {
 
 /// How often the agents in the target's pods say that they got no processor time
 /// for so long that the kernel let connections pass.
-async fn lapses(world: &World) -> usize {
+pub(crate) async fn lapses(world: &World) -> usize {
     let pods: Api<Pod> = world.api();
     let mut lapses = 0;
     for pod in live(world).await {
