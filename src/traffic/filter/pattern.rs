@@ -72,6 +72,10 @@ impl Pattern {
         };
         let engine = if let Ok(regex) = regex::bytes::Regex::new(&source) {
             Engine::Linear(regex)
+        } else if has_calls(text) {
+            return Err(format!(
+                "`{text}` calls a group of its own again: that could take any amount of memory"
+            ));
         } else {
             let bounded = |limit| fancy_regex::RegexBuilder::new(&source).backtrack_limit(limit).build();
             let tries = TRIES.into_iter().map(bounded).collect::<Result<_, _>>();
@@ -128,6 +132,30 @@ impl Search<'_> {
     }
 }
 
+/// Whether a pattern calls one of its groups (`(?P>name)`, `(?1)`, `\\g<1>`).
+/// Each call is a copy, calls in what is called multiply, and a few dozen
+/// characters come to gigabytes.
+fn has_calls(text: &str) -> bool {
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        let rest = &text[at + character.len_utf8()..];
+        let is_call = match character {
+            '\\' => characters.next().is_some_and(|(_, escaped)| escaped == 'g'),
+            '(' => rest.strip_prefix('?').is_some_and(|rest| {
+                let numbered = rest.trim_start_matches(['+', '-']);
+                rest.starts_with(['&', 'R'])
+                    || rest.starts_with("P>")
+                    || numbered.starts_with(|first: char| first.is_ascii_digit())
+            }),
+            _ => false,
+        };
+        if is_call {
+            return true;
+        }
+    }
+    false
+}
+
 /// The bytes as text: UTF-8 where they are, else each byte as the Latin-1
 /// character that it was in HTTP's first days. Nothing is lost either way.
 pub(super) fn characters(bytes: &[u8]) -> Cow<'_, str> {
@@ -167,6 +195,25 @@ mod tests {
 
     fn pattern(text: &str) -> Pattern {
         Pattern::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn calls_of_groups_are_refused_before_they_multiply() {
+        // The last one was found by fuzzing: a gigabyte for 100 characters.
+        for text in [
+            r"(?<a>x)(?P>a)(?=y)",
+            r"(x)(?1)(?=y)",
+            r"(x)(?-1)(?=y)",
+            r"(x)\g<1>(?=y)",
+            r"x(?R)?(?=y)",
+            r"(yx...................-user(6im-.......-user(6im-(: )?ua(a)|b)(?P>1)*(: )?ua(a)|b)(?P>2)*b)ethod",
+        ] {
+            let error = Pattern::compile(text, Case::Ignored).unwrap_err();
+            assert!(error.contains("calls a group"), "{text}: {error}");
+        }
+        for text in [r"(?-i)a(?=b)", r"(?i:a)(?!b)", r"a\\(?=g)", r"(?<a>x)\k<a>"] {
+            assert!(Pattern::compile(text, Case::Ignored).is_ok(), "{text}");
+        }
     }
 
     #[test]
