@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::routing::lapses;
+use crate::routing::{lapses, live};
 use crate::support::load::Load;
 use crate::support::{World, screen, until, with_shop};
 
@@ -71,12 +71,11 @@ async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
         }
         world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
         let pods: Api<Pod> = world.api();
-        let live = ListParams::default().labels("app=shop,!preview.mirrord.io/session");
         // First as Kubernetes ends a container, then as the kernel may.
         for (signal, agents) in [("-TERM", 2), ("-KILL", 3)] {
             let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
             let others = Load::begin(&world, "shop", "", "shop stable", 3).await;
-            for pod in pods.list(&live).await.unwrap() {
+            for pod in live(&world).await {
                 send(signal, &agent_of(&pod).expect("an agent")).await;
                 let begun = Instant::now();
                 until("another agent", || async {
@@ -119,8 +118,7 @@ async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
         let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
         let others = Load::begin(&world, "shop", "", "shop stable", 2).await;
         let pods: Api<Pod> = world.api();
-        let live = ListParams::default().labels("app=shop,!preview.mirrord.io/session");
-        for pod in pods.list(&live).await.unwrap() {
+        for pod in live(&world).await {
             kill(&process_of(&pod, b"/shop").expect("the application")).await;
             until("the application to be started again", || async {
                 let status = pods.get(&pod.name_any()).await.unwrap().status?;

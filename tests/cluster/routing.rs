@@ -74,7 +74,7 @@ async fn status(world: &World, key: &str) -> Value {
 }
 
 /// The target's pods: not the previews.
-async fn live(world: &World) -> Vec<Pod> {
+pub(crate) async fn live(world: &World) -> Vec<Pod> {
     let selector = "app=shop,!preview.mirrord.io/session";
     world.api::<Pod>().list(&ListParams::default().labels(selector)).await.unwrap().items
 }

@@ -94,29 +94,30 @@ impl Stream {
     }
 
     async fn judge(&self, request: &Request<()>, upload: &mut Upload) -> Judgement<Arc<Counters>> {
-        let judge = |body: Body<'_>, is_last: bool| {
+        // A copy never slows the original: unless there is nothing to wait for, it is decided about later.
+        let has_come = upload.rest.is_end_stream();
+        let judge = |body: Body<'_>, may_wait: bool| {
             with_head(request, |head| {
                 let mut judgement = self.state.judge(self.port, head, body);
-                if is_last || judgement.undecided.is_empty() {
+                let is_open = has_come && !judgement.undecided.is_empty();
+                let waits = may_wait && (is_open || judgement.is_worth_waiting());
+                if !waits {
                     judgement.wait_no_longer();
                     self.state.count(self.port, head, &judgement);
                 }
-                judgement
+                (judgement, waits)
             })
         };
-        // A copy never slows the original: unless there is nothing to wait for, it is decided about later.
-        let has_come = upload.rest.is_end_stream();
-        let judgement = judge(Body::Unread, false);
-        if judgement.undecided.is_empty() {
+        let (judgement, waits) = judge(Body::Unread, true);
+        if !waits {
             return judgement;
         }
-        if !has_come && !judgement.is_worth_waiting() {
-            return judge(Body::Unread, true);
-        }
-        match timeout(MAX_BODY_WAIT, upload.read_ahead()).await {
-            Ok(whole) => judge(whole.as_deref().map_or(Body::Unknown, Body::Whole), true),
-            Err(_) => judge(Body::Unread, true),
-        }
+        let read = timeout(MAX_BODY_WAIT, upload.read_ahead()).await;
+        let body = match &read {
+            Ok(whole) => whole.as_deref().map_or(Body::Unknown, Body::Whole),
+            Err(_) => Body::Unread,
+        };
+        judge(body, false).0
     }
 }
 

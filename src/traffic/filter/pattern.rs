@@ -132,7 +132,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether a pattern calls one of its groups (`(?P>name)`, `(?1)`, `\\g<1>`).
+/// Whether a pattern calls one of its groups (`(?P>name)`, `(?1)`, `\g<1>`).
 /// Each call is a copy, calls in what is called multiply, and a few dozen
 /// characters come to gigabytes.
 fn has_calls(text: &str) -> bool {
