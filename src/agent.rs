@@ -8,7 +8,6 @@
 //! Kubernetes API, and knows nothing but the rules it is handed.
 
 pub mod arguments;
-mod awaited;
 mod capture;
 mod clock;
 mod connection;
@@ -18,15 +17,16 @@ mod http1;
 mod http2;
 mod keep_alive;
 mod lane;
-mod leave;
+mod limits;
 mod log;
 mod memory;
 mod mirror;
-mod passing;
-mod room;
-mod sessions;
-mod state;
+mod overload;
+mod rules_in_force;
+mod shared;
+mod shutdown;
 mod tunnel;
+mod unclaimed_ports;
 mod watchdog;
 
 use std::net::{SocketAddr, TcpListener};
@@ -46,10 +46,10 @@ use connection::Begun;
 use control::message::Event;
 #[cfg(fuzzing)]
 pub use http1::fuzzing;
-use leave::{Deadlines, Reason};
-use room::Room;
-use sessions::Sessions;
-use state::State;
+use limits::Limits;
+use rules_in_force::RulesInForce;
+use shared::Shared;
+use shutdown::{Deadlines, Reason};
 use watchdog::Pulse;
 
 /// How often the event loop says that it is alive: many times within the
@@ -76,7 +76,7 @@ pub fn run(arguments: Agent) -> anyhow::Result<()> {
         None => {
             let log = arguments.run.termination_log.clone();
             let result = serve(arguments.run);
-            leave::write(&log, &result);
+            shutdown::write(&log, &result);
             result.map(drop)
         }
     }
@@ -106,10 +106,10 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     let Some(_singleton) = singleton else {
         return Err(Problem::new("another agent is at work in this pod").exit(Exit::Failed).into());
     };
-    let room = Room::of(descriptors);
-    let state = Arc::new(State::new(room.connections));
-    let capture = Capture::open(arguments.method, room.backlog)?;
-    let sessions = Rc::new(Sessions::new(Arc::clone(&state), capture));
+    let limits = Limits::of(descriptors);
+    let state = Arc::new(Shared::new(limits.connections));
+    let capture = Capture::open(arguments.method, limits.backlog)?;
+    let sessions = Rc::new(RulesInForce::new(Arc::clone(&state), capture));
     let (listeners, own) = sessions.listeners()?;
     let refusals = Rc::new(Notify::new());
     for listener in listeners {
@@ -124,7 +124,7 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
     log::event("ready", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
 
     let seconds = Duration::from_secs;
-    let reason = leave::reason(&sessions, &state, seconds(arguments.idle_seconds)).await?;
+    let reason = shutdown::reason(&sessions, &state, seconds(arguments.idle_seconds)).await?;
     let (stay, drain) = (seconds(arguments.stay_seconds), seconds(arguments.drain_seconds));
     let deadlines = Deadlines::of(reason, Instant::now(), stay, drain);
     deadlines.stay(&sessions).await;
@@ -135,7 +135,13 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
 }
 
 /// Keeps everything up to date: heartbeat, listeners, leases, memory.
-async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, pulse: Pulse, mebibytes: u64) {
+async fn tend(
+    sessions: Rc<RulesInForce>,
+    state: Arc<Shared>,
+    refusals: Rc<Notify>,
+    pulse: Pulse,
+    mebibytes: u64,
+) {
     let ticks = |every| {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,8 +159,8 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, p
             _ = looks.tick() => {
                 sessions.expire();
                 sessions.follow();
-                if let Some(frugal) = memory::judge(&state, mebibytes) {
-                    sessions.tell(Event::Frugal { frugal });
+                if let Some(over_memory_budget) = memory::judge(&state, mebibytes) {
+                    sessions.tell(Event::Frugal { frugal: over_memory_budget });
                 }
             }
             _ = awaits.tick(), if sessions.awaits_listeners() => sessions.follow(),
@@ -164,7 +170,7 @@ async fn tend(sessions: Rc<Sessions>, state: Arc<State>, refusals: Rc<Notify>, p
     }
 }
 
-async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<State>, refusals: Rc<Notify>) {
+async fn accept(listener: TcpListener, own: Vec<SocketAddr>, state: Arc<Shared>, refusals: Rc<Notify>) {
     let own: Rc<[SocketAddr]> = own.into();
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     loop {

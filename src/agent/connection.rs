@@ -18,7 +18,7 @@ use super::detect::{Detected, SETTINGS_BYTES, detect, may_be_settings};
 use super::http1::Http1;
 use super::http2::Http2;
 use super::lane::Lane;
-use super::state::State;
+use super::shared::Shared;
 use super::tunnel;
 
 /// How long a first line may take, from its first byte. A protocol that is no
@@ -50,7 +50,7 @@ enum First {
 }
 
 /// Serves one accepted connection to its end.
-pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[SocketAddr]) -> Begun {
+pub(super) async fn serve(state: Arc<Shared>, mut client: TcpStream, own: &[SocketAddr]) -> Begun {
     let Ok(original) = client.local_addr() else { return Begun::Served };
     if own.contains(&original) {
         // Dialled at our listener directly: it has no application.
@@ -79,7 +79,7 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
     let _ = client.set_nodelay(true);
     let mut up = Lane::default();
     let engine = match first(&mut client, &mut server, &mut up).await {
-        Ok(engine) if !state.frugal.load(Relaxed) => engine,
+        Ok(engine) if !state.over_memory_budget.load(Relaxed) => engine,
         Ok(_) => Detected::Other,
         Err(_) => {
             tunnel::reset(&client);
@@ -106,7 +106,7 @@ pub(super) async fn serve(state: Arc<State>, mut client: TcpStream, own: &[Socke
 
 /// Dials the application. Where there is no room, new connections are to pass
 /// from now on; for this one, which is here already, some may be given back.
-async fn dial(state: &State, original: SocketAddr) -> io::Result<TcpStream> {
+async fn dial(state: &Shared, original: SocketAddr) -> io::Result<TcpStream> {
     let deadline = Instant::now() + ROOM_WAIT;
     loop {
         match capture::dial(original).await {

@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::control::message::{Reply, Request};
-use super::sessions::Sessions;
+use super::rules_in_force::RulesInForce;
 
 /// A longer line is no message of the keeper's.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
@@ -35,7 +35,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves every controller that connects, for ever.
-pub(super) async fn serve(listener: UnixListener, sessions: Rc<Sessions>) {
+pub(super) async fn serve(listener: UnixListener, sessions: Rc<RulesInForce>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -49,7 +49,7 @@ pub(super) async fn serve(listener: UnixListener, sessions: Rc<Sessions>) {
     }
 }
 
-async fn converse(stream: UnixStream, sessions: &Sessions) -> io::Result<()> {
+async fn converse(stream: UnixStream, sessions: &RulesInForce) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut events = sessions.events();

@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use super::capture;
 use super::lane::Lane;
 use super::mirror::Mirrors;
-use super::state::State;
+use super::shared::Shared;
 use super::tunnel;
 pub(super) use answer::{forget, header_safe, sentence};
 pub(super) use head::Kind;
@@ -38,7 +38,7 @@ pub(super) use undecided::Undecided;
 
 /// One client's connection and its application's, which belong together for good.
 pub(super) struct Http1 {
-    pub(super) state: std::sync::Arc<State>,
+    pub(super) state: std::sync::Arc<Shared>,
     /// Where the client had dialled.
     pub(super) original: SocketAddr,
     pub(super) client: TcpStream,

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::detect::{PREFACE, SETTINGS_BYTES, may_be_settings};
 use super::lane::Lane;
-use super::state::State;
+use super::shared::Shared;
 use super::tunnel;
 use application::{Application, Standing};
 use previews::Previews;
@@ -77,7 +77,7 @@ const LAST_WORDS_WAIT: Duration = Duration::from_millis(100);
 
 /// One client's connection and its application's.
 pub(super) struct Http2 {
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Shared>,
     /// Where the client had dialled.
     pub(super) original: SocketAddr,
     pub(super) client: TcpStream,
@@ -141,7 +141,7 @@ impl Http2 {
 
 /// A client's connection that is HTTP/2, and what its streams need.
 struct Served {
-    state: Arc<State>,
+    state: Arc<Shared>,
     port: u16,
     app: SendRequest<Bytes>,
     application: Rc<Application>,

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::log;
-use super::state::State;
+use super::shared::Shared;
 
 /// When memory runs out, this process goes first: without it the application
 /// is as it was before.
@@ -15,10 +15,10 @@ pub(super) fn offer_to_die_first() {
 }
 
 /// Compares the memory in use with the budget; says so when the answer is new.
-pub(super) fn judge(state: &State, budget_mebibytes: u64) -> Option<bool> {
-    let frugal = resident_bytes()? > budget_mebibytes * 1024 * 1024;
-    let was = state.frugal.swap(frugal, Relaxed);
-    (was != frugal).then_some(frugal)
+pub(super) fn judge(shared: &Shared, budget_mebibytes: u64) -> Option<bool> {
+    let over_memory_budget = resident_bytes()? > budget_mebibytes * 1024 * 1024;
+    let was = shared.over_memory_budget.swap(over_memory_budget, Relaxed);
+    (was != over_memory_budget).then_some(over_memory_budget)
 }
 
 fn resident_bytes() -> Option<u64> {

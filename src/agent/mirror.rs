@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::http1::{Kind, Undecided, forget, is_quiet};
 use super::keep_alive;
-use super::state::Stealer;
+use super::shared::ActiveSession;
 
 /// How long a preview may take over one piece of a copy, or over its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ pub(super) struct Form {
 }
 
 struct Copy {
-    session: Stealer,
+    session: ActiveSession,
     sender: UnboundedSender<Part>,
     state: Progress,
 }
@@ -66,7 +66,7 @@ enum Progress {
 enum Part {
     /// A copy begins: how its answer ends.
     Head {
-        session: Stealer,
+        session: ActiveSession,
         is_head: bool,
     },
     Body(Vec<u8>),
@@ -79,7 +79,12 @@ enum Part {
 impl Mirrors {
     /// Begins the copies of one request. One that is not plain (an upgrade)
     /// is not copied, and counts as dropped: the connection becomes something else.
-    pub(super) fn begin(&self, sessions: Vec<Stealer>, Form { port, kind }: Form, head: &[u8]) -> Copies {
+    pub(super) fn begin(
+        &self,
+        sessions: Vec<ActiveSession>,
+        Form { port, kind }: Form,
+        head: &[u8],
+    ) -> Copies {
         let is_plain = matches!(kind, Kind::Plain | Kind::Head);
         let copies = sessions.into_iter().filter_map(|session| {
             if !is_plain || session.rules.preview.is_empty() || !session.kept.reserve(head.len()) {
@@ -187,7 +192,7 @@ impl Drop for Copy {
 /// Sends one session its copies, in order, for one client connection.
 async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
     let mut connection: Option<(SocketAddr, TcpStream)> = None;
-    let mut current: Option<(Stealer, bool)> = None;
+    let mut current: Option<(ActiveSession, bool)> = None;
     let mut is_broken = false;
     // What had come by the time that a preview let us wait in vain is of no use
     // to it any more, and would have all that follows wait again.
@@ -263,14 +268,14 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
 
 /// Whether a connection from the last copy can carry another: the pod is still
 /// one of the preview's, and has neither closed it nor said anything since.
-fn is_good(address: SocketAddr, stream: &TcpStream, session: &Stealer, port: u16) -> bool {
+fn is_good(address: SocketAddr, stream: &TcpStream, session: &ActiveSession, port: u16) -> bool {
     let rules = &session.rules;
     address.port() == rules.preview_port(port).unwrap_or(port)
         && rules.preview.contains(&address.ip())
         && is_quiet(stream)
 }
 
-async fn connect(session: &Stealer, port: u16) -> io::Result<(SocketAddr, TcpStream)> {
+async fn connect(session: &ActiveSession, port: u16) -> io::Result<(SocketAddr, TcpStream)> {
     let rules = &session.rules;
     let to = rules.preview.first().ok_or(io::ErrorKind::NotFound)?;
     let address = SocketAddr::from((*to, rules.preview_port(port).unwrap_or(port)));

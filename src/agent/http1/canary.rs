@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::answer::linger;
 use super::preview::CONNECT_WAIT;
 use crate::agent::lane::Lane;
-use crate::agent::state::Counters;
+use crate::agent::shared::Counters;
 use crate::traffic::canary::Asked;
 
 /// A canary whose head is still held in the lane.

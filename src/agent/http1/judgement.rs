@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use super::framing::Framing;
 use super::head::{self, Doubt};
-use crate::agent::state::{Counters, State, Stealer};
+use crate::agent::shared::{ActiveSession, Counters, Shared};
 use crate::traffic::canary::Asked;
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
@@ -26,10 +26,10 @@ const MAX_CHUNKED_BYTES: usize = 2 * MAX_BODY_BYTES;
 /// Whose a request is.
 #[derive(Default)]
 pub(super) struct Judged {
-    pub(super) stealer: Option<Stealer>,
-    pub(super) mirrors: Vec<Stealer>,
+    pub(super) stealer: Option<ActiveSession>,
+    pub(super) mirrors: Vec<ActiveSession>,
     /// Those that may want a copy, once the body is known.
-    pub(super) undecided: Vec<Stealer>,
+    pub(super) undecided: Vec<ActiveSession>,
     pub(super) canary: Option<Asked<Arc<Counters>>>,
 }
 
@@ -53,7 +53,7 @@ impl Patience {
 /// Reads the head that is held, `looked_at` bytes of which was looked at before, and its
 /// body where a filter wants it. Nothing while more has to come.
 pub(super) fn of(
-    state: &State,
+    state: &Shared,
     port: u16,
     held: &[u8],
     looked_at: &mut usize,

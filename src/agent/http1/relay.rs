@@ -18,7 +18,7 @@ use super::judgement::{self, Judged, Patience};
 use super::undecided::Undecided;
 use crate::agent::lane::Lane;
 use crate::agent::mirror::{Copies, Form, Mirrors};
-use crate::agent::state::{State, Stealer};
+use crate::agent::shared::{ActiveSession, Shared};
 use crate::traffic::Head;
 use crate::traffic::canary::Asked as AskedCanary;
 
@@ -39,7 +39,7 @@ pub(super) enum Outcome {
 
 /// A request that a session wants. Its head is still held in the lane.
 pub(super) struct Matched {
-    pub(super) session: Stealer,
+    pub(super) session: ActiveSession,
     /// The application's port it was for.
     pub(super) port: u16,
     pub(super) request: head::Request,
@@ -80,7 +80,7 @@ enum Server {
 }
 
 pub(super) struct Relay {
-    state: Arc<State>,
+    state: Arc<Shared>,
     port: u16,
     up: Lane,
     down: Lane,
@@ -104,7 +104,7 @@ pub(super) struct Relay {
 // === impl Relay ===
 
 impl Relay {
-    pub(super) fn new(state: Arc<State>, port: u16, up: Lane, mirrors: Rc<Mirrors>) -> Self {
+    pub(super) fn new(state: Arc<Shared>, port: u16, up: Lane, mirrors: Rc<Mirrors>) -> Self {
         Self {
             state,
             port,

@@ -5,7 +5,7 @@
 use super::framing::Framing;
 use super::head;
 use super::judgement::{asked, is_too_long};
-use crate::agent::state::{Pending, Stealer};
+use crate::agent::shared::{ActiveSession, Pending};
 use crate::traffic::filter::Body;
 
 pub(in crate::agent) struct Undecided {
@@ -25,7 +25,7 @@ pub(in crate::agent) struct Undecided {
 
 impl Undecided {
     /// A request with this head, which these sessions may want.
-    pub(super) fn new(sessions: Vec<Stealer>, request: &head::Request, head: &[u8]) -> Self {
+    pub(super) fn new(sessions: Vec<ActiveSession>, request: &head::Request, head: &[u8]) -> Self {
         let mut sessions: Vec<_> = sessions.into_iter().map(Pending::new).collect();
         sessions.retain_mut(|session| session.keep(head.len()));
         let framing = request.framing;
@@ -48,7 +48,7 @@ impl Undecided {
 
     /// The sessions that want a copy, now that no more will be known, of this
     /// head and what has come of the body.
-    pub(in crate::agent) fn decide(self) -> (Vec<Stealer>, Vec<u8>, Vec<u8>) {
+    pub(in crate::agent) fn decide(self) -> (Vec<ActiveSession>, Vec<u8>, Vec<u8>) {
         let mut content = Vec::with_capacity(self.content);
         let is_whole = self.rest.is_done() && !self.is_too_long();
         if is_whole {

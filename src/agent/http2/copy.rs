@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::previews::Previews;
 use super::pump::send;
 use super::stream::{outgoing, with_head};
-use crate::agent::state::{Pending, Stealer};
+use crate::agent::shared::{ActiveSession, Pending};
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
 
@@ -42,7 +42,7 @@ struct Later {
 }
 
 struct Copy {
-    session: Stealer,
+    session: ActiveSession,
     sender: UnboundedSender<Part>,
     task: AbortHandle,
     state: Progress,
@@ -61,12 +61,12 @@ enum Part {
 }
 
 /// Bytes of a session's budget, given back when dropped.
-struct Held(Stealer, usize);
+struct Held(ActiveSession, usize);
 
 // === impl Held ===
 
 impl Held {
-    fn take(session: &Stealer, bytes: usize) -> Option<Self> {
+    fn take(session: &ActiveSession, bytes: usize) -> Option<Self> {
         session.kept.reserve(bytes).then(|| Self(session.clone(), bytes))
     }
 }
@@ -83,7 +83,7 @@ impl Copies {
     /// Begins the copies of one request. A CONNECT, which is how HTTP/2
     /// upgrades, is not copied: what follows it depends on the answer.
     pub(super) fn begin(
-        sessions: Vec<Stealer>,
+        sessions: Vec<ActiveSession>,
         request: &Request<()>,
         previews: &Rc<Previews>,
         port: u16,
@@ -106,7 +106,7 @@ impl Copies {
     /// Begins more of them once it is known which of these sessions want one.
     pub(super) fn decide_later(
         &mut self,
-        sessions: Vec<Stealer>,
+        sessions: Vec<ActiveSession>,
         request: &Request<()>,
         previews: &Rc<Previews>,
         port: u16,
@@ -177,7 +177,7 @@ impl Later {
     }
 
     /// The sessions that want a copy, now that no more will be known, and what has come of the body.
-    fn decide(self, is_whole: bool) -> (Vec<Stealer>, Vec<u8>) {
+    fn decide(self, is_whole: bool) -> (Vec<ActiveSession>, Vec<u8>) {
         let body = if is_whole { Body::Whole(&self.body) } else { Body::Unknown };
         let wanting = with_head(&self.request, |head| {
             self.sessions.into_iter().filter_map(|session| session.decide(head, body)).collect()
@@ -210,7 +210,7 @@ impl Drop for Copy {
 
 /// Sends one session its copy, and counts what became of it.
 async fn run(
-    session: Stealer,
+    session: ActiveSession,
     request: Request<()>,
     head: Held,
     previews: Rc<Previews>,

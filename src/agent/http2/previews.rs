@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::agent::keep_alive;
-use crate::agent::state::Stealer;
+use crate::agent::shared::ActiveSession;
 
 /// How long a preview pod may take to accept a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ struct Failure {
 
 impl Previews {
     /// A connection that takes another stream.
-    pub(super) async fn get(&self, session: &Stealer, port: u16) -> io::Result<SendRequest<Bytes>> {
+    pub(super) async fn get(&self, session: &ActiveSession, port: u16) -> io::Result<SendRequest<Bytes>> {
         let kept = Rc::clone(self.0.borrow_mut().entry(session.rules.session.clone()).or_default());
         let port = session.rules.preview_port(port).unwrap_or(port);
         let asked_at = kept.attempts.get();

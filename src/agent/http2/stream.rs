@@ -23,7 +23,7 @@ use super::copy::Copies;
 use super::previews::Previews;
 use super::pump::{MAX_YIELDS, Stopped, pump, reason};
 use crate::agent::http1::{header_safe, sentence};
-use crate::agent::state::{Counters, State, Stealer};
+use crate::agent::shared::{ActiveSession, Counters, Shared};
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
 use crate::traffic::{Head, Judgement};
@@ -33,7 +33,7 @@ const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// What one stream needs to know.
 pub(super) struct Stream {
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Shared>,
     /// The application's port.
     pub(super) port: u16,
     pub(super) app: SendRequest<Bytes>,
@@ -45,7 +45,7 @@ pub(super) struct Stream {
 #[derive(Clone, Copy)]
 enum Answers<'a> {
     Application(&'a Application),
-    Preview(&'a Stealer, &'a Request<()>),
+    Preview(&'a ActiveSession, &'a Request<()>),
 }
 
 /// A request body, of which some may have been read ahead for a filter.
@@ -282,7 +282,12 @@ fn is_broken(error: &h2::Error) -> bool {
 }
 
 /// Tells a client that the preview cannot be had: gRPC in its own way.
-fn unavailable(session: &Stealer, request: &Request<()>, why: &io::Error, mut respond: SendResponse<Bytes>) {
+fn unavailable(
+    session: &ActiveSession,
+    request: &Request<()>,
+    why: &io::Error,
+    mut respond: SendResponse<Bytes>,
+) {
     session.kept.unavailable();
     let words = sentence(&session.rules.key, why);
     let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep};
 
 use super::log;
-use super::sessions::Sessions;
-use super::state::State;
+use super::rules_in_force::RulesInForce;
+use super::shared::Shared;
 use crate::problem::Report;
 
 /// How long connections may still arrive that the kernel had promised to the
@@ -47,7 +47,11 @@ impl fmt::Display for Reason {
 
 /// Waits for a reason to leave. While a connection goes through it, the agent is
 /// not idle, whoever's it is: its end would be that connection's.
-pub(super) async fn reason(sessions: &Sessions, state: &State, idle: Duration) -> anyhow::Result<Reason> {
+pub(super) async fn reason(
+    sessions: &RulesInForce,
+    shared: &Shared,
+    idle: Duration,
+) -> anyhow::Result<Reason> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut looks = interval(COUNTS_EVERY);
@@ -57,7 +61,7 @@ pub(super) async fn reason(sessions: &Sessions, state: &State, idle: Duration) -
             _ = terminate.recv() => return Ok(Reason::Told),
             _ = interrupt.recv() => return Ok(Reason::Told),
             _ = looks.tick() => {
-                if !sessions.is_idle() || state.connections.load(Relaxed) > 0 {
+                if !sessions.is_idle() || shared.connections.load(Relaxed) > 0 {
                     busy = Instant::now();
                 } else if busy.elapsed() >= idle {
                     return Ok(Reason::Idle);
@@ -90,18 +94,18 @@ impl Deadlines {
     /// A pod that ends tells all its containers at once, and its application may
     /// serve on for a while: what is keyed goes to the preview until it stops
     /// listening, or until the time is over.
-    pub(super) async fn stay(&self, sessions: &Sessions) {
+    pub(super) async fn stay(&self, sessions: &RulesInForce) {
         while Instant::now() < self.stay && sessions.is_capturing() {
             sleep(COUNTS_EVERY).await;
         }
     }
 
     /// Lets what is under way finish, while there is time.
-    pub(super) async fn drain(&self, state: &State) {
+    pub(super) async fn drain(&self, shared: &Shared) {
         let start = Instant::now();
         loop {
             sleep(COUNTS_EVERY).await;
-            let is_over = state.connections.load(Relaxed) == 0 && start.elapsed() >= HANDSHAKES;
+            let is_over = shared.connections.load(Relaxed) == 0 && start.elapsed() >= HANDSHAKES;
             if is_over || Instant::now() >= self.drain {
                 return;
             }

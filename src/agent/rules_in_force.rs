@@ -13,12 +13,12 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::awaited::Awaited;
 use super::capture::{Capture, Change, MAX_SILENCE, Place, Which};
 use super::control::message::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
 use super::log::{self, Trouble};
-use super::passing::Passing;
-use super::state::State;
+use super::overload::Overload;
+use super::shared::Shared;
+use super::unclaimed_ports::UnclaimedPorts;
 use crate::traffic::judge::Session;
 use crate::traffic::{Refusal, Rules};
 
@@ -33,8 +33,8 @@ const MAX_BUSY: Duration = Duration::from_secs(10);
 const EVENTS: usize = 256;
 
 /// The sessions of one agent.
-pub(super) struct Sessions {
-    state: Arc<State>,
+pub(super) struct RulesInForce {
+    shared: Arc<Shared>,
     capture: RefCell<Capture>,
     leases: RefCell<BTreeMap<String, Instant>>,
     events: broadcast::Sender<Event>,
@@ -48,20 +48,20 @@ pub(super) struct Sessions {
     /// The last heartbeat.
     beaten: Cell<Instant>,
     /// For how long there is no room for more connections.
-    passing: Cell<Passing>,
+    overload: Cell<Overload>,
     /// The ports on which nobody listens.
-    awaited: RefCell<Awaited>,
+    unclaimed_ports: RefCell<UnclaimedPorts>,
     /// What fails each time, as long as it fails.
     update_trouble: Trouble,
     beat_trouble: Trouble,
 }
 
-// === impl Sessions ===
+// === impl RulesInForce ===
 
-impl Sessions {
-    pub(super) fn new(state: Arc<State>, capture: Capture) -> Self {
+impl RulesInForce {
+    pub(super) fn new(shared: Arc<Shared>, capture: Capture) -> Self {
         Self {
-            state,
+            shared,
             capture: RefCell::new(capture),
             leases: RefCell::default(),
             events: broadcast::Sender::new(EVENTS),
@@ -69,8 +69,8 @@ impl Sessions {
             reset: Cell::new(0),
             is_released: Cell::new(false),
             beaten: Cell::new(Instant::now()),
-            passing: Cell::default(),
-            awaited: RefCell::default(),
+            overload: Cell::default(),
+            unclaimed_ports: RefCell::default(),
             update_trouble: Trouble::default(),
             beat_trouble: Trouble::default(),
         }
@@ -124,7 +124,7 @@ impl Sessions {
         let (session, generation) = (rules.session.clone(), rules.generation);
         let wanted: Vec<u16> = rules.ports.iter().map(|port| port.port).collect();
         let lease = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
-        let table = self.state.rules();
+        let table = self.shared.rules();
         let known = table.get(&session);
         if known.is_none_or(|known| known.rules != rules) {
             let kept = known.map(|known| Arc::clone(&known.kept)).unwrap_or_default();
@@ -139,7 +139,7 @@ impl Sessions {
                 self.resets.borrow_mut().insert(session.clone(), Instant::now() + MAX_BUSY);
             }
             // First the rules, then the capture: no request comes that nobody can judge.
-            self.state.set_rules(table);
+            self.shared.set_rules(table);
             log::event("rules", serde_json::json!({ "session": session, "generation": generation }));
         }
         self.leases.borrow_mut().insert(session.clone(), Instant::now() + lease);
@@ -162,10 +162,10 @@ impl Sessions {
     fn withdraw(&self, session: &str) {
         self.leases.borrow_mut().remove(session);
         self.resets.borrow_mut().remove(session);
-        let table = self.state.rules().without(session);
+        let table = self.shared.rules().without(session);
         // First the capture, then the rules: new connections are the application's at once.
         self.capture_only(&table.ports());
-        self.state.set_rules(table);
+        self.shared.set_rules(table);
     }
 
     /// Drops the sessions whose leases have run out.
@@ -183,7 +183,7 @@ impl Sessions {
 
     /// Captures what the sessions want and the application listens on, now.
     pub(super) fn follow(&self) {
-        let ports = self.state.rules().ports();
+        let ports = self.shared.rules().ports();
         self.capture_only(&ports);
         self.close_predating();
     }
@@ -192,7 +192,7 @@ impl Sessions {
     /// it: first the idle ones, at last the others.
     fn close_predating(&self) {
         self.resets.borrow_mut().retain(|session, until| {
-            let table = self.state.rules();
+            let table = self.shared.rules();
             let Some(session) = table.get(session) else { return false };
             let ports: Vec<u16> = session.rules.ports.iter().map(|port| port.port).collect();
             let is_over = Instant::now() >= *until;
@@ -228,19 +228,19 @@ impl Sessions {
         let capture = self.capture.borrow();
         let is_captured = |port: u16| capture.captured().iter().any(|place| place.port == port);
         let ports = ports.iter().map(|port| (*port, is_captured(*port)));
-        self.awaited.borrow_mut().follow(ports, Instant::now());
+        self.unclaimed_ports.borrow_mut().follow(ports, Instant::now());
     }
 
     /// Says to the kernel that the agent is alive, and to the sessions if the
     /// kernel had to think otherwise: what came meanwhile went to the application.
     pub(super) fn beat(&self) {
         let now = Instant::now();
-        if self.is_released.get() || self.passing.get().is_on(now) || self.state.is_full() {
+        if self.is_released.get() || self.overload.get().is_on(now) || self.shared.is_full() {
             return;
         }
         let silence = now.saturating_duration_since(self.beaten.replace(now));
         if silence > MAX_SILENCE && self.is_capturing() {
-            self.state.rules().sessions().for_each(|session| session.kept.lapsed());
+            self.shared.rules().sessions().for_each(|session| session.kept.lapsed());
             let after_milliseconds = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
             self.tell(Event::Lapsed { after_milliseconds });
         }
@@ -253,12 +253,12 @@ impl Sessions {
     /// There are no descriptors or source ports for another connection: new ones
     /// are the application's for a while, which is told as every silence is.
     pub(super) fn pass_by(&self) {
-        let mut passing = self.passing.get();
-        if self.is_released.get() || !passing.begin(Instant::now()) {
+        let mut overload = self.overload.get();
+        if self.is_released.get() || !overload.begin(Instant::now()) {
             return;
         }
-        self.passing.set(passing);
-        let connections = self.state.connections.load(Relaxed);
+        self.overload.set(overload);
+        let connections = self.shared.connections.load(Relaxed);
         log::line("capture", &format!("no room beside {connections} connections: new ones pass for a while"));
         if let Err(error) = self.capture.borrow_mut().hush() {
             log::line("capture", &format!("could not be silenced at once: {error}"));
@@ -286,7 +286,7 @@ impl Sessions {
     /// Whether a port that a session wants had a listener of the application's
     /// until lately, or is wanted only since then.
     pub(super) fn awaits_listeners(&self) -> bool {
-        !self.is_released.get() && self.awaited.borrow().is_urgent(Instant::now())
+        !self.is_released.get() && self.unclaimed_ports.borrow().is_urgent(Instant::now())
     }
 
     /// The listeners at which captured connections arrive, and their addresses.
@@ -297,12 +297,12 @@ impl Sessions {
 
     fn status(&self) -> Status {
         let mut capture = self.capture.borrow_mut();
-        let connections = self.state.connections.load(Relaxed);
+        let connections = self.shared.connections.load(Relaxed);
         let now = Instant::now();
         let leases = self.leases.borrow();
         let session = |session: &Arc<Session<_>>| -> SessionStatus {
             let Session { rules, kept } = &**session;
-            let kept: &Arc<super::state::Counters> = kept;
+            let kept: &Arc<super::shared::Counters> = kept;
             let until = leases.get(&rules.session).copied().unwrap_or(now);
             SessionStatus {
                 session: rules.session.clone(),
@@ -318,7 +318,7 @@ impl Sessions {
             connections,
             predating: capture.predating(connections).unwrap_or(0),
             reset: self.reset.get(),
-            sessions: self.state.rules().sessions().map(session).collect(),
+            sessions: self.shared.rules().sessions().map(session).collect(),
         }
     }
 }

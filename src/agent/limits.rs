@@ -19,7 +19,7 @@ const MAX_BACKLOG: u64 = 4_096;
 
 /// The room for connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct Limits {
     /// Connections at once, before new ones pass to the application.
     pub(super) connections: usize,
     /// Connections that each listener may hold for the agent to accept: by the
@@ -28,9 +28,9 @@ pub(super) struct Room {
     pub(super) backlog: i32,
 }
 
-// === impl Room ===
+// === impl Limits ===
 
-impl Room {
+impl Limits {
     /// Of a process that may have so many descriptors.
     pub(super) fn of(descriptors: u64) -> Self {
         let spare = SPARE_DESCRIPTORS + descriptors / SPARE_SHARE;
@@ -52,8 +52,8 @@ mod tests {
         for (descriptors, connections, backlog) in
             [(1, 1, 8), (256, 80, 16), (1_024, 416, 40), (20_000, 8_718, 633), (1_048_576, 458_720, 4_096)]
         {
-            let room = Room::of(descriptors);
-            assert_eq!(room, Room { connections, backlog }, "{descriptors}");
+            let room = Limits::of(descriptors);
+            assert_eq!(room, Limits { connections, backlog }, "{descriptors}");
             if descriptors > 1 {
                 // The queue of a listener holds one more than its backlog.
                 let promised = LISTENERS * (u64::try_from(backlog).unwrap() + 1);

@@ -22,23 +22,23 @@ const PIECE_BYTES: usize = 128;
 pub(super) type Rules = Table<Arc<Counters>>;
 
 /// One session of the rules.
-pub(super) type Stealer = Arc<Session<Arc<Counters>>>;
+pub(super) type ActiveSession = Arc<Session<Arc<Counters>>>;
 
 /// Shared by all connections.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct Shared {
     rules: ArcSwap<Rules>,
     /// Connections open now.
     pub(super) connections: AtomicUsize,
     /// Over the memory budget: new connections are tunnels.
-    pub(super) frugal: AtomicBool,
+    pub(super) over_memory_budget: AtomicBool,
     /// Told when there is no room for another connection.
     pub(super) exhausted: Notify,
     max_connections: usize,
 }
 
 /// One open connection.
-pub(super) struct Open(Arc<State>);
+pub(super) struct Open(Arc<Shared>);
 
 /// What happened for one session. Kept across its snapshots.
 #[derive(Debug, Default)]
@@ -56,19 +56,19 @@ pub(super) struct Counters {
 /// A session that is asked again about a request whose body is not known yet,
 /// and what is kept of that for its sake, within its budget.
 pub(super) struct Pending {
-    session: Stealer,
+    session: ActiveSession,
     taken: usize,
 }
 
-// === impl State ===
+// === impl Shared ===
 
-impl State {
+impl Shared {
     /// Of a process that may have so many connections at once.
     pub(super) fn new(max_connections: usize) -> Self {
         Self {
             rules: ArcSwap::from_pointee(Table::empty()),
             connections: AtomicUsize::new(0),
-            frugal: AtomicBool::new(false),
+            over_memory_budget: AtomicBool::new(false),
             exhausted: Notify::new(),
             max_connections,
         }
@@ -98,7 +98,7 @@ impl State {
         }
         let rules = self.rules();
         for session in rules.sessions().filter(|session| session.rules.preview_port(port).is_some()) {
-            let is_meant = |one: &Stealer| Arc::ptr_eq(one, session);
+            let is_meant = |one: &ActiveSession| Arc::ptr_eq(one, session);
             if judgement.stealer.as_ref().is_some_and(is_meant) {
                 session.kept.matched();
             } else if !judgement.mirrors.iter().chain(&judgement.undecided).any(is_meant) {
@@ -193,7 +193,7 @@ impl Counters {
 
 impl Pending {
     /// A session that is to be asked again.
-    pub(super) const fn new(session: Stealer) -> Self {
+    pub(super) const fn new(session: ActiveSession) -> Self {
         Self { session, taken: 0 }
     }
 
@@ -210,7 +210,7 @@ impl Pending {
     }
 
     /// Whether it wants a copy, now that no more will be known.
-    pub(super) fn decide(self, head: &Head<'_>, body: Body<'_>) -> Option<Stealer> {
+    pub(super) fn decide(self, head: &Head<'_>, body: Body<'_>) -> Option<ActiveSession> {
         let session = Arc::clone(&self.session);
         if session.rules.filter.judge(head, body) == Answer::Yes {
             return Some(session);

@@ -15,11 +15,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(32);
 
 /// The last pause.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Passing(Option<(Instant, Duration)>);
+pub(super) struct Overload(Option<(Instant, Duration)>);
 
-// === impl Passing ===
+// === impl Overload ===
 
-impl Passing {
+impl Overload {
     /// There is no room `now`; whether a pause begins with that.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         let pause = match self.0 {
@@ -45,7 +45,7 @@ mod tests {
     fn pauses_grow_while_they_are_in_vain_and_are_short_again_later() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut passing = Passing::default();
+        let mut passing = Overload::default();
         assert!(!passing.is_on(at(0)));
         for (second, begins, over) in
             [(0, true, 1), (0, false, 1), (1, true, 3), (4, true, 8), (100, true, 101)]

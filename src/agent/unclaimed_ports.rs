@@ -12,11 +12,11 @@ const URGENT: Duration = Duration::from_secs(10);
 
 /// The ports, and since when nobody has listened on them.
 #[derive(Debug, Default)]
-pub(super) struct Awaited(BTreeMap<u16, Instant>);
+pub(super) struct UnclaimedPorts(BTreeMap<u16, Instant>);
 
-// === impl Awaited ===
+// === impl UnclaimedPorts ===
 
-impl Awaited {
+impl UnclaimedPorts {
     /// These are the ports that are wanted `now`, and whether somebody listens on each.
     pub(super) fn follow(&mut self, ports: impl Iterator<Item = (u16, bool)>, now: Instant) {
         let before = std::mem::take(&mut self.0);
@@ -38,7 +38,7 @@ mod tests {
     fn a_port_that_was_listened_on_lately_is_looked_for_often_and_one_that_never_was_is_not_for_long() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut awaited = Awaited::default();
+        let mut awaited = UnclaimedPorts::default();
         for (second, ports, urgent) in [
             (0, &[(80, true), (81, true)][..], false),
             (1, &[(80, true), (81, false)], true),
