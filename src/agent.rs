@@ -38,12 +38,11 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::contract::control::Event;
 use crate::problem::{Exit, Explain as _, Problem};
 use arguments::{Agent, Command, Run};
-pub use capture::Method;
 use capture::{Capture, Singleton};
 use connection::Begun;
-use control::message::Event;
 #[cfg(fuzzing)]
 pub use http1::fuzzing;
 use limits::Limits;

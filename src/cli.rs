@@ -2,21 +2,22 @@
 //! is decided in `config`.
 #![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
 
-pub mod live;
 pub mod manual;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::kubernetes_names::{is_namespace, is_object_name};
+use crate::output::format::{ListFormat, ObjectFormat};
 use crate::session::ttl::duration;
 use crate::session::{Key, Ttl};
-use crate::target::{Target, is_object_name};
+use crate::workload::Target;
 
 /// Where `-f` without a value looks, as mirrord's own tools do
-const DEFAULT_FILE: &str = "./.mirrord/mirrord.json";
+pub(crate) const DEFAULT_FILE: &str = "./.mirrord/mirrord.json";
 
 /// Preview environments in any Kubernetes namespace, with nothing installed first and nothing left behind
 #[derive(Debug, Parser)]
@@ -227,24 +228,6 @@ pub struct Rbac {
     pub service_account: Option<String>,
 }
 
-/// How objects are printed
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ObjectFormat {
-    Yaml,
-    Json,
-    Name,
-}
-
-/// How a list is printed
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
-    Table,
-    Wide,
-    Json,
-    Yaml,
-    Name,
-}
-
 /// Seconds as a number, or a duration
 fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = match text.parse::<u64>() {
@@ -272,7 +255,6 @@ fn subject(text: &str) -> Result<String, String> {
 fn account(text: &str) -> Result<String, String> {
     let (namespace, name) =
         text.split_once('/').map_or((None, text), |(namespace, name)| (Some(namespace), name));
-    let is_namespace = |name: &str| is_object_name(name) && name.len() <= 63 && !name.contains('.');
     if is_object_name(name) && namespace.is_none_or(is_namespace) {
         return Ok(text.to_owned());
     }

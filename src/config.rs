@@ -19,7 +19,6 @@ pub mod pattern;
 mod reading;
 mod strict;
 mod target;
-pub(crate) use reading::closest;
 mod template;
 mod unique;
 mod unused;
@@ -33,9 +32,10 @@ use uuid::Uuid;
 pub use agent::Agent;
 pub use environment::Environment;
 
+use crate::kubernetes_names::is_namespace;
 use crate::problem::{Exit, Problem};
 use crate::session::{Key, Ttl};
-use crate::target::{Target, is_object_name};
+use crate::workload::Target;
 use env::{Env, Keep};
 use file::File;
 use incoming::Incoming;
@@ -345,7 +345,7 @@ pub enum Named {
 
 /// A namespace as Kubernetes could have taken it (RFC 1123 label).
 fn namespace(name: &str, source: &str) -> Result<String> {
-    if !is_object_name(name) || name.contains('.') || name.len() > 63 {
+    if !is_namespace(name) {
         return Err(wrong(format!("{source} is `{name}`, which can be no namespace"))
             .because_of(
                 "a namespace has lower-case letters, digits and `-`, at most 63, and no `-` at either end",

@@ -6,8 +6,6 @@
 //! objects, in its agents and in its own pod's environment, so that another
 //! takes over where it was killed. It knows no configuration file.
 
-mod agents;
-pub mod assignment;
 mod canary;
 mod decide;
 mod hands;
@@ -30,8 +28,8 @@ use crate::cluster::{Change, Cluster, explain};
 use crate::config::Connection;
 use crate::problem::{Explain as _, Problem};
 use crate::session::{ASSIGNMENT, ROLE, SESSION, Session};
-pub(crate) use agents::container as agent_container;
-use assignment::{Assignment, Pods};
+
+use crate::contract::assignment::{Assignment, Pods};
 use hands::Hands;
 
 /// How often pauses are looked at: nothing is asked of the cluster.

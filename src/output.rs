@@ -4,6 +4,7 @@
 //! Four ways of telling the same story (`MIRRORD_PROGRESS_MODE`): a tree with
 //! spinners on a terminal, plain lines, JSON lines for programs, or nothing.
 
+pub mod format;
 mod json;
 pub mod log;
 mod plain;

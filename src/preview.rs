@@ -1,7 +1,6 @@
 //! The verbs. Each reads like the README: read the configuration, resolve,
 //! plan, act, wait, report.
 
-pub mod candidates;
 pub mod doctor;
 pub mod extend;
 pub(crate) mod plan;
@@ -21,7 +20,7 @@ use crate::config::Selection;
 use crate::output::Reporter;
 use crate::problem::{Exit, Problem};
 use crate::session::{KEY, Key, Session};
-use crate::target::Target;
+use crate::workload::Target;
 
 /// Which environments are meant.
 #[derive(Clone, Debug, Default)]

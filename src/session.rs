@@ -6,7 +6,6 @@
 pub mod clock;
 pub mod key;
 pub mod name;
-pub mod report;
 pub mod ttl;
 
 use std::collections::BTreeMap;
@@ -14,12 +13,12 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 
+use crate::contract::Report;
 pub use key::Key;
 pub use name::SessionId;
-pub use report::Report;
 pub use ttl::Ttl;
 
-use crate::target::Target;
+use crate::workload::Target;
 
 /// Whose objects these are; the standard label, so that every tool shows it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use super::Method;
+use crate::contract::control::Method;
 
 /// Where the agent is controlled: on its own container's file system, which
 /// the application cannot reach.
@@ -52,7 +53,7 @@ pub struct Run {
     #[arg(long, value_name = "PATH", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
     /// How to take connections over, instead of trying one way after the other
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, value_name = "METHOD", value_parser = method())]
     pub method: Option<Method>,
 }
 
@@ -61,4 +62,14 @@ pub struct Control {
     /// Where the agent is controlled
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     pub socket: PathBuf,
+}
+
+/// Reads a [`Method`] by its word.
+fn method() -> impl TypedValueParser<Value = Method> {
+    PossibleValuesParser::new(Method::ALL.map(Method::as_str)).map(|word| {
+        Method::ALL
+            .into_iter()
+            .find(|method| method.as_str() == word)
+            .expect("the parser takes these words alone")
+    })
 }

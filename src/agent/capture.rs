@@ -23,11 +23,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::keep_alive;
+use crate::contract::control::Method;
 use crate::problem::{Explain as _, Problem};
 use diag::Sockets;
 pub(super) use dial::{dial, is_exhausted};
 use hook::Hook;
-pub use hook::Method;
 pub(super) use listening::Place;
 pub(super) use predating::Which;
 pub(super) use program::MAX_SILENCE;

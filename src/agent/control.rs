@@ -3,7 +3,6 @@
 //! it; the API server's access rules are the only gate.
 
 pub mod bridge;
-pub mod message;
 
 use std::io;
 use std::path::Path;
@@ -13,8 +12,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::control::message::{Reply, Request};
 use super::rules_in_force::RulesInForce;
+use crate::contract::control::{Reply, Request};
 
 /// A longer line is no message of the keeper's.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;

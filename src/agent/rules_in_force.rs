@@ -14,11 +14,11 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::capture::{Capture, Change, MAX_SILENCE, Place, Which};
-use super::control::message::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
 use super::log::{self, Trouble};
 use super::overload::Overload;
 use super::shared::Shared;
 use super::unclaimed_ports::UnclaimedPorts;
+use crate::contract::control::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
 use crate::traffic::judge::Session;
 use crate::traffic::{Refusal, Rules};
 

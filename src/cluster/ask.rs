@@ -202,7 +202,7 @@ pub fn place(pod: &Pod) -> (Option<String>, Vec<String>) {
     let spec = pod.spec.clone().unwrap_or_default();
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let names = containers.map(|container| container.name.clone());
-    let meshes = names.filter(|name| crate::target::container::is_mesh(name)).collect();
+    let meshes = names.filter(|name| crate::workload::container::is_mesh(name)).collect();
     (spec.node_name, meshes)
 }
 

@@ -17,6 +17,7 @@ use tower::retry::RetryLayer;
 use super::{Cluster, Patient, explain};
 use crate::config::Connection;
 use crate::problem::{Exit, Explain as _, Problem};
+use crate::words;
 
 /// How long a connection may take to come about: longer than any round trip,
 /// shorter than patience.
@@ -125,7 +126,7 @@ async fn config(connection: &Connection) -> Result<Config> {
         return Err(Problem::new(format!("there is no context `{wanted}` in the kubeconfig"))
             .because_of(match &contexts[..] {
                 [] => "it has no contexts".to_owned(),
-                contexts => format!("it has {}", explain::listed(contexts)),
+                contexts => format!("it has {}", words::quoted_list(contexts)),
             })
             .hint("pass `--context <name>`")
             .exit(Exit::Usage)

@@ -6,8 +6,8 @@ use std::error::Error as _;
 use kube::Error;
 use kube::client::UpgradeConnectionError;
 
+use crate::contract::report::Obstacle;
 use crate::problem::{Exit, Problem};
-use crate::session::report::Obstacle;
 
 const LOG_IN: &str = "the cluster does not accept your credentials, which may have expired: log in again";
 
@@ -204,16 +204,6 @@ fn chain(error: &Error) -> String {
         Some(above) if !above.contains(&last) && words.len() > 2 => format!("{above}: {last}"),
         _ => last,
     }
-}
-
-/// A list of names for a sentence, cut where it would flood the screen.
-pub fn listed(names: &[String]) -> String {
-    const MOST: usize = 10;
-    let mut text = names.iter().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    if names.len() > MOST {
-        text.push_str(&format!(" and {} more", names.len() - MOST));
-    }
-    text
 }
 
 #[cfg(test)]

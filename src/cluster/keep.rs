@@ -6,7 +6,7 @@ use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchPara
 use serde_json::{Value, json};
 
 use super::Cluster;
-use crate::keeper::assignment::Pods;
+use crate::contract::assignment::Pods;
 use crate::session::SESSION;
 
 // === impl Cluster ===

@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams};
 use super::Cluster;
 use super::read::PAGE;
 use crate::session::{MANAGED_BY, MIRRORD};
-use crate::target::KINDS;
+use crate::workload::KINDS;
 
 // === impl Cluster ===
 

@@ -21,7 +21,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Cluster, explain};
 use crate::session::{MANAGED_BY, MIRRORD, ROLE, SESSION, Session, SessionId};
-use crate::target::{Source, Target, Workload};
+use crate::words;
+use crate::workload::{Source, Target, Workload};
 
 /// Objects of one page of a list; the API server's own advice.
 pub(super) const PAGE: u32 = 500;
@@ -369,7 +370,7 @@ impl Remains {
         let seconds = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
         let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
         let why = if !finalizers.is_empty() && grace.is_zero() {
-            Some(format!("held by its finalizers: {}", explain::listed(finalizers)))
+            Some(format!("held by its finalizers: {}", words::quoted_list(finalizers)))
         } else if grace.is_zero() {
             None
         } else {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::read::{PAGE, every};
 use super::{Cluster, explain};
 use crate::problem::{Exit, Problem, Report};
-use crate::target::{KINDS, Kind, Origin, Source, Target, find};
+use crate::words;
+use crate::workload::{KINDS, Kind, Origin, Source, Target, find};
 
 // === impl Cluster ===
 
@@ -122,7 +123,7 @@ impl Cluster {
             (several, _) => {
                 let names: Vec<String> = several.iter().map(|(name, _)| name.clone()).collect();
                 Err(Problem::new(what)
-                    .because_of(format!("it selects the pods of {}", explain::listed(&names)))
+                    .because_of(format!("it selects the pods of {}", words::quoted_list(&names)))
                     .hint(format!("name one of them, as in `-t {}`", names[0]))
                     .exit(Exit::NotFound)
                     .into())
@@ -146,9 +147,11 @@ impl Cluster {
             return problem
                 .hint(format!("there are no {} in `{namespace}`: pass `-n <namespace>`", kind.plural));
         }
-        match crate::config::closest(target.name(), names.iter().map(String::as_str)) {
+        match words::closest(target.name(), names.iter().map(String::as_str)) {
             Some(name) => problem.hint(format!("did you mean `{}/{name}`?", kind.name)),
-            None => problem.hint(format!("there is {}; or pass `-n <namespace>`", explain::listed(&names))),
+            None => {
+                problem.hint(format!("there is {}; or pass `-n <namespace>`", words::quoted_list(&names)))
+            }
         }
     }
 }

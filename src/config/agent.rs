@@ -12,8 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use super::environment::Environment;
 use super::file::{Positive, PullPolicy};
 use super::wrong;
-use crate::session::key::is_label_value;
-use crate::target::is_object_name;
+use crate::kubernetes_names::{is_label_value, is_object_name};
 
 /// The section as written.
 #[derive(Debug, Default, Deserialize)]

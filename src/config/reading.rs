@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::strict::{Strict, Unfit, one_of};
+use super::strict::{Strict, Unfit};
 use super::unique::Unique;
 use super::{ignored, wrong};
+use crate::words;
 
 /// The language of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +121,14 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
             Unfit::Field(known) => {
                 let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
                 let names = known.iter().copied().chain(ignored::fields_of(parent));
-                (wrong(format!("unknown field {place}, expected {}", one_of(known))), closest(name, names))
+                (
+                    wrong(format!("unknown field {place}, expected {}", words::one_of(known))),
+                    words::closest(name, names),
+                )
             }
             Unfit::Word(word, known) => (
-                wrong(format!("{place} must be {}, not `{word}`", one_of(known))),
-                closest(&word, known.iter().copied()),
+                wrong(format!("{place} must be {}, not `{word}`", words::one_of(known))),
+                words::closest(&word, known.iter().copied()),
             ),
             Unfit::Predicate(words) => (wrong(format!("{place} {words}")), None),
             Unfit::Sentence(words) if path == "." => (wrong(words), None),
@@ -135,20 +139,6 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
             None => problem.into(),
         }
     })
-}
-
-/// The name that `unknown` was most likely meant to be: much alike, or not more
-/// than two slips away, unless that is half of the word.
-pub(crate) fn closest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let is_slip = |name: &str| {
-        let slips = strsim::osa_distance(unknown, name);
-        slips <= 2 && 2 * slips < unknown.len().max(name.len())
-    };
-    names
-        .map(|name| (strsim::jaro_winkler(unknown, name), name))
-        .filter(|(likeness, name)| *likeness > 0.75 || is_slip(name))
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
 }
 
 /// What a value is, in the user's words.

@@ -11,6 +11,7 @@ use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
 use super::reading::described;
+use crate::words;
 
 /// A value that is read strictly.
 pub(super) struct Strict(pub(super) Value);
@@ -107,7 +108,7 @@ impl<'de> Deserializer<'de> for Strict {
     ) -> Result<V::Value, Unfit> {
         match self.0 {
             Value::String(text) => visitor.visit_enum(text.into_deserializer()),
-            other => Err(Self(other).must_be(&one_of(words))),
+            other => Err(Self(other).must_be(&words::one_of(words))),
         }
     }
 
@@ -160,23 +161,14 @@ impl de::Error for Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Field(known) => write!(formatter, "unknown field, expected {}", one_of(known)),
-            Self::Word(word, known) => write!(formatter, "must be {}, not `{word}`", one_of(known)),
+            Self::Field(known) => write!(formatter, "unknown field, expected {}", words::one_of(known)),
+            Self::Word(word, known) => write!(formatter, "must be {}, not `{word}`", words::one_of(known)),
             Self::Predicate(words) | Self::Sentence(words) => formatter.write_str(words),
         }
     }
 }
 
 impl std::error::Error for Unfit {}
-
-/// A choice, as a sentence names it.
-pub(super) fn one_of(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match &quoted[..] {
-        [only] => only.clone(),
-        several => format!("one of {}", several.join(", ")),
-    }
-}
 
 fn list_of(length: usize) -> String {
     if length == 0 { "an empty list".to_owned() } else { format!("a list of {length}") }

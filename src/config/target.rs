@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use crate::target::{KINDS, Target};
+use crate::workload::{KINDS, Target};
 
 /// The live workload.
 #[derive(Debug, Default)]

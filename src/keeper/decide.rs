@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 
 use super::pods::{AGENT, AgentSeen, AgentState, Life, Seen, Watched};
-use crate::session::Report;
-use crate::session::report::Obstacle;
+use crate::contract::Report;
+use crate::contract::report::Obstacle;
 use crate::traffic::{Counts, Mode};
 
 /// The longest pause before another agent is tried in a pod where earlier ones

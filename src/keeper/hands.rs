@@ -11,18 +11,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::agents;
-use super::assignment::Assignment;
 use super::decide::{Link, Observed, Refused};
 use super::link::{self, Peer, Said, Wanted};
 use super::pace::Pace;
 use super::pods::Seen;
 use super::scribe::{Page, Scribe};
-use crate::agent::Method;
 use crate::cluster::{Cluster, explain};
+use crate::contract::Assignment;
+use crate::contract::agent_container;
+use crate::contract::report::Obstacle;
 use crate::problem::{Exit, Report};
 use crate::session::Session;
-use crate::session::report::Obstacle;
 use crate::traffic::{Refusal, Rules, rules};
 
 /// The pause before a lost conversation is begun again.
@@ -178,7 +177,7 @@ impl Hands {
             Said::Hello(method) => {
                 link.has_spoken = true;
                 link.forbidden = None;
-                link.method = Some(word(method));
+                link.method = Some(method.as_str().to_owned());
                 link.refused = None;
             }
             Said::Foreign(version) => {
@@ -339,7 +338,7 @@ impl Hands {
             return;
         }
         self.attaching.insert(pod.uid.clone(), Attempt::UnderWay);
-        let container = agents::container(name, pod.grace_seconds, &self.assignment.agent);
+        let container = agent_container::container(name, pod.grace_seconds, &self.assignment.agent);
         let (cluster, hear) = (self.cluster.clone(), self.hear.clone());
         let (namespace, pod) = (self.assignment.namespace.clone(), pod.clone());
         let pace = Arc::clone(&self.pace);
@@ -444,11 +443,6 @@ impl Hands {
         // The lease ends what cannot be reached.
         let _ = timeout(WITHDRAWAL_WAIT, all).await;
     }
-}
-
-/// The method as it is written everywhere else.
-fn word(method: Method) -> String {
-    serde_json::to_value(method).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Says it in the keeper's log.

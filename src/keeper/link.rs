@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::canary::{self, Unproven};
 use super::pace::Pace;
-use crate::agent::Method;
-use crate::agent::control::message::{PROTOCOL, Reply, Request, Status};
 use crate::cluster::{Cluster, explain};
+use crate::contract::control::Method;
+use crate::contract::control::{PROTOCOL, Reply, Request, Status};
 use crate::traffic::{Refusal, Rules};
 
 /// How long rules hold at least without being sent again.

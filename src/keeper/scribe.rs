@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::assignment::Assignment;
 use crate::cluster::Cluster;
-use crate::session::{ROUTED, Report, TRAFFIC};
+use crate::contract::Assignment;
+use crate::contract::Report;
+use crate::session::{ROUTED, TRAFFIC};
 
 /// How often more counts are written on the root.
 const COUNTS_EVERY: Duration = Duration::from_secs(3);

@@ -11,6 +11,7 @@ use crate::config::Selection;
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Problem};
 use crate::session::{SESSION, Session, TTL, Ttl};
+use crate::words;
 
 /// Lets the environments that `selector` means live for `ttl` from now.
 pub async fn extend(
@@ -29,7 +30,7 @@ pub async fn extend(
         if sessions.iter().any(goes_on) {
             sessions.retain(goes_on);
         }
-        step.done(&format!("found {}", status::counted(sessions.len())));
+        step.done(&format!("found {}", words::count(sessions.len(), "session")));
         let step = reporter.step("setting the end of their life");
         let mut lines = Vec::new();
         // Whatever becomes of one of them, the others get theirs.

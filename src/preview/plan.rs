@@ -26,10 +26,10 @@ use self::mounts::Sort;
 use crate::config::Agent;
 use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
-use crate::keeper::assignment::Assignment;
+use crate::contract::assignment::Assignment;
 use crate::session::{CONTAINER, IMAGE, Identity, OWNER, PLANNED_AT, REPLICAS, SESSION, TEMPLATE, Ttl};
-use crate::target::Source;
-use crate::target::container::Choice;
+use crate::workload::Source;
+use crate::workload::container::Choice;
 
 /// How long an environment may take to be made before Kubernetes removes what a
 /// dead CLI left, over and above the creation timeout.

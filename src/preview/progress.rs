@@ -9,7 +9,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 
 use crate::cluster::{Change, explain};
-use crate::session::{KEEPER, ROLE, Report, Session};
+use crate::contract::Report;
+use crate::session::{KEEPER, ROLE, Session};
 
 /// What has been seen of a session.
 #[derive(Debug, Default)]

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::plan::Plan;
 use super::progress::{Failure, PodState, pod_state};
-use crate::cli::{ListFormat, ObjectFormat};
+use crate::output::format::{ListFormat, ObjectFormat};
 use crate::output::{Mode, table};
 use crate::session::{Key, Session, Ttl};
+use crate::words;
 
 /// A session and its pods.
 pub(super) struct Listed {
@@ -90,12 +91,12 @@ pub(super) fn started(
 /// A command about one environment, which finds it from any shell: `typed` is what
 /// was typed to reach its cluster.
 pub(super) fn command(verb: &str, key: &Key, namespace: &str, typed: &[(&str, String)]) -> String {
-    let word = quoted(key.as_str());
+    let word = words::shell_word(key.as_str());
     // A key that begins with `-` would be taken for a flag.
     let parted = if key.as_str().starts_with('-') { '=' } else { ' ' };
     let mut command = format!("mirrord preview {verb} --key{parted}{word} -n {namespace}");
     for (flag, value) in typed {
-        command.push_str(&format!(" {flag} {}", quoted(value)));
+        command.push_str(&format!(" {flag} {}", words::shell_word(value)));
     }
     command
 }
@@ -106,16 +107,6 @@ pub(super) struct Routes {
     pub(super) what: String,
     /// A command that makes one.
     pub(super) example: Option<String>,
-}
-
-/// A word that a shell reads as it stands.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
-    if !word.starts_with('-') && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// The objects of a plan.
@@ -206,7 +197,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
                 format!("{}/{}", ready_pods(one), session.replicas),
                 traffic::cell(session, now),
                 left(session, now),
-                session.created.map_or_else(|| "?".to_owned(), |created| brief(since(created, now))),
+                session.created.map_or_else(|| "?".to_owned(), |created| words::brief(since(created, now))),
             ];
             if format == ListFormat::Wide {
                 row.extend([
@@ -345,7 +336,7 @@ fn ready_pods(one: &Listed) -> usize {
 
 fn left(session: &Session, now: Timestamp) -> String {
     match session.left(now) {
-        Some(left) if !left.is_zero() => brief(left),
+        Some(left) if !left.is_zero() => words::brief(left),
         Some(_) => "0s".to_owned(),
         None => "infinite".to_owned(),
     }
@@ -353,12 +344,6 @@ fn left(session: &Session, now: Timestamp) -> String {
 
 pub(super) fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::from_secs(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
-}
-
-/// The two largest units of a duration: `1h 2m`, `59s`.
-pub(super) fn brief(duration: Duration) -> String {
-    let text = humantime::format_duration(duration).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// A reason within a table; `-o wide` and `-o json` show all of it.

@@ -23,13 +23,13 @@ use super::Interrupts;
 use super::plan::{Plan, Request, deadline};
 use super::stop::Ending;
 use super::{connected, render, stop};
-use crate::cli::ObjectFormat;
 use crate::cluster::{Cluster, Scope, explain, persist};
 use crate::config::{Config, Environment, Overrides, wrong};
+use crate::output::format::ObjectFormat;
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{KEY, READY_AT, REPLACED_BY, Session, Ttl};
-use crate::target::Target;
+use crate::workload::Target;
 
 /// How far `start` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

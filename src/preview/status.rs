@@ -11,13 +11,14 @@ use tokio::time::timeout;
 use super::progress::{is_keeper, refusal};
 use super::render::{self, Copied, Listed};
 use super::{Selector, Standing};
-use crate::cli::ListFormat;
 use crate::cluster::{Change, Cluster, Scope, explain};
 use crate::config::Selection;
+use crate::output::format::ListFormat;
 use crate::output::{self, Mode, Reporter};
 use crate::problem::{Exit, Problem};
 use crate::session::Session;
-use crate::target::Target;
+use crate::words;
+use crate::workload::Target;
 
 /// How long changes that come together are gathered: a start is a dozen.
 const TOGETHER: Duration = Duration::from_millis(300);
@@ -76,7 +77,7 @@ pub async fn status(
             {
                 format!(
                     "its start failed: see why with `mirrord preview status --failed --key {}`",
-                    render::quoted(key.as_str())
+                    words::shell_word(key.as_str())
                 )
             } else if looked == scope {
                 "see what is there with `mirrord preview status`".to_owned()
@@ -256,14 +257,9 @@ pub(super) async fn found(
     } else if keys.is_empty() {
         problem.hint("see what is there with `mirrord preview status`")
     } else {
-        problem.hint(format!("there is {}", explain::listed(&keys)))
+        problem.hint(format!("there is {}", words::quoted_list(&keys)))
     }
     .into())
-}
-
-/// So many sessions.
-pub(super) fn counted(count: usize) -> String {
-    format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
 /// Grouped by key, then by where it is.

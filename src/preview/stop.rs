@@ -12,6 +12,7 @@ use crate::config::Selection;
 use crate::output::Reporter;
 use crate::problem::{Exit, Explain as _, Problem, Report};
 use crate::session::{Session, SessionId};
+use crate::words;
 
 /// How often to look whether everything is gone.
 const LOOK: Duration = Duration::from_millis(250);
@@ -73,7 +74,7 @@ pub async fn stop(
             }
             Err(error) => return Err(error),
         };
-        step.done(&format!("found {} to delete", status::counted(sessions.len())));
+        step.done(&format!("found {} to delete", words::count(sessions.len(), "session")));
         let step = reporter.step("deleting sessions");
         // All are told first, so that none outlives an interrupt.
         let mut untold: Option<anyhow::Error> = None;

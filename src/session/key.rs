@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+use crate::kubernetes_names::label_value;
 
 /// The longest key, in bytes: it travels in a request header, and a header of
 /// this size passes every proxy.
@@ -84,34 +85,10 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// `text` as the value of a label: itself where that is legal, else its hash.
-pub(crate) fn label_value(text: &str) -> String {
-    if is_label_value(text) { text.to_owned() } else { format!("sha256-{}", hash(text, 40)) }
-}
-
-/// Whether Kubernetes takes `text` as the value of a label.
-pub(crate) fn is_label_value(text: &str) -> bool {
-    let (Some(first), Some(last)) = (text.bytes().next(), text.bytes().last()) else {
-        return false;
-    };
-    text.len() <= 63
-        && first.is_ascii_alphanumeric()
-        && last.is_ascii_alphanumeric()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// The first `digits` hexadecimal digits of the SHA-256 of `text`.
-pub(crate) fn hash(text: &str, digits: usize) -> String {
-    let mut hexadecimal: String = Sha256::digest(text.as_bytes())
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    hexadecimal.truncate(digits);
-    hexadecimal
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes_names::is_label_value;
 
     #[test]
     fn a_legal_label_value_labels_itself() {

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::session::key::hash;
-use crate::target::Target;
+use crate::kubernetes_names::hash;
+use crate::workload::Target;
 
 /// What the names of roots, and so of keepers' pods, begin with.
 pub const ROOT: &str = "preview-keeper";

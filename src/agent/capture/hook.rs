@@ -4,25 +4,12 @@
 use std::io;
 use std::net::TcpListener;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
 use super::listening::Place;
 use super::nftables::Nftables;
 use super::sk_lookup::SkLookup;
 use crate::agent::log;
+use crate::contract::control::Method;
 use crate::problem::Problem;
-
-/// How the agent got in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Method {
-    /// BPF `sk_lookup`, by a link that dies with the process.
-    SkLookup,
-    /// `tproxy` in an nftables table that dies with the process.
-    Nftables,
-}
 
 /// The hook: attached while this value lives, to the listeners it was opened with.
 #[derive(Debug)]
@@ -40,7 +27,7 @@ impl Hook {
         version4: &TcpListener,
         version6: Option<&TcpListener>,
     ) -> anyhow::Result<Self> {
-        let methods = method.map_or_else(|| Method::value_variants().to_vec(), |method| vec![method]);
+        let methods = method.map_or_else(|| Method::ALL.to_vec(), |method| vec![method]);
         let mut whys = Vec::new();
         for method in methods {
             let opened = match method {
@@ -101,17 +88,6 @@ impl Hook {
         match self {
             Self::SkLookup(hook) => hook.hush(),
             Self::Nftables(hook) => hook.hush(),
-        }
-    }
-}
-
-// === impl Method ===
-
-impl Method {
-    fn words(self) -> &'static str {
-        match self {
-            Self::SkLookup => "BPF sk_lookup",
-            Self::Nftables => "nftables tproxy",
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Where the target's pods run: what the proof of a route may fail on.
 
-use crate::cluster::{Cluster, explain, place};
-use crate::keeper::assignment::Pods;
+use crate::cluster::{Cluster, place};
+use crate::contract::assignment::Pods;
 use crate::output::Reporter;
 use crate::preview::plan::Request;
 use crate::session::SESSION;
+use crate::words;
 
 /// The oldest kernel with the capture of the first choice: BPF `sk_lookup`.
 const OLDEST_KERNEL: (u32, u32) = (5, 9);
@@ -39,7 +40,7 @@ pub(super) async fn surroundings(cluster: &Cluster, request: &Request, reporter:
     if !meshes.is_empty() {
         reporter.warning(&format!(
             "the target's pods have a mesh's sidecar ({}): `start` proves whether requests come past it",
-            explain::listed(&meshes)
+            words::quoted_list(&meshes)
         ));
     }
     step.done(&match kernels.first() {

@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 
-use crate::cluster::explain;
 use crate::session::{KEEPER, ROLE, SESSION};
+use crate::words;
 
 /// The label of every namespace that holds its name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -105,7 +105,7 @@ pub(crate) fn found(policies: &[NetworkPolicy], parties: &Parties) -> Isolation 
 /// Policies by their names, for a sentence.
 pub(crate) fn in_words(names: &[String]) -> String {
     let word = if names.len() == 1 { "NetworkPolicy" } else { "NetworkPolicies" };
-    format!("{word} {}", explain::listed(names))
+    format!("{word} {}", words::quoted_list(names))
 }
 
 /// Whether a policy selects such pods, and decides on this direction of theirs.

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use super::{Account, Request, rights};
-use crate::keeper::assignment::Assignment;
+use crate::contract::assignment::Assignment;
 use crate::session::{ASSIGNMENT, KEEPER, ROLE};
 
 /// How long the keeper may take to have its rules dropped, in seconds.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::isolation::in_words;
 use super::{Request, Routing, metadata};
 use crate::session::{KEEPER, ROLE, SESSION};
-use crate::target::LivePods;
+use crate::workload::LivePods;
 
 /// The ports that API servers listen on as a rule.
 const API_PORTS: [u16; 2] = [443, 6443];

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::session::{Key, SessionId};
-use crate::target::container::choose;
+use crate::workload::container::choose;
 
 fn request(template: &Value) -> Request {
     let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
@@ -272,7 +272,7 @@ fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
 #[test]
 fn where_network_policies_stand_in_the_way_ours_let_requests_in_and_the_keeper_out() {
     let mut request = request(&busy());
-    request.source.pods = Some(crate::target::LivePods::Selected(json!({"matchLabels": {"app": "shop"}})));
+    request.source.pods = Some(crate::workload::LivePods::Selected(json!({"matchLabels": {"app": "shop"}})));
     request.isolation.preview = vec!["deny-all".to_owned()];
     request.isolation.keeper = vec!["deny-out".to_owned()];
     assert!(Plan::of(&request).policies().is_empty(), "nothing is routed");

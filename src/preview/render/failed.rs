@@ -4,10 +4,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Listed, brief, document, lines, shortened, since};
-use crate::cli::ListFormat;
+use super::{Listed, document, lines, shortened, since};
+use crate::output::format::ListFormat;
 use crate::output::{Mode, table};
 use crate::session::Session;
+use crate::words;
 
 /// The failed starts.
 pub(in crate::preview) fn list(
@@ -34,7 +35,9 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
             session.key.to_string(),
             session.target.clone(),
             session.namespace.clone(),
-            session.created.map_or_else(|| "?".to_owned(), |at| format!("{} ago", brief(since(at, now)))),
+            session
+                .created
+                .map_or_else(|| "?".to_owned(), |at| format!("{} ago", words::brief(since(at, now)))),
             match format {
                 // A row is one line.
                 ListFormat::Wide => reason.lines().map(str::trim).collect::<Vec<_>>().join(" | "),

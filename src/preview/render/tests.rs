@@ -3,6 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 
 use super::*;
+use crate::words;
 
 const NOW: &str = "2026-01-01T00:10:00Z";
 
@@ -90,11 +91,11 @@ fn what_is_to_be_copied_can_be_pasted_into_a_shell() {
     for (key, shown) in [
         ("pr-12", "pr-12"),
         ("feat/login", "feat/login"),
-        ("it's", r"'it'\''s'"),
-        ("-x", "'-x'"),
+        ("it's", r#""it's""#),
+        ("-x", "-x"),
         ("a b", "'a b'"),
     ] {
-        assert_eq!(quoted(key), shown);
+        assert_eq!(words::shell_word(key), shown);
     }
 }
 
@@ -173,9 +174,9 @@ fn commands_to_copy_find_the_environment_from_any_shell() {
     assert_eq!(command("pr-12", &[]), "mirrord preview stop --key pr-12 -n staging");
     assert_eq!(
         command("it's", &[("--context", "a b".to_owned()), ("--kubeconfig", "/k".to_owned())]),
-        r"mirrord preview stop --key 'it'\''s' -n staging --context 'a b' --kubeconfig /k"
+        r#"mirrord preview stop --key "it's" -n staging --context 'a b' --kubeconfig /k"#
     );
-    assert_eq!(command("-x", &[]), "mirrord preview stop --key='-x' -n staging");
+    assert_eq!(command("-x", &[]), "mirrord preview stop --key=-x -n staging");
     let one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[]);
     let lines = started(&one.session, &[], None, &[], NOW.parse().unwrap());
     assert_eq!(

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{brief, since};
-use crate::session::{Report, Session};
+use super::since;
+use crate::contract::Report;
+use crate::session::Session;
+use crate::words;
 
 /// The cell of the table: `steal 12/424, 3s ago`, and `1 lapse` where there was one.
 pub(super) fn cell(session: &Session, now: Timestamp) -> String {
@@ -13,7 +15,7 @@ pub(super) fn cell(session: &Session, now: Timestamp) -> String {
     };
     let mut cell = format!("{} {}/{}", report.mode, report.counts.taken(), report.seen());
     if let Some(at) = last_match(report) {
-        cell.push_str(&format!(", {} ago", brief(since(at, now))));
+        cell.push_str(&format!(", {} ago", words::brief(since(at, now))));
     }
     match report.counts.lapses {
         0 => {}

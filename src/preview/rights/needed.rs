@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::Extent::{Needed, Useful};
 use super::{Right, USER, right};
-use crate::target::{KINDS, Kind};
+use crate::workload::{KINDS, Kind};
 
 /// What decides which rights are needed.
 #[derive(Clone, Default)]
@@ -98,7 +98,7 @@ fn add(rights: &mut Vec<Right>, more: Right) {
 mod tests {
     use super::super::named;
     use super::*;
-    use crate::target::find;
+    use crate::workload::find;
 
     const ALWAYS: &str = "`jobs` (create, get, list, watch, patch, delete), `replicasets` (create, list, watch), \
                           `pods` (list, watch)";

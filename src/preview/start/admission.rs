@@ -10,7 +10,7 @@ use crate::preview::plan::{Account, Plan, Request};
 use crate::preview::progress::uncreated;
 use crate::preview::rights::{self, Facts};
 use crate::problem::{Exit, Problem};
-use crate::target::{Target, find};
+use crate::workload::{Target, find};
 
 /// Which of an environment's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Extent, routing};
-use crate::cluster::{Cluster, explain};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::output::Reporter;
 use crate::preview::plan::isolation::Isolation;
@@ -13,7 +13,8 @@ use crate::preview::plan::template::claim_names;
 use crate::preview::plan::{Account, Clock, Request, Routing};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Identity, SessionId};
-use crate::target::{Target, container};
+use crate::words;
+use crate::workload::{Target, container};
 
 /// Looks as far as `start` does before it asks for rights; without an image,
 /// at the target's own.
@@ -60,7 +61,7 @@ pub(super) async fn request(
         reporter.warning(&format!(
             "container `{}` gets the image; the others are {}; choose with `-t {}/container/<name>`",
             container.name,
-            explain::listed(
+            words::quoted_list(
                 &container
                     .guessed_among
                     .iter()

@@ -14,7 +14,8 @@ use crate::config::file::Mode as Chosen;
 use crate::config::incoming::ConcurrentSteal;
 use crate::config::wrong;
 use crate::config::{self, Config};
-use crate::keeper::assignment::{Agent, Assignment, Pods};
+use crate::contract::agent_container;
+use crate::contract::assignment::{Agent, Assignment, Pods};
 use crate::output::Reporter;
 use crate::preview::plan::rights;
 use crate::preview::plan::{Account, Request, Routing};
@@ -22,12 +23,13 @@ use crate::preview::render::{self, Routes};
 use crate::preview::rights::{GRANTING, KEEPER, lacking, named, questions};
 use crate::problem::{Exit, Problem};
 use crate::session::{SESSION, Session};
-use crate::target::container::Choice;
-use crate::target::ports::{Declared, declared};
-use crate::target::{LivePods, Source, Target};
 use crate::traffic::filter::baggage::{Baggage, MEMBER, percent_encoded};
 use crate::traffic::rules::Port;
 use crate::traffic::{Filter, Mode};
+use crate::words;
+use crate::workload::container::Choice;
+use crate::workload::ports::{Declared, declared};
+use crate::workload::{LivePods, Source, Target};
 
 /// The ServiceAccount that `rbac` prints, for users who may make no roles.
 pub(crate) const PREPARED: &str = "mirrord-keeper";
@@ -273,7 +275,7 @@ pub(crate) async fn may_attach(cluster: &Cluster, assignment: &Assignment, accou
         return Ok(());
     }
     let Some(pod) = cluster.any_pod(&assignment.namespace, &assignment.pods).await else { return Ok(()) };
-    let container = crate::keeper::agent_container("mirrord-agent-probe", 0, &assignment.agent);
+    let container = agent_container::container("mirrord-agent-probe", 0, &assignment.agent);
     match cluster.would_attach(&assignment.namespace, &pod, &container).await {
         Ok(_) => Ok(()),
         Err(error) if explain::is_not_found(&error) || explain::is_conflict(&error) => Ok(()),
@@ -303,7 +305,7 @@ pub(super) async fn routes(cluster: &Cluster, request: &Request) -> Option<Route
         let Filter::Baggage(key) = filter else { return None };
         let port = if port == 80 { String::new() } else { format!(":{port}") };
         let header = format!("baggage: {MEMBER}={}", percent_encoded(key.as_str()));
-        Some(format!("curl -H {} http://{service}.{namespace}{port}", render::quoted(&header)))
+        Some(format!("curl -H {} http://{service}.{namespace}{port}", words::shell_word(&header)))
     });
     Some(Routes { what, example })
 }

@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, explain};
 use crate::output::Reporter;
 use crate::preview::plan::isolation::{self, Parties};
 use crate::preview::plan::{Plan, Request};
-use crate::target::{consumer, ports};
+use crate::workload::{consumer, ports};
 
 /// What in the namespace will take the preview for one of the target's pods,
 /// by its labels.

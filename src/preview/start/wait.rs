@@ -10,13 +10,13 @@ use serde_json::json;
 use tokio::time::{Instant, interval};
 
 use crate::cluster::{Change, Cluster, SILENCE, explain};
+use crate::contract::Report;
 use crate::output::{Reporter, Step};
 use crate::preview::plan::{Request, first_deadline, seconds};
 use crate::preview::progress::{
     Failure, Observed, PodState, State, is_being_created, is_pulling, last_complaint, pod_state,
 };
 use crate::problem::{Exit, Problem};
-use crate::session::Report;
 
 /// How often the clock is looked at; changes are seen when they happen.
 const TICK: Duration = Duration::from_secs(1);

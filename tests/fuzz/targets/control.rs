@@ -3,7 +3,7 @@
 //! field takes may lose its last digits underway; the rules hold none.)
 #![no_main]
 
-use mirrord::agent::control::message::{Reply, Request};
+use mirrord::contract::control::{Reply, Request};
 use mirrord::traffic::Rules;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

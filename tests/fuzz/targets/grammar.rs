@@ -3,7 +3,7 @@
 #![no_main]
 
 use mirrord::session::{Key, Ttl};
-use mirrord::target::Target;
+use mirrord::workload::Target;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(target) = text.parse::<Target>() {

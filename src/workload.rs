@@ -25,7 +25,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::session::key::label_value;
+use crate::kubernetes_names::{is_object_name, label_value};
 
 /// A kind of workload that can be copied: one file and one line in [`KINDS`] each.
 pub struct Kind {
@@ -293,17 +293,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Kind> {
         };
         (kind.name == name || kind.aliases.contains(&name)) && group.is_none_or(is_its_group)
     })
-}
-
-/// Whether Kubernetes takes `text` as a name (RFC 1123 subdomain).
-pub(crate) fn is_object_name(text: &str) -> bool {
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    text.len() <= 253
-        && edge(text.bytes().next())
-        && edge(text.bytes().last())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.')
 }
 
 // === impl TargetError ===

@@ -54,7 +54,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::target::container::choose;
+    use crate::workload::container::choose;
 
     #[test]
     fn a_consumer_is_known_by_its_names_its_program_or_its_variables() {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::cli::live::Wanted;
+use super::Wanted;
 use crate::cluster::{Cluster, Scope};
 use crate::config::Selection;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Source;
-use crate::session::key::hash;
+use crate::kubernetes_names::hash;
 
 // === impl Source ===
 

@@ -5,8 +5,17 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::agent::capture::Method;
 use crate::traffic::{Counts, Refusal};
+
+/// How an agent captures new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// BPF `sk_lookup`, by a link that dies with the process.
+    SkLookup,
+    /// `tproxy` in an nftables table that dies with the process.
+    Nftables,
+}
 
 /// The version of this conversation.
 pub const PROTOCOL: u32 = 1;
@@ -144,4 +153,27 @@ pub enum Event {
         /// Why.
         why: String,
     },
+}
+
+// === impl Method ===
+
+impl Method {
+    /// Every method, the preferred one first.
+    pub const ALL: [Self; 2] = [Self::SkLookup, Self::Nftables];
+
+    /// The word that stands for it in options, messages and documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SkLookup => "sk_lookup",
+            Self::Nftables => "nftables",
+        }
+    }
+
+    /// The mechanism, for a log or an error.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::SkLookup => "BPF sk_lookup",
+            Self::Nftables => "nftables tproxy",
+        }
+    }
 }

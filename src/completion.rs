@@ -1,0 +1,113 @@
+//! Completion of what only the cluster knows: keys, namespaces and targets.
+//!
+//! The generated scripts ask `mirrord candidates WHAT -- WORDS`, which is no
+//! part of the help. clap's own dynamic completion would not do: what it calls
+//! for a value does not see the other words, as in `-n staging -t <TAB>`.
+
+pub mod candidates;
+pub mod scripts;
+
+use std::path::PathBuf;
+
+use crate::config::Overrides;
+
+/// What is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The keys of the environments that there are.
+    Key,
+    /// Namespaces.
+    Namespace,
+    /// Workloads, or the targets of the environments that there are.
+    Target,
+}
+
+/// What has been typed so far, as far as candidates depend on it.
+#[derive(Debug, Default)]
+pub struct Typed {
+    /// Where to look.
+    pub flags: Overrides,
+    /// Whether the verb is about environments that there are.
+    pub is_of_sessions: bool,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// The word that the scripts use.
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "key" => Some(Self::Key),
+            "namespace" => Some(Self::Namespace),
+            "target" => Some(Self::Target),
+            _ => None,
+        }
+    }
+}
+
+// === impl Typed ===
+
+impl Typed {
+    /// Reads a command line that is not finished, and may never be right.
+    pub fn of(words: &[String]) -> Self {
+        let mut typed = Self::default();
+        // bash parts words at `=`, the other shells do not.
+        let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "=").collect();
+        for (place, word) in words.iter().enumerate() {
+            if matches!(*word, "status" | "stop" | "extend") {
+                typed.is_of_sessions = true;
+            }
+            let (flag, value) = match word.split_once('=') {
+                Some((flag, value)) => (flag, Some(value)),
+                None => (*word, words.get(place + 1).copied()),
+            };
+            // Without a value it has its own.
+            if matches!(flag, "-f" | "--config-file") {
+                typed.flags.config_file = Some(PathBuf::from(crate::cli::DEFAULT_FILE));
+            }
+            let Some(value) = value.filter(|value| !value.is_empty() && !value.starts_with('-')) else {
+                continue;
+            };
+            match flag {
+                "-n" | "--namespace" | "--target-namespace" => {
+                    typed.flags.namespace = Some(value.to_owned());
+                }
+                "--context" => typed.flags.context = Some(value.to_owned()),
+                "--kubeconfig" => typed.flags.kubeconfig = Some(PathBuf::from(value)),
+                "-f" | "--config-file" => typed.flags.config_file = Some(PathBuf::from(value)),
+                _ => {}
+            }
+        }
+        typed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Typed {
+        Typed::of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_line_that_is_not_finished_says_where_to_look() {
+        for line in [
+            "preview -f x.toml stop -n a -k ",
+            "preview stop --namespace=a --config-file x.toml -k",
+            "preview stop --target-namespace = a -f x.toml --key =",
+        ] {
+            let Typed { flags, is_of_sessions } = typed(line);
+            assert!(is_of_sessions, "{line}");
+            assert_eq!(
+                (flags.namespace.as_deref(), flags.config_file),
+                (Some("a"), Some("x.toml".into())),
+                "{line}"
+            );
+        }
+        let Typed { flags, is_of_sessions } = typed("preview start -f --context c --kubeconfig k -n");
+        assert!(!is_of_sessions);
+        assert_eq!((flags.context.as_deref(), flags.kubeconfig), (Some("c"), Some("k".into())));
+        assert_eq!((flags.namespace, flags.config_file), (None, Some(crate::cli::DEFAULT_FILE.into())));
+    }
+}
