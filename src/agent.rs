@@ -94,7 +94,7 @@ async fn work(arguments: Run) -> anyhow::Result<Reason> {
         log::be_quiet();
     }
     memory::offer_to_die_first();
-    let descriptors = capture::raise_descriptor_limit().unwrap_or_else(|error| {
+    let descriptors = limits::raise_descriptor_limit().unwrap_or_else(|error| {
         log::line("limits", &format!("the number of descriptors stays as it is: {error}"));
         LEAST_DESCRIPTORS
     });

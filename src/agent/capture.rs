@@ -10,6 +10,7 @@ mod dial;
 mod hook;
 mod listening;
 mod nftables;
+mod place;
 mod predating;
 mod program;
 mod singleton;
@@ -28,11 +29,11 @@ use crate::problem::{Explain as _, Problem};
 use diag::Sockets;
 pub(super) use dial::{dial, is_exhausted};
 use hook::Hook;
-pub(super) use listening::Place;
+pub(super) use place::Place;
 pub(super) use predating::Which;
 pub(super) use program::MAX_SILENCE;
 pub(super) use singleton::Singleton;
-pub(super) use system::{ask_for_short_slices, raise_descriptor_limit};
+pub(super) use system::ask_for_short_slices;
 
 /// The capture of one network namespace, with nothing captured at first.
 #[derive(Debug)]
@@ -145,16 +146,16 @@ impl Capture {
     }
 
     /// Lets new connections pass to the application from now on, until the next beat.
-    pub(super) fn hush(&mut self) -> io::Result<()> {
-        self.hook.hush()
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        self.hook.pause()
     }
 
     /// Gives everything back to the application, at once. What cannot be taken
     /// out of the kernel does no harm there, as long as nothing beats any more.
     pub(super) fn release(&mut self) -> io::Result<()> {
-        let hushed = self.hook.hush();
+        let paused = self.hook.pause();
         let (_, removed) = self.update(&[]);
-        hushed.and(removed)
+        paused.and(removed)
     }
 
     /// How many of the application's connections on captured ports did not

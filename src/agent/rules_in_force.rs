@@ -260,7 +260,7 @@ impl RulesInForce {
         self.overload.set(overload);
         let connections = self.shared.connections.load(Relaxed);
         log::line("capture", &format!("no room beside {connections} connections: new ones pass for a while"));
-        if let Err(error) = self.capture.borrow_mut().hush() {
+        if let Err(error) = self.capture.borrow_mut().pause() {
             log::line("capture", &format!("could not be silenced at once: {error}"));
         }
     }

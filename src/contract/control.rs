@@ -11,9 +11,9 @@ use crate::traffic::{Counts, Refusal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// BPF `sk_lookup`, by a link that dies with the process.
+    /// BPF `sk_lookup`, through a link that ends with the process.
     SkLookup,
-    /// `tproxy` in an nftables table that dies with the process.
+    /// `tproxy` in an nftables table that ends with the process.
     Nftables,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::listening::Place;
+use super::place::Place;
 
 // From <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>.
 const NLMSG_ERROR: u16 = 2;

@@ -1,5 +1,5 @@
-//! The agent's own way to the application, from a source that the capture
-//! lets pass, so that no connection can ever come back to the agent.
+//! The agent's connections to the application. Their source is one that the capture
+//! lets pass, so that none of them can come back to the agent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::program::SOURCE_PORTS;
 
-/// How many reserved ports are tried for one connection before giving up.
+/// How many source ports are tried for one connection.
 const MAX_TRIES: u32 = 128;
 
-/// The next reserved port; spread over the range so that one in use is rare.
+/// Counts through the source ports, so that the next one is rarely in use.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// Connects to the application at the address that the client had dialled.
+/// Connects to the application at the client's destination.
 pub(in crate::agent) async fn dial(original: SocketAddr) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..MAX_TRIES {
@@ -28,20 +28,20 @@ pub(in crate::agent) async fn dial(original: SocketAddr) -> io::Result<TcpStream
     Err(last)
 }
 
-/// Whether a connection could not be made, or accepted, for want of something
-/// that other connections give back.
+/// Whether a connection could not be made or accepted for lack of a resource that
+/// other connections release when they end.
 pub(in crate::agent) fn is_exhausted(error: &io::Error) -> bool {
     let is_scarce = |code| matches!(code, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM);
     is_taken(error) || error.raw_os_error().is_some_and(is_scarce)
 }
 
-/// Loopback and the pod's addresses alike: the source is the destination's own,
-/// on the same link where that is part of the address.
+/// Connects from the destination's own address, whether loopback or the pod's, and
+/// from its link where that is part of the address.
 async fn dial_from(port: u16, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    // A port whose last connection is over can be had again, at once; and an application
-    // may listen on it, as most allow for that.
+    // Without it, the port of a closed connection could not be used for a while; and
+    // an application with the same option may listen on it.
     socket.set_reuse_address(true)?;
     let mut source = to;
     source.set_port(port);
@@ -65,7 +65,7 @@ mod tests {
     use crate::agent::capture::program::PICKED_PORTS;
 
     #[test]
-    fn no_port_is_one_that_linux_picks() {
+    fn every_source_port_is_outside_the_range_that_linux_picks_from() {
         let ports: std::collections::BTreeSet<u16> = (0..=u16::MAX).map(|_| next_port()).collect();
         assert_eq!(ports.len(), 12_768 + 4_535);
         assert!(ports.iter().all(|port| !PICKED_PORTS.contains(port)));

@@ -1,17 +1,16 @@
-//! The kernel's hook, whichever it is: BPF where that is allowed, nftables
-//! where it is not.
+//! The kernel's hook: BPF where that is allowed, else nftables.
 
 use std::io;
 use std::net::TcpListener;
 
-use super::listening::Place;
 use super::nftables::Nftables;
+use super::place::Place;
 use super::sk_lookup::SkLookup;
 use crate::agent::log;
 use crate::contract::control::Method;
 use crate::problem::Problem;
 
-/// The hook: attached while this value lives, to the listeners it was opened with.
+/// The hook: attached while this value lives, for the listeners that it was opened with.
 #[derive(Debug)]
 pub(super) enum Hook {
     SkLookup(SkLookup),
@@ -21,7 +20,7 @@ pub(super) enum Hook {
 // === impl Hook ===
 
 impl Hook {
-    /// Takes the `method`, or tries one after the other.
+    /// Attaches by this method, or by the first one that the kernel allows.
     pub(super) fn open(
         method: Option<Method>,
         version4: &TcpListener,
@@ -67,7 +66,7 @@ impl Hook {
         }
     }
 
-    /// Gives `place` back to the application.
+    /// Sends new connections for `place` to the application again.
     pub(super) fn remove(&mut self, place: Place) -> io::Result<()> {
         match self {
             Self::SkLookup(hook) => hook.remove(place),
@@ -75,7 +74,7 @@ impl Hook {
         }
     }
 
-    /// Says that the agent is alive.
+    /// Tells the kernel that the agent is alive.
     pub(super) fn beat(&self) -> io::Result<()> {
         match self {
             Self::SkLookup(hook) => hook.beat(),
@@ -83,11 +82,11 @@ impl Hook {
         }
     }
 
-    /// Lets new connections pass from now on, until the next beat.
-    pub(super) fn hush(&mut self) -> io::Result<()> {
+    /// Stops capturing until the next heartbeat.
+    pub(super) fn pause(&mut self) -> io::Result<()> {
         match self {
-            Self::SkLookup(hook) => hook.hush(),
-            Self::Nftables(hook) => hook.hush(),
+            Self::SkLookup(hook) => hook.pause(),
+            Self::Nftables(hook) => hook.pause(),
         }
     }
 }

@@ -1,23 +1,14 @@
-//! Where the application listens, asked from the kernel.
+//! The places where the application listens, according to the kernel.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::diag::{Sockets, State};
+use super::place::Place;
 
-/// A place in a network namespace where connections can arrive. An
-/// unspecified address stands for every address of its family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::agent) struct Place {
-    /// The address.
-    pub(in crate::agent) address: IpAddr,
-    /// The port.
-    pub(in crate::agent) port: u16,
-}
-
-/// Every place where something listens. A listener on `::` that takes IPv4
-/// too counts in both families.
+/// Every place where a socket listens. A listener on `::` that accepts IPv4 too
+/// counts in both families.
 pub(super) fn listening(sockets: &mut Sockets) -> io::Result<BTreeSet<Place>> {
     let mut places = BTreeSet::new();
     for entry in sockets.dump(State::Listen)? {
@@ -37,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_seen_where_it_listens_and_only_while_it_does() {
+    fn a_listener_is_listed_at_its_address_while_it_listens() {
         let mut sockets = Sockets::open().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let both = TcpListener::bind("[::]:0").unwrap();

@@ -1,18 +1,18 @@
 //! Capture by nftables: the second choice, where BPF is refused.
 //!
-//! A table with `flags owner` belongs to our netlink socket: the kernel takes
-//! it away when the process ends, however it ends. Its one chain hands the
-//! packets of captured places to the agent's listener with `tproxy`, which
-//! rewrites nothing and needs neither conntrack nor routes of its own: the
-//! packets are for this pod, and would come in all the same. Where the
-//! listener is gone, `tproxy` lets packets pass: even a table that outlived us
-//! would harm nobody.
+//! A table with `flags owner` belongs to the agent's netlink socket: the kernel
+//! removes it when the process ends, however it ends. Its only chain delivers the
+//! packets of captured places to the agent's listener with `tproxy`, which rewrites
+//! nothing and needs neither conntrack nor routes, because the packets are for this
+//! pod anyway. Without the listener, `tproxy` lets packets pass: a table that
+//! outlived the agent would do no harm.
 //!
-//! The chain is at the prerouting hook. What comes over loopback passes there
-//! too, so that connections from within the pod are captured like all others.
-//! One thing stays behind in the namespace: the kernel puts fragments together
-//! before its hooks see them, as it does for every firewall.
+//! The chain is at the prerouting hook. Packets over loopback pass there too, so
+//! that connections from within the pod are captured like all others. One change to
+//! the namespace outlives the table: the kernel reassembles fragments before its
+//! hooks see them, as it does for every firewall.
 
+mod attributes;
 mod program;
 mod rule;
 mod transaction;
@@ -22,15 +22,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::SockRef;
 
-use super::listening::Place;
+use super::place::Place;
 use transaction::{Netlink, Transaction};
 
 /// The hook: attached while this value lives.
 #[derive(Debug)]
 pub(super) struct Nftables {
     netlink: Netlink,
-    /// What it sends to itself refreshes the set of the living; see [`program`].
-    heart: UdpSocket,
+    /// Sends the heartbeat to itself; see [`program`].
+    heartbeat: UdpSocket,
 }
 
 // === impl Nftables ===
@@ -38,19 +38,19 @@ pub(super) struct Nftables {
 impl Nftables {
     /// Attaches to this process's network namespace, with nothing captured.
     pub(super) fn open(version4: &TcpListener, version6: Option<&TcpListener>) -> io::Result<Self> {
-        // Without it `tproxy` passes the listener over. IPv6 has a name of its
-        // own for the same flag.
+        // `tproxy` ignores listeners without it. IPv6 has another option for the
+        // same flag.
         for listener in std::iter::once(version4).chain(version6) {
             SockRef::from(listener).set_ip_transparent_v4(true)?;
         }
-        let heart = UdpSocket::bind(SocketAddr::from((program::SOURCE, 0)))?;
-        heart.connect(heart.local_addr()?)?;
-        heart.set_nonblocking(true)?;
+        let heartbeat = UdpSocket::bind(SocketAddr::from((program::SOURCE, 0)))?;
+        heartbeat.connect(heartbeat.local_addr()?)?;
+        heartbeat.set_nonblocking(true)?;
         let mut netlink = Netlink::open()?;
         let port = |listener: &TcpListener| Ok::<_, io::Error>(listener.local_addr()?.port());
         let ports = (port(version4)?, version6.map(port).transpose()?);
         netlink.commit(program::table(ports))?;
-        Ok(Self { netlink, heart })
+        Ok(Self { netlink, heartbeat })
     }
 
     /// Sends new connections for `place` to the listener of its family.
@@ -60,24 +60,24 @@ impl Nftables {
         self.netlink.commit(transaction)
     }
 
-    /// Gives `place` back to the application.
+    /// Sends new connections for `place` to the application again.
     pub(super) fn remove(&mut self, place: Place) -> io::Result<()> {
-        self.take_out(set(place), &key(place))
+        self.remove_element(set(place), &key(place))
     }
 
-    /// Says that the agent is alive. Without a beat for [`MAX_SILENCE`], new
-    /// connections are the application's.
+    /// Tells the kernel that the agent is alive. Without a heartbeat for
+    /// [`MAX_SILENCE`](super::MAX_SILENCE), new connections go to the application.
     pub(super) fn beat(&self) -> io::Result<()> {
-        self.heart.send(&[0]).map(drop)
+        self.heartbeat.send(&[0]).map(drop)
     }
 
-    /// Lets new connections pass from now on, until the next beat.
-    pub(super) fn hush(&mut self) -> io::Result<()> {
-        self.take_out(program::ALIVE, &program::HEART)
+    /// Stops capturing until the next heartbeat.
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        self.remove_element(program::ALIVE, &program::HEARTBEAT)
     }
 
-    /// Takes a key out of a set; one that is not there is gone already.
-    fn take_out(&mut self, set: &str, key: &[u8]) -> io::Result<()> {
+    /// Removes a key from a set; it is not an error if the set does not have it.
+    fn remove_element(&mut self, set: &str, key: &[u8]) -> io::Result<()> {
         let mut transaction = Transaction::default();
         transaction.remove_element(program::TABLE, set, key);
         match self.netlink.commit(transaction) {
@@ -94,7 +94,7 @@ fn set(place: Place) -> &'static str {
     }
 }
 
-/// Address and port as they lie in registers of four bytes each.
+/// Address and port as the rules have them in registers of four bytes each.
 fn key(place: Place) -> Vec<u8> {
     let mut key = match place.address {
         IpAddr::V4(address) => Ipv4Addr::octets(&address).to_vec(),

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::diag::{Entry, Sockets, State, Traffic};
-use super::listening::Place;
+use super::place::Place;
 use super::program;
 
 /// Silence after which nothing more is expected of an exchange.

@@ -1,36 +1,37 @@
-//! The `sk_lookup` program, put together by hand: some fifty instructions need
-//! no compiler. The kernel runs it for each new connection that arrives, and
-//! for nothing else.
+//! The `sk_lookup` program, assembled by hand: 78 instructions need no
+//! compiler. The kernel runs it for each new connection, and for nothing else.
 //!
 //! ```text
-//! pass unless the agent's heart beat lately        (a hung agent captures nothing)
+//! pass unless the last heartbeat is recent         (a hung agent captures nothing)
 //! pass unless TCP
-//! pass if the source is one the agent dials from   (no loop)
+//! pass if the agent itself dials                   (no loop)
 //! the listener for this family, port and address, else for any address, else pass
 //! ```
+//!
+//! The test below holds its disassembly, for those who review a change.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::time::Duration;
 
-/// Where the agent dials from: the destination's own address, which only a
-/// local process can have, and a port that Linux does not pick by itself. Never
-/// a loopback address for a connection from outside: an application that
-/// trusts those would trust everybody.
+/// The source ports of the agent's own connections to the application: none that
+/// Linux picks by itself. The source address is the destination's own, which only
+/// a local process can have. It is never a loopback address for a client from
+/// outside: an application that trusts loopback would trust everybody.
 pub(in crate::agent) const SOURCE_PORTS: [RangeInclusive<u16>; 2] = [20_000..=32_767, 61_000..=65_534];
 
-/// The range from which Linux picks ports: a local client's is one of them.
+/// The range from which Linux picks the source ports of local clients.
 pub(in crate::agent) const PICKED_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
-/// How long after the last heartbeat connections still come to the agent. Less
-/// than the second within which the application must answer again; no shorter,
-/// as a pod of a busy node waits this long for a processor now and then, and the
-/// key's requests would be the application's meanwhile.
+/// How long after the last heartbeat new connections still go to the agent. It is
+/// less than the second within which the application must answer again. It is not
+/// shorter because a pod on a busy node waits this long for a processor now and
+/// then, and keyed requests would go to the application meanwhile.
 pub(in crate::agent) const MAX_SILENCE: Duration = Duration::from_millis(800);
 
 /// Bytes of a key of the map of listeners: family, port, address.
-pub(super) const KEY_BYTES: u32 = 24;
+pub(super) const KEY_BYTES: usize = 24;
 
 const AF_INET: i32 = libc::AF_INET;
 const AF_INET6: i32 = libc::AF_INET6;
@@ -57,15 +58,17 @@ const KEY_PORT: i16 = KEY + 4;
 const KEY_ADDRESS: i16 = KEY + 8;
 const INDEX: i16 = -4;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The places that the program jumps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Label {
     Version6,
-    Near,
+    FromHere,
     Lookup,
     Assign,
     Pass,
 }
 
+/// Instructions, with jumps to labels that may be placed later.
 #[derive(Default)]
 struct Assembler {
     instructions: Vec<u64>,
@@ -75,17 +78,22 @@ struct Assembler {
 
 /// The program, over the map of listeners and the map of the heartbeat.
 pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>) -> Vec<u64> {
+    assemble(listeners.as_raw_fd(), heartbeat.as_raw_fd())
+}
+
+fn assemble(listeners: RawFd, heartbeat: RawFd) -> Vec<u64> {
     let mut code = Assembler::default();
     code.copy(6, 1); // r6: the context
-    // The heart must have beaten lately.
+    // The last heartbeat must be recent.
     code.store(INDEX, 0);
     code.lookup(heartbeat, INDEX);
     code.jump_if_equal(0, 0, Label::Pass);
     code.load_long(7, 0, 0);
     code.call(KTIME_GET_NS);
     code.subtract(0, 7);
-    // Signed: the kernel reads a quicker clock, which may be a little behind the beat.
-    code.jump_if_later(0, i32::try_from(MAX_SILENCE.as_nanos()).unwrap_or(i32::MAX), Label::Pass);
+    // Signed: the kernel's coarser clock may be a little behind the heartbeat.
+    let silence = i32::try_from(MAX_SILENCE.as_nanos()).expect("the longest silence is below two seconds");
+    code.jump_if_later(0, silence, Label::Pass);
     // Only TCP.
     code.load_word(1, 6, PROTOCOL);
     code.jump_unless_equal(1, libc::IPPROTO_TCP, Label::Pass);
@@ -103,7 +111,7 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
     }
     code.load_word(2, 6, REMOTE_IP4);
     code.jump_unless_same(1, 2, Label::Lookup);
-    code.jump(Label::Near);
+    code.jump(Label::FromHere);
     code.label(Label::Version6);
     for word in 0..4 {
         code.load_word(1, 6, LOCAL_IP6 + word * 4);
@@ -114,8 +122,8 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
         code.load_word(2, 6, REMOTE_IP6 + word * 4);
         code.jump_unless_same(1, 2, Label::Lookup);
     }
-    // A local process, which has picked its port itself if it is no common client.
-    code.label(Label::Near);
+    // A local process. An ordinary client has a port that Linux picked.
+    code.label(Label::FromHere);
     code.load_half(1, 6, REMOTE_PORT);
     code.convert_big_endian(1);
     code.jump_if_above(1, i32::from(*PICKED_PORTS.end()), Label::Pass);
@@ -138,7 +146,7 @@ pub(super) fn instructions(listeners: BorrowedFd<'_>, heartbeat: BorrowedFd<'_>)
     code.copy(1, 7);
     code.call(SK_RELEASE);
     code.label(Label::Pass);
-    code.set(0, 1); // SK_PASS: what was assigned, else as ever
+    code.set(0, 1); // SK_PASS: the assigned listener, else the usual lookup
     code.exit();
     code.finish()
 }
@@ -196,9 +204,9 @@ impl Assembler {
     }
 
     /// r0 := the value in `map` under the key on the stack, or 0.
-    fn lookup(&mut self, map: BorrowedFd<'_>, key: i16) {
+    fn lookup(&mut self, map: RawFd, key: i16) {
         // A 64-bit constant takes two instructions; source 1 says "a map's descriptor".
-        self.push(0x18, 1, 1, 0, map.as_raw_fd());
+        self.push(0x18, 1, 1, 0, map);
         self.push(0, 0, 0, 0, 0);
         self.copy(2, 10);
         self.push(0x07, 2, 0, 0, i32::from(key));
@@ -246,11 +254,14 @@ impl Assembler {
         self.labels.push((label, self.instructions.len()));
     }
 
-    /// Every jump goes forward; its distance counts from the next instruction.
+    /// Fills in the distances of the jumps. The kernel counts them from the next
+    /// instruction, and this program only jumps forward.
     fn finish(mut self) -> Vec<u64> {
         for (at, label) in self.jumps {
-            let Some((_, to)) = self.labels.iter().find(|(known, _)| *known == label) else { continue };
-            let distance = i16::try_from(to - at - 1).unwrap_or(i16::MAX).to_ne_bytes();
+            let (_, to) =
+                self.labels.iter().find(|(known, _)| *known == label).expect("every label is placed");
+            let distance = to.checked_sub(at + 1).expect("every jump goes forward");
+            let distance = i16::try_from(distance).expect("the program is short").to_ne_bytes();
             let mut bytes = self.instructions[at].to_ne_bytes();
             bytes[2..4].copy_from_slice(&distance);
             self.instructions[at] = u64::from_ne_bytes(bytes);
@@ -259,8 +270,55 @@ impl Assembler {
     }
 }
 
-/// Whether a connection to `local` from this source is one of the agent's own
-/// dials; the same question that the program asks.
+/// Whether a connection to `local` from this source is one that the agent has
+/// dialled. The program decides by the same rule.
 pub(super) fn is_own(remote: IpAddr, port: u16, local: IpAddr) -> bool {
     remote == local && !PICKED_PORTS.contains(&port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_the_one_that_was_reviewed() {
+        let bytes: Vec<u8> =
+            assemble(100, 101).iter().flat_map(|instruction| instruction.to_ne_bytes()).collect();
+        let lines = rbpf::disassembler::to_insn_vec(&bytes);
+        // The second half of a 64-bit constant has no line, but jumps count it.
+        let mut at = 0;
+        let listing: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                let text = match line.off {
+                    distance if line.opc & 0x07 == 0x05 && distance > 0 => {
+                        format!("{at:3}  {}  -> {}", line.desc, at + isize::from(distance) + 1)
+                    }
+                    _ => format!("{at:3}  {}", line.desc),
+                };
+                at += if line.opc == 0x18 { 2 } else { 1 };
+                text
+            })
+            .collect();
+        insta::assert_snapshot!(listing.join("\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "every label is placed")]
+    fn a_jump_to_a_label_that_is_nowhere_is_a_bug() {
+        let mut code = Assembler::default();
+        code.jump(Label::Pass);
+        code.finish();
+    }
+
+    #[test]
+    #[should_panic(expected = "the program is short")]
+    fn a_jump_that_is_too_far_for_an_instruction_is_a_bug() {
+        let mut code = Assembler::default();
+        code.jump(Label::Pass);
+        (0..=i16::MAX).for_each(|_| code.exit());
+        code.exit();
+        code.label(Label::Pass);
+        code.finish();
+    }
 }

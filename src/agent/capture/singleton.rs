@@ -1,17 +1,19 @@
-//! One agent per network namespace: a name that the kernel keeps while its
-//! holder lives, and that only one process can hold.
+//! One agent per network namespace: each binds the same name, which only one
+//! process can have, until it ends.
 
 use std::io;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// An abstract Unix address (the zero byte makes it so): bound to the network
-/// namespace, on no file system, gone with its holder.
+/// An abstract Unix address, by its first byte: it belongs to the network namespace,
+/// not to a file system, and ends with the process.
 const NAME: &str = "\0mirrord-preview-agent";
 
-/// The right to be this network namespace's agent, while this value lives.
+/// This network namespace's only agent, while this value lives.
 #[derive(Debug)]
-pub(in crate::agent) struct Singleton(#[expect(dead_code, reason = "held, not used")] Socket);
+pub(in crate::agent) struct Singleton(
+    #[expect(dead_code, reason = "the name is bound while the socket is open")] Socket,
+);
 
 // === impl Singleton ===
 

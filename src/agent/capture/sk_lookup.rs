@@ -1,17 +1,19 @@
 //! Capture by BPF `sk_lookup`: the first choice.
 //!
-//! New connections for a place in the map come to the agent's listener;
-//! everything else, established connections included, is never touched. The
-//! link, the program and the maps die with the process that holds them.
+//! The kernel hands new connections for the places in a map to the agent's
+//! listener. It touches nothing else, and no established connection. The link, the
+//! program and the maps end with the process that holds them.
 
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
-use super::listening::Place;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::place::Place;
 use super::program::{KEY_BYTES, instructions};
-use super::system::{self, MapKind};
+use super::system::{self, Map, MapKind};
 
 /// Places that can be captured at once: far more than any pod listens on.
 const MAX_PLACES: u32 = 4_096;
@@ -19,8 +21,10 @@ const MAX_PLACES: u32 = 4_096;
 /// The hook: attached while this value lives.
 #[derive(Debug)]
 pub(super) struct SkLookup {
-    places: OwnedFd,
-    heartbeat: OwnedFd,
+    /// Listeners by the key that the program builds.
+    places: Map<KEY_BYTES, 8>,
+    /// The last heartbeat, in nanoseconds of the monotonic clock, at index 0.
+    heartbeat: Map<4, 8>,
     _program: OwnedFd,
     _link: OwnedFd,
 }
@@ -30,8 +34,8 @@ pub(super) struct SkLookup {
 impl SkLookup {
     /// Attaches to this process's network namespace, with nothing captured.
     pub(super) fn open() -> io::Result<Self> {
-        let places = system::create_map(MapKind::SocketHash, KEY_BYTES, 8, MAX_PLACES)?;
-        let heartbeat = system::create_map(MapKind::Array, 4, 8, 1)?;
+        let places = Map::create(MapKind::SocketHash, MAX_PLACES)?;
+        let heartbeat = Map::create(MapKind::Array, 1)?;
         let program = system::load(&instructions(places.as_fd(), heartbeat.as_fd()))?;
         let link = system::attach(program.as_fd(), File::open("/proc/self/ns/net")?)?;
         Ok(Self { places, heartbeat, _program: program, _link: link })
@@ -39,31 +43,42 @@ impl SkLookup {
 
     /// Sends new connections for `place` to `listener`.
     pub(super) fn add(&self, place: Place, listener: &TcpListener) -> io::Result<()> {
-        let descriptor = u64::from(listener.as_raw_fd().unsigned_abs());
-        system::update(self.places.as_fd(), &key(place), &descriptor.to_ne_bytes())
+        let descriptor = u64::try_from(listener.as_raw_fd()).expect("an open descriptor is not negative");
+        self.places.update(key(place), descriptor.to_ne_bytes())
     }
 
-    /// Gives `place` back to the application.
+    /// Sends new connections for `place` to the application again.
     pub(super) fn remove(&self, place: Place) -> io::Result<()> {
-        system::remove(self.places.as_fd(), &key(place))
+        self.places.remove(key(place))
     }
 
-    /// Says that the agent is alive. Without a beat for [`MAX_SILENCE`], new
-    /// connections are the application's.
+    /// Tells the kernel that the agent is alive. Without a heartbeat for
+    /// [`MAX_SILENCE`](super::MAX_SILENCE), new connections go to the application.
     pub(super) fn beat(&self) -> io::Result<()> {
-        let now = system::monotonic_nanoseconds();
-        system::update(self.heartbeat.as_fd(), &0_u32.to_ne_bytes(), &now.to_ne_bytes())
+        self.set_heartbeat(monotonic_nanoseconds())
     }
 
-    /// As if the agent had been silent since the machine was started.
-    pub(super) fn hush(&self) -> io::Result<()> {
-        system::update(self.heartbeat.as_fd(), &0_u32.to_ne_bytes(), &0_u64.to_ne_bytes())
+    /// Stops capturing until the next heartbeat, as if the last one had been at
+    /// the machine's start.
+    pub(super) fn pause(&self) -> io::Result<()> {
+        self.set_heartbeat(0)
+    }
+
+    fn set_heartbeat(&self, nanoseconds: u64) -> io::Result<()> {
+        self.heartbeat.update(0_u32.to_ne_bytes(), nanoseconds.to_ne_bytes())
     }
 }
 
+/// The clock that `bpf_ktime_get_ns` reads.
+fn monotonic_nanoseconds() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let part = |number: i64| u64::try_from(number).expect("the monotonic clock starts at zero");
+    part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec)
+}
+
 /// The key that the program builds from a connection.
-fn key(place: Place) -> [u8; KEY_BYTES as usize] {
-    let mut key = [0; KEY_BYTES as usize];
+fn key(place: Place) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
     let family = match place.address {
         IpAddr::V4(address) => {
             key[8..12].copy_from_slice(&address.octets());

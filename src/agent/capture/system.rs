@@ -1,10 +1,12 @@
-//! The system calls that no safe crate offers: bpf(2), one socket option, and
-//! the limit of descriptors.
+//! The system calls that no safe crate offers: bpf(2), and one scheduling
+//! attribute.
 //!
-//! The only `unsafe` of the program. Every call gets a pointer to a value that
-//! lives on this stack frame or in a slice borrowed for the call; the kernel
-//! copies what it needs before it returns and keeps no pointer.
-#![expect(unsafe_code, reason = "bpf(2) takes pointers; no safe crate offers it without a C compiler")]
+//! This is the only file with `unsafe`. `aya` speaks bpf(2) in pure Rust too, but
+//! it loads object files, which a BPF compiler has to make first. Every call here
+//! gets a pointer to a value on its own stack frame or to a slice that is borrowed
+//! for the call; the kernel copies what it needs before it returns, and keeps no
+//! pointer.
+#![expect(unsafe_code, reason = "bpf(2) takes pointers; no safe crate offers it without a BPF compiler")]
 
 use std::ffi::CStr;
 use std::io;
@@ -19,9 +21,12 @@ const LINK_CREATE: libc::c_long = 28;
 const PROG_TYPE_SK_LOOKUP: u32 = 30;
 const ATTACH_SK_LOOKUP: u32 = 36;
 
-/// What the kernel is told the program's license is: `bpf_ktime_get_ns` is
-/// only for GPL-compatible ones, which MIT is.
+/// The license that the program declares to the kernel: `bpf_ktime_get_ns` is
+/// reserved for GPL-compatible programs, and MIT is compatible.
 const LICENSE: &CStr = c"Dual MIT/GPL";
+
+/// Room for the verifier's log.
+const LOG_BYTES: usize = 64 * 1024;
 
 /// The kinds of map in use.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +36,14 @@ pub(super) enum MapKind {
     Array = 2,
     /// Sockets by key.
     SocketHash = 18,
+}
+
+/// A BPF map with keys of `KEY` bytes and values of `VALUE` bytes. The kernel
+/// reads as many bytes of a key or value as the map was created with, whatever
+/// length the caller's slice has: hence the sizes are part of the type.
+#[derive(Debug)]
+pub(super) struct Map<const KEY: usize, const VALUE: usize> {
+    descriptor: OwnedFd,
 }
 
 #[repr(C)]
@@ -82,7 +95,8 @@ struct LinkAttributes {
 /// Makes the call; `T` is one of the structures above.
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<RawFd> {
     // SAFETY: the attributes are a live, initialised `repr(C)` structure of the
-    // size passed; the pointers in them are to slices the caller borrows.
+    // size passed; the pointers in them are to memory that the caller borrows, for
+    // writing where the kernel writes.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
     if result < 0 {
@@ -92,86 +106,116 @@ fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<RawFd> {
 }
 
 fn owned(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
 fn number(descriptor: BorrowedFd<'_>) -> u32 {
-    // A borrowed descriptor is never negative.
-    descriptor.as_raw_fd().unsigned_abs()
+    u32::try_from(descriptor.as_raw_fd()).expect("a borrowed descriptor is not negative")
 }
 
-fn address<T>(slice: &[T]) -> u64 {
-    slice.as_ptr() as u64
+/// The address of memory that the kernel reads.
+fn readable<T>(memory: *const T) -> u64 {
+    memory.expose_provenance() as u64
 }
 
-/// Creates a map.
-pub(super) fn create_map(
-    kind: MapKind,
-    key_bytes: u32,
-    value_bytes: u32,
-    max_entries: u32,
-) -> io::Result<OwnedFd> {
-    let mut attributes = MapAttributes { kind: kind as u32, key_bytes, value_bytes, max_entries, flags: 0 };
-    bpf(MAP_CREATE, &mut attributes).map(owned)
+/// The address of memory that the kernel writes.
+fn writable<T>(memory: *mut T) -> u64 {
+    memory.expose_provenance() as u64
 }
 
-/// Puts a value into a map, whose key and value have the sizes it was made for.
-pub(super) fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
-    let mut attributes = ElementAttributes {
-        map: number(map),
-        key: address(key),
-        value: address(value),
-        ..Default::default()
-    };
-    bpf(MAP_UPDATE_ELEM, &mut attributes).map(drop)
-}
+// === impl Map ===
 
-/// Takes a key out of a map; one that is not there is gone already.
-pub(super) fn remove(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
-    let mut attributes = ElementAttributes { map: number(map), key: address(key), ..Default::default() };
-    match bpf(MAP_DELETE_ELEM, &mut attributes) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+impl<const KEY: usize, const VALUE: usize> Map<KEY, VALUE> {
+    /// Creates a map.
+    pub(super) fn create(kind: MapKind, max_entries: u32) -> io::Result<Self> {
+        let bytes = |size: usize| u32::try_from(size).expect("keys and values are small");
+        let mut attributes = MapAttributes {
+            kind: kind as u32,
+            key_bytes: bytes(KEY),
+            value_bytes: bytes(VALUE),
+            max_entries,
+            flags: 0,
+        };
+        Ok(Self { descriptor: owned(bpf(MAP_CREATE, &mut attributes)?) })
+    }
+
+    /// Sets the value of a key.
+    pub(super) fn update(&self, key: [u8; KEY], value: [u8; VALUE]) -> io::Result<()> {
+        let mut attributes = ElementAttributes {
+            map: number(self.as_fd()),
+            key: readable(key.as_ptr()),
+            value: readable(value.as_ptr()),
+            ..Default::default()
+        };
+        bpf(MAP_UPDATE_ELEM, &mut attributes).map(drop)
+    }
+
+    /// Removes a key; it is not an error if the map does not have it.
+    pub(super) fn remove(&self, key: [u8; KEY]) -> io::Result<()> {
+        let mut attributes = ElementAttributes {
+            map: number(self.as_fd()),
+            key: readable(key.as_ptr()),
+            ..Default::default()
+        };
+        match bpf(MAP_DELETE_ELEM, &mut attributes) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
-/// Loads an `sk_lookup` program, which the kernel verifies.
+impl<const KEY: usize, const VALUE: usize> AsFd for Map<KEY, VALUE> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Loads an `sk_lookup` program, which the kernel verifies. The error of a
+/// refused program ends with the verifier's reason.
 pub(super) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
-    let mut log = vec![0_u8; 64 * 1024];
-    let mut name = [0; 16];
-    name[..7].copy_from_slice(b"mirrord");
-    let attributes = |log: &[u8]| ProgramAttributes {
-        kind: PROG_TYPE_SK_LOOKUP,
-        instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
-        instructions: address(instructions),
-        license: LICENSE.as_ptr() as u64,
-        log_level: u32::from(!log.is_empty()),
-        log_bytes: u32::try_from(log.len()).unwrap_or(0),
-        log: if log.is_empty() { 0 } else { address(log) },
-        name,
-        attach_type: ATTACH_SK_LOOKUP,
-        ..Default::default()
-    };
-    let first = bpf(PROG_LOAD, &mut attributes(&[]));
+    let first = bpf(PROG_LOAD, &mut program(instructions, &mut []));
     match first {
         Ok(descriptor) => Ok(owned(descriptor)),
-        // Only the verifier's refusals have something to say.
+        // Only these errors come from the verifier: its log is worth a second call.
         Err(error)
             if error.raw_os_error() == Some(libc::EACCES) || error.kind() == io::ErrorKind::InvalidInput =>
         {
-            let again = {
-                let log: &mut [u8] = &mut log;
-                bpf(PROG_LOAD, &mut attributes(log))
-            };
-            if let Ok(descriptor) = again {
+            let mut log = vec![0; LOG_BYTES];
+            if let Ok(descriptor) = bpf(PROG_LOAD, &mut program(instructions, &mut log)) {
                 return Ok(owned(descriptor));
             }
-            let said = String::from_utf8_lossy(&log);
-            let said = said.trim_end_matches('\0').trim().lines().last().unwrap_or_default().to_owned();
-            Err(io::Error::new(error.kind(), format!("{error} {said}")))
+            let why = reason(&String::from_utf8_lossy(&log));
+            Err(io::Error::new(error.kind(), format!("{error} {why}")))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// The verifier's reason: the last line of its log, before its statistics.
+fn reason(log: &str) -> String {
+    let mut lines = log.trim_end_matches('\0').lines().map(str::trim);
+    lines.rfind(|line| !line.is_empty() && !line.starts_with("processed ")).unwrap_or_default().to_owned()
+}
+
+/// The attributes of a program whose verifier writes into `log`; an empty one
+/// asks for no log.
+fn program(instructions: &[u64], log: &mut [u8]) -> ProgramAttributes {
+    let count = |length: usize| u32::try_from(length).expect("programs and logs are small");
+    let mut name = [0; 16];
+    name[..7].copy_from_slice(b"mirrord");
+    ProgramAttributes {
+        kind: PROG_TYPE_SK_LOOKUP,
+        instruction_count: count(instructions.len()),
+        instructions: readable(instructions.as_ptr()),
+        license: readable(LICENSE.as_ptr()),
+        log_level: u32::from(!log.is_empty()),
+        log_bytes: count(log.len()),
+        // The kernel refuses an address without a length.
+        log: if log.is_empty() { 0 } else { writable(log.as_mut_ptr()) },
+        name,
+        attach_type: ATTACH_SK_LOOKUP,
+        ..Default::default()
     }
 }
 
@@ -187,44 +231,44 @@ pub(super) fn attach(program: BorrowedFd<'_>, namespace: impl AsFd) -> io::Resul
     bpf(LINK_CREATE, &mut attributes).map(owned)
 }
 
-/// The clock that `bpf_ktime_get_ns` reads.
-pub(super) fn monotonic_nanoseconds() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a live timespec; the monotonic clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
-}
-
 /// Asks for the shortest slices of processor time that the kernel gives (0.1 ms
-/// from Linux 6.12 on; older ones take no notice): the shorter, the sooner after
-/// waking. An agent's share beside a busy application is the smallest there is,
-/// and with slices of the usual 3 ms it waits for hundreds of milliseconds.
+/// from Linux 6.12 on; older kernels ignore it): the shorter the slice, the sooner
+/// the thread runs after it wakes up. Beside a busy application the agent's share
+/// is the smallest there is, and with the usual slices of 3 ms it waits for
+/// hundreds of milliseconds.
 pub(in crate::agent) fn ask_for_short_slices() -> io::Result<()> {
     // SAFETY: all zeroes is a valid value: the usual policy, no flags.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-    attributes.size = u32::try_from(size_of::<libc::sched_attr>()).unwrap_or(0);
+    attributes.size = u32::try_from(size_of::<libc::sched_attr>()).expect("the structure is small");
     attributes.sched_runtime = 100_000;
     // SAFETY: the kernel reads as many bytes of `attributes`, which is live, as its `size` says.
     let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Takes as many descriptors as the process may have. Container runtimes start
-/// processes with 1,024, for the sake of programs that use select(2): two for
-/// each connection, that is gone at the five hundredth.
-/// How many that is.
-pub(in crate::agent) fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is live for both calls, which copy from or into it.
-    let result = unsafe {
-        match libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) {
-            0 => {
-                limit.rlim_cur = limit.rlim_max;
-                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
-            }
-            failed => failed,
-        }
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(limit.rlim_cur) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_a_refused_program_is_written_through_an_exclusive_borrow() {
+        // Sizes are part of the type: a key or value of another length does not compile.
+        let mut log = [0; 8];
+        let address = log.as_mut_ptr().addr() as u64;
+        let attributes = program(&[], &mut log);
+        assert_eq!((attributes.log, attributes.log_bytes, attributes.log_level), (address, 8, 1));
+        let silent = program(&[], &mut []);
+        assert_eq!((silent.log, silent.log_bytes, silent.log_level), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_refused_program_is_an_error_with_the_verifiers_reason() {
+        // `exit` without a result in r0.
+        let error = load(&[0x95]).unwrap_err();
+        // Without the capability, the kernel does not get as far as verifying.
+        assert!(
+            error.raw_os_error() == Some(libc::EPERM) || error.to_string().contains("R0 !read_ok"),
+            "{error}"
+        );
+    }
 }

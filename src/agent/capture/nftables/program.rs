@@ -1,4 +1,4 @@
-//! The table, put together by hand. In the words of `nft`:
+//! The table, in the syntax of `nft`:
 //!
 //! ```text
 //! table inet mirrord-preview {
@@ -20,9 +20,9 @@
 //! }
 //! ```
 //!
-//! The heartbeat is a datagram that the agent sends to itself and that the
-//! first rule swallows: a transaction for each beat would stand in the audit
-//! log of the node, twenty times a second.
+//! The heartbeat is a datagram that the agent sends to itself and that the first
+//! rule drops. A transaction for each heartbeat would fill the node's audit log,
+//! twenty times a second.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -30,8 +30,8 @@ use super::super::program::{MAX_SILENCE, PICKED_PORTS};
 use super::rule::Rule;
 use super::transaction::{SetKind, Transaction};
 
-/// The address from which the agent speaks to itself: local, and nobody else's
-/// habit.
+/// The loopback address between whose ports the heartbeat is sent. Other programs
+/// have no reason to use it.
 pub(super) const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
 
 pub(super) const TABLE: &str = "mirrord-preview";
@@ -40,12 +40,12 @@ pub(super) const PLACES6: &str = "places6";
 pub(super) const ALIVE: &str = "alive";
 const CHAIN: &str = "arrivals";
 
-/// Behind the translation of destinations (-100): a mesh's redirection comes
-/// first, and the port that it leads to is what can be captured, as with BPF.
+/// After destination NAT (-100): a mesh redirects first, and the port that it
+/// redirects to can be captured, as with BPF.
 const PRIORITY: i32 = -90;
 
 /// The one element of [`ALIVE`].
-pub(super) const HEART: [u8; 4] = [1, 0, 0, 0];
+pub(super) const HEARTBEAT: [u8; 4] = [1, 0, 0, 0];
 
 const PREROUTING: u32 = 0;
 const NFPROTO_IPV4: u8 = 2;
@@ -63,8 +63,8 @@ const DESTINATION6: u32 = 24;
 const SOURCE_PORT: u32 = 0;
 const DESTINATION_PORT: u32 = 2;
 
-/// Creates everything, with no place captured. The agent listens on these
-/// ports of the loopback addresses.
+/// The table, without captured places. The agent listens on these ports of the
+/// loopback addresses.
 pub(super) fn table((port4, port6): (u16, Option<u16>)) -> Transaction {
     let mut all = Transaction::default();
     all.add_table(TABLE);
@@ -94,7 +94,7 @@ fn heartbeat() -> Rule {
     rule.is_equal(REGISTER, &SOURCE.octets());
     rule.network(DESTINATION4, 4, REGISTER);
     rule.is_equal(REGISTER, &SOURCE.octets());
-    rule.load(REGISTER, &HEART);
+    rule.load(REGISTER, &HEARTBEAT);
     rule.refresh(ALIVE, REGISTER, MAX_SILENCE);
     rule.drop();
     rule
@@ -109,14 +109,14 @@ fn other_protocols() -> Rule {
 
 fn hung() -> Rule {
     let mut rule = Rule::default();
-    rule.load(REGISTER, &HEART);
+    rule.load(REGISTER, &HEARTBEAT);
     rule.is_not_in(ALIVE, REGISTER);
     rule.accept();
     rule
 }
 
-/// Rules cannot compare two fields of a packet with each other; a source that
-/// is one of the pod's own addresses says nearly the same.
+/// Rules cannot compare two fields of a packet with each other. A source that is
+/// an address of the pod means nearly the same.
 fn own_above() -> Rule {
     let mut rule = Rule::default();
     rule.transport(SOURCE_PORT, 2, REGISTER);
@@ -147,7 +147,7 @@ fn arrival4(address: Option<&[u8]>, port: u16) -> Rule {
     rule.is_in(PLACES4, REGISTER);
     rule.load(REGISTER, &Ipv4Addr::LOCALHOST.octets());
     rule.load(REGISTER + 1, &port.to_be_bytes());
-    rule.hand_over(NFPROTO_IPV4, REGISTER, REGISTER + 1);
+    rule.deliver_to(NFPROTO_IPV4, REGISTER, REGISTER + 1);
     rule.accept();
     rule
 }
@@ -163,7 +163,7 @@ fn arrival6(address: Option<&[u8]>, port: u16) -> Rule {
     rule.is_in(PLACES6, REGISTER);
     rule.load(REGISTER, &Ipv6Addr::LOCALHOST.octets());
     rule.load(REGISTER + 4, &port.to_be_bytes());
-    rule.hand_over(NFPROTO_IPV6, REGISTER, REGISTER + 4);
+    rule.deliver_to(NFPROTO_IPV6, REGISTER, REGISTER + 4);
     rule.accept();
     rule
 }

@@ -1,10 +1,11 @@
-//! Transactions of `nf_tables` over our own netlink socket: all of it is put
+//! Transactions of `nf_tables` over a netlink socket: the kernel puts all changes
 //! in force at once, or none.
 
 use std::io::{self, Read as _};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::attributes::Attributes;
 use super::rule::Rule;
 
 // From <linux/netlink.h> and <linux/netfilter/nfnetlink.h>.
@@ -15,7 +16,6 @@ const ACKNOWLEDGE: u16 = 0x4;
 const CREATE: u16 = 0x400;
 const EXCLUSIVE: u16 = 0x200;
 const APPEND: u16 = 0x800;
-const NESTED: u16 = 0x8000;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u16 = 10;
@@ -31,18 +31,40 @@ const DELETE_ELEMENT: u16 = 14;
 const TABLE_OWNED: u32 = 0x2;
 const SET_TIMEOUT: u32 = 0x10;
 const SET_DYNAMIC: u32 = 0x20;
-const ALL_ACCEPTED: u32 = 1;
+const POLICY_ACCEPT: u32 = 1;
 
-/// Attributes of a message, or nested in another.
-#[derive(Debug, Default)]
-pub(super) struct Attributes(Vec<u8>);
+// The attributes of each kind of message, from the same file.
+const TABLE_NAME: u16 = 1;
+const TABLE_FLAGS: u16 = 2;
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const CHAIN_TYPE: u16 = 7;
+const HOOK_NUMBER: u16 = 1;
+const HOOK_PRIORITY: u16 = 2;
+const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+const SET_TABLE: u16 = 1;
+const SET_NAME: u16 = 2;
+const SET_FLAGS: u16 = 3;
+const SET_KEY_TYPE: u16 = 4;
+const SET_KEY_LENGTH: u16 = 5;
+const SET_ID: u16 = 10;
+const ELEMENTS_TABLE: u16 = 1;
+const ELEMENTS_SET: u16 = 2;
+const ELEMENTS_LIST: u16 = 3;
+const LIST_ELEMENT: u16 = 1;
+const ELEMENT_KEY: u16 = 1;
+const DATA_VALUE: u16 = 1;
 
 /// What a set is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SetKind {
-    /// Elements that we put in and take out.
+    /// Elements that the agent adds and removes.
     Plain,
-    /// Elements that packets put in, for a time.
+    /// Elements that packets add, and that the kernel removes after a while.
     Timed,
 }
 
@@ -59,40 +81,13 @@ pub(super) struct Netlink {
     buffer: Vec<u8>,
 }
 
-// === impl Attributes ===
-
-impl Attributes {
-    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-        self.0.extend(length.to_ne_bytes());
-        self.0.extend(kind.to_ne_bytes());
-        self.0.extend(value);
-        // Attributes start at multiples of four.
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
-    }
-
-    /// All numbers of `nf_tables` travel in network order.
-    pub(super) fn number(self, kind: u16, value: u32) -> Self {
-        self.bytes(kind, &value.to_be_bytes())
-    }
-
-    pub(super) fn text(self, kind: u16, value: &str) -> Self {
-        let mut bytes = value.as_bytes().to_vec();
-        bytes.push(0);
-        self.bytes(kind, &bytes)
-    }
-
-    pub(super) fn nested(self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
-        self.bytes(kind | NESTED, &fill(Self::default()).0)
-    }
-}
-
 // === impl Transaction ===
 
 impl Transaction {
     pub(super) fn add_table(&mut self, table: &str) {
-        self.change(NEW_TABLE, CREATE | EXCLUSIVE, |message| message.text(1, table).number(2, TABLE_OWNED));
+        self.change(NEW_TABLE, CREATE | EXCLUSIVE, |message| {
+            message.text(TABLE_NAME, table).number(TABLE_FLAGS, TABLE_OWNED)
+        });
     }
 
     pub(super) fn add_set(&mut self, table: &str, set: &str, key_bytes: u32, kind: SetKind) {
@@ -102,30 +97,32 @@ impl Transaction {
         };
         self.change(NEW_SET, CREATE | EXCLUSIVE, |message| {
             message
-                .text(1, table)
-                .text(2, set)
-                .number(3, flags)
-                // The type of the key is only for people who list the table: none.
-                .number(4, 0)
-                .number(5, key_bytes)
-                .number(10, 1)
+                .text(SET_TABLE, table)
+                .text(SET_NAME, set)
+                .number(SET_FLAGS, flags)
+                // Only `nft list` uses the key's type; 0 is none.
+                .number(SET_KEY_TYPE, 0)
+                .number(SET_KEY_LENGTH, key_bytes)
+                .number(SET_ID, 1)
         });
     }
 
     pub(super) fn add_chain(&mut self, table: &str, chain: &str, hook: u32, priority: i32) {
         self.change(NEW_CHAIN, CREATE | EXCLUSIVE, |message| {
             message
-                .text(1, table)
-                .text(3, chain)
-                .nested(4, |at| at.number(1, hook).number(2, priority.cast_unsigned()))
-                .number(5, ALL_ACCEPTED)
-                .text(7, "filter")
+                .text(CHAIN_TABLE, table)
+                .text(CHAIN_NAME, chain)
+                .nested(CHAIN_HOOK, |at| {
+                    at.number(HOOK_NUMBER, hook).number(HOOK_PRIORITY, priority.cast_unsigned())
+                })
+                .number(CHAIN_POLICY, POLICY_ACCEPT)
+                .text(CHAIN_TYPE, "filter")
         });
     }
 
     pub(super) fn add_rule(&mut self, table: &str, chain: &str, rule: Rule) {
         self.change(NEW_RULE, CREATE | APPEND, |message| {
-            message.text(1, table).text(2, chain).nested(4, |_| rule.0)
+            message.text(RULE_TABLE, table).text(RULE_CHAIN, chain).nested(RULE_EXPRESSIONS, |_| rule.0)
         });
     }
 
@@ -139,20 +136,27 @@ impl Transaction {
 
     fn element(&mut self, kind: u16, flags: u16, table: &str, set: &str, key: &[u8]) {
         self.change(kind, flags, |message| {
-            message
-                .text(1, table)
-                .text(2, set)
-                .nested(3, |list| list.nested(1, |element| element.nested(1, |value| value.bytes(1, key))))
+            message.text(ELEMENTS_TABLE, table).text(ELEMENTS_SET, set).nested(ELEMENTS_LIST, |list| {
+                list.nested(LIST_ELEMENT, |element| {
+                    element.nested(ELEMENT_KEY, |data| data.bytes(DATA_VALUE, key))
+                })
+            })
         });
     }
 
     fn change(&mut self, kind: u16, flags: u16, fill: impl FnOnce(Attributes) -> Attributes) {
         let attributes = fill(Attributes::default());
-        message(&mut self.bytes, SUBSYSTEM << 8 | kind, flags | ACKNOWLEDGE, (FAMILY_INET, 0), &attributes.0);
+        message(
+            &mut self.bytes,
+            SUBSYSTEM << 8 | kind,
+            flags | ACKNOWLEDGE,
+            (FAMILY_INET, 0),
+            attributes.as_bytes(),
+        );
     }
 
-    /// As it is sent.
-    fn whole(self) -> Vec<u8> {
+    /// The transaction as it is sent.
+    fn into_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         message(&mut bytes, BATCH_BEGIN, 0, (0, SUBSYSTEM), &[]);
         bytes.extend(self.bytes);
@@ -163,10 +167,10 @@ impl Transaction {
 
 fn message(bytes: &mut Vec<u8>, kind: u16, flags: u16, (family, resource): (u8, u16), attributes: &[u8]) {
     let length = HEADER_BYTES + 4 + attributes.len();
-    bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
+    bytes.extend(u32::try_from(length).expect("messages are small").to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((REQUEST | flags).to_ne_bytes());
-    // Neither numbered nor addressed: there is one socket and one question at a time.
+    // Neither a sequence number nor an address: the socket has one request at a time.
     bytes.extend([0; 8]);
     bytes.extend([family, 0]);
     bytes.extend(resource.to_be_bytes());
@@ -186,10 +190,10 @@ impl Netlink {
         Ok(Self { socket, buffer: vec![0; 8 * 1024] })
     }
 
-    /// Puts a transaction in force; nothing of it, when there is an error.
+    /// Puts a transaction in force, or nothing of it if there is an error.
     pub(super) fn commit(&mut self, transaction: Transaction) -> io::Result<()> {
-        self.socket.send(&transaction.whole())?;
-        // The kernel has done it when it returns: every answer waits already.
+        self.socket.send(&transaction.into_bytes())?;
+        // The kernel has finished when `send` returns, and its answers can be read.
         let mut result = Ok(());
         loop {
             match (&self.socket).read(&mut self.buffer) {
@@ -201,7 +205,8 @@ impl Netlink {
     }
 }
 
-/// Reads one datagram of answers; the first refusal is why all was refused.
+/// Reads one datagram of answers. The first refusal is the reason why the kernel
+/// has refused the transaction.
 fn answers(mut datagram: &[u8]) -> io::Result<()> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     while datagram.len() >= HEADER_BYTES {
@@ -233,17 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_refusal_among_the_answers_is_the_reason() {
+    fn the_first_refusal_among_the_answers_is_the_error() {
         let refused = [answer(0), answer(-libc::EPERM), answer(-libc::ENOENT)].concat();
         assert_eq!(answers(&refused).unwrap_err().raw_os_error(), Some(libc::EPERM));
         assert!(answers(&[answer(0), answer(0)].concat()).is_ok());
         assert!(answers(&[1; 30]).is_err(), "a length beyond the datagram");
-    }
-
-    #[test]
-    fn attributes_are_padded_and_their_lengths_are_not() {
-        let attributes = Attributes::default().nested(3, |inner| inner.text(1, "ab").number(2, 7));
-        let inner = [[7, 0, 1, 0], [b'a', b'b', 0, 0], [8, 0, 2, 0], [0, 0, 0, 7]].concat();
-        assert_eq!(attributes.0, [vec![20, 0, 3, 0x80], inner].concat());
     }
 }
