@@ -1,6 +1,6 @@
 # The one image of mirrord: the binary as a static file, and nothing beside it.
 #   docker build -t registry.example/mirrord:0.1.0 .
-FROM rust:1.95-bookworm AS build
+FROM rust:1.91-bookworm AS build
 WORKDIR /build
 COPY . .
 # glibc's static half answers no look-ups of names by itself; in the cluster the

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// The exit codes that scripts rely on; README lists them.
+/// The exit codes that scripts rely on; `docs/output.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

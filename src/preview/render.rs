@@ -218,7 +218,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
     table::table(&heading, &rows)
 }
 
-/// The document of `-o json` and `-o yaml`; its fields are described in README.
+/// The document of `-o json` and `-o yaml`; its fields are described in `docs/output.md`.
 fn list_document(listed: &[Listed], now: Timestamp) -> Value {
     let items: Vec<Value> = listed
         .iter()
