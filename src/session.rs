@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 
-use crate::contract::Report;
 pub use key::Key;
 pub use name::SessionId;
 pub use ttl::Ttl;
@@ -54,7 +53,8 @@ pub const FAILED: &str = "preview.mirrord.io/failed";
 /// The annotation of a root that was told to end soon because a later session
 /// replaces it: that one's identifier.
 pub const REPLACED_BY: &str = "preview.mirrord.io/replaced-by";
-/// The annotation with the keeper's [`Report`], as JSON.
+/// The annotation of the root with the keeper's report of its traffic, as JSON:
+/// `contract::Report` reads it.
 pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
 /// The variable of the keeper's container that says what to keep, as JSON.
 pub const ASSIGNMENT: &str = "MIRRORD_KEEPER";
@@ -128,8 +128,8 @@ pub struct Session {
     pub is_routed: bool,
     /// What the keeper was told, as JSON.
     pub assignment: Option<String>,
-    /// What the keeper last said; nothing before it has spoken.
-    pub report: Option<Report>,
+    /// The keeper's latest report of its traffic, as JSON; nothing before the first.
+    pub traffic: Option<String>,
     /// Why its start failed, where this root is all that is kept of it.
     pub failed: Option<String>,
     /// Whether it is on its way out: deleted, failed or past its deadline.
@@ -204,7 +204,7 @@ impl Session {
             replicas: annotations.get(REPLICAS).and_then(|count| count.parse().ok()).unwrap_or(1),
             is_routed: root.spec.as_ref().and_then(|spec| spec.parallelism).is_some_and(|pods| pods > 0),
             assignment: assignment(root),
-            report: annotations.get(TRAFFIC).and_then(|report| serde_json::from_str(report).ok()),
+            traffic: annotations.get(TRAFFIC).cloned(),
             failed: annotations.get(FAILED).cloned(),
             is_replaced: annotations.contains_key(REPLACED_BY),
             ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(1),

@@ -56,8 +56,6 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Arrows that are there and should not be, each with its way out.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    // The root's report belongs to `contract`, and `Session` holds it.
-    ("session", "contract"),
     // `config::Connection` belongs to `cluster`.
     ("keeper", "config"),
     ("cluster", "config"),

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Exit, Problem};
+use crate::session::Session;
 use crate::traffic::{Counts, Mode};
 
 /// How the routing of one environment stands.
@@ -61,6 +62,12 @@ pub struct Obstacle {
 // === impl Report ===
 
 impl Report {
+    /// The report that the root of `session` carries. A report that this version
+    /// cannot read counts as none.
+    pub fn of(session: &Session) -> Option<Self> {
+        serde_json::from_str(session.traffic.as_deref()?).ok()
+    }
+
     /// Nothing is known yet.
     pub fn new(mode: Mode) -> Self {
         Self {

@@ -96,7 +96,7 @@ impl Hands {
     pub(super) fn new(cluster: Cluster, assignment: Assignment, session: &Session, lease: Duration) -> Self {
         let (say, said) = mpsc::unbounded_channel();
         let (hear, heard) = mpsc::unbounded_channel();
-        let before = session.report.clone();
+        let before = crate::contract::Report::of(session);
         let observed = Observed {
             gone: before.as_ref().map(|report| report.gone).unwrap_or_default(),
             has_begun: session.ready_at.is_some()

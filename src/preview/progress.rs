@@ -105,7 +105,7 @@ impl Observed {
 
     /// What the keeper last said.
     pub(super) fn report(&self) -> Option<Report> {
-        Session::of(self.root.as_ref()?)?.report
+        Report::of(&Session::of(self.root.as_ref()?)?)
     }
 
     /// Where the environment stands when `wanted` pods make it ready.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::plan::Plan;
 use super::progress::{Failure, PodState, pod_state};
+use crate::contract::Report;
 use crate::output::format::{ListFormat, ObjectFormat};
 use crate::output::{Mode, table};
 use crate::session::{Key, Session, Ttl};
@@ -76,8 +77,8 @@ pub(super) fn started(
     match routes {
         None => lines.push("traffic: none is routed to it".to_owned()),
         Some(routes) => {
-            let report = session.report.as_ref();
-            let pods = report.map_or_else(String::new, |report| format!(" ({})", traffic::pods(report)));
+            let report = Report::of(session);
+            let pods = report.map_or_else(String::new, |report| format!(" ({})", traffic::pods(&report)));
             lines.push(format!("traffic: {}{pods}", routes.what));
             lines.extend(routes.example.iter().map(|example| format!("try: {example}")));
         }
@@ -202,7 +203,7 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
             if format == ListFormat::Wide {
                 row.extend([
                     traffic::agents(session),
-                    session.report.as_ref().map(|report| report.methods.join(",")).unwrap_or_default(),
+                    Report::of(session).map(|report| report.methods.join(",")).unwrap_or_default(),
                     traffic::older(session),
                     session.container.clone().unwrap_or_default(),
                     session.image.clone().unwrap_or_default(),
@@ -270,7 +271,8 @@ fn list_document(listed: &[Listed], now: Timestamp) -> Value {
 pub(super) fn signature(listed: &[Listed], now: Timestamp) -> String {
     let said = listed.iter().map(|one| {
         let (state, reason) = state(one, now);
-        let Session { root, expiry, report, .. } = &one.session;
+        let Session { root, expiry, .. } = &one.session;
+        let report = Report::of(&one.session);
         format!("{root} {state} {reason:?} {} {expiry:?} {report:?} {:?}\n", ready_pods(one), one.copy)
     });
     said.collect()
@@ -291,10 +293,9 @@ fn state(one: &Listed, now: Timestamp) -> (&'static str, Option<String>) {
         }
     }
     if ready_pods(one) >= one.session.replicas {
-        match &one.session.report {
+        match Report::of(&one.session) {
             Some(report) if !report.ready => {
-                reason =
-                    report.obstacle.as_ref().map(|obstacle| obstacle.why.clone()).or(report.waiting.clone());
+                reason = report.obstacle.map(|obstacle| obstacle.why).or(report.waiting);
             }
             None if one.session.is_routed => reason = Some("the keeper has not spoken yet".to_owned()),
             // What it has said holds as long as it is there to say otherwise.

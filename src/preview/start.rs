@@ -254,11 +254,10 @@ async fn run(
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;
-    let mut session = start_clock(cluster, started, ready.at).await?;
+    let session = start_clock(cluster, started, ready.at).await?;
     for note in ready.report.iter().flat_map(|report| &report.notes) {
         reporter.warning(note);
     }
-    session.report = ready.report.or(session.report);
     Ok((session, ready.pods, Some(step)))
 }
 

@@ -114,7 +114,7 @@ fn routed(key: &str, report: &Value) -> Listed {
     let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
     let spec = json!({"parallelism": 1, "activeDeadlineSeconds": 3605});
     let mut one = listed(key, "3600s", &spec, &[ready.clone(), ready]);
-    one.session.report = serde_json::from_value(report.clone()).ok().filter(|_| !report.is_null());
+    one.session.traffic = (!report.is_null()).then(|| report.to_string());
     one
 }
 

@@ -10,11 +10,11 @@ use crate::words;
 
 /// The cell of the table: `steal 12/424, 3s ago`, and `1 lapse` where there was one.
 pub(super) fn cell(session: &Session, now: Timestamp) -> String {
-    let Some(report) = &session.report else {
+    let Some(report) = Report::of(session) else {
         return if session.is_routed { "starting" } else { "off" }.to_owned();
     };
     let mut cell = format!("{} {}/{}", report.mode, report.counts.taken(), report.seen());
-    if let Some(at) = last_match(report) {
+    if let Some(at) = last_match(&report) {
         cell.push_str(&format!(", {} ago", words::brief(since(at, now))));
     }
     match report.counts.lapses {
@@ -27,12 +27,12 @@ pub(super) fn cell(session: &Session, now: Timestamp) -> String {
 
 /// The cell of the wide table: target pods with an agent, of those that get requests.
 pub(super) fn agents(session: &Session) -> String {
-    session.report.as_ref().map_or_else(String::new, |report| format!("{}/{}", report.agents, report.pods))
+    Report::of(session).map_or_else(String::new, |report| format!("{}/{}", report.agents, report.pods))
 }
 
 /// The cell of the wide table: connections that the capture came too late for.
 pub(super) fn older(session: &Session) -> String {
-    session.report.as_ref().map_or_else(String::new, |report| report.predating.to_string())
+    Report::of(session).map_or_else(String::new, |report| report.predating.to_string())
 }
 
 /// The target's pods, for the line of a start.
@@ -48,7 +48,7 @@ pub(super) fn pods(report: &Report) -> String {
 
 /// The `traffic` of `-o json`.
 pub(super) fn document(session: &Session) -> Value {
-    let Some(report) = &session.report else {
+    let Some(report) = Report::of(session) else {
         return json!({"mode": if session.is_routed { Value::Null } else { "off".into() }});
     };
     let counts = &report.counts;
@@ -69,7 +69,7 @@ pub(super) fn document(session: &Session) -> Value {
         "dropped": counts.dropped,
         "unavailable": counts.unavailable,
         "lapses": counts.lapses,
-        "lastMatchedAt": last_match(report).map(|time| time.to_string()),
+        "lastMatchedAt": last_match(&report).map(|time| time.to_string()),
         "predatingConnections": report.predating,
     })
 }
