@@ -10,22 +10,24 @@
 pub mod arguments;
 mod capture;
 mod clock;
+mod closing;
 mod connection;
 pub mod control;
 mod detect;
 mod http1;
 mod http2;
 mod keep_alive;
-mod lane;
 mod limits;
 mod log;
 mod memory;
-mod mirror;
 mod overload;
+mod preview_pods;
+mod relay_buffer;
 mod rules_in_force;
 mod shared;
 mod shutdown;
 mod tunnel;
+mod unavailable;
 mod unclaimed_ports;
 mod watchdog;
 

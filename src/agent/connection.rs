@@ -14,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::capture;
+use super::closing::reset;
 use super::detect::{Detected, SETTINGS_BYTES, detect, may_be_settings};
 use super::http1::Http1;
 use super::http2::Http2;
-use super::lane::Lane;
+use super::relay_buffer::RelayBuffer;
 use super::shared::Shared;
 use super::tunnel;
 
@@ -67,23 +68,23 @@ pub(super) async fn serve(state: Arc<Shared>, mut client: TcpStream, own: &[Sock
         Err(error) => {
             // What the client would have seen without us, or nearly: the
             // connection is gone before it carried anything.
-            tunnel::reset(&client);
+            reset(&client);
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
             return if refused { Begun::Refused } else { Begun::Served };
         }
     };
     if was_reset.get() {
-        tunnel::reset(&server);
+        reset(&server);
         return Begun::Served;
     }
     let _ = client.set_nodelay(true);
-    let mut up = Lane::default();
+    let mut up = RelayBuffer::default();
     let engine = match first(&mut client, &mut server, &mut up).await {
         Ok(engine) if !state.over_memory_budget.load(Relaxed) => engine,
         Ok(_) => Detected::Other,
         Err(_) => {
-            tunnel::reset(&client);
-            tunnel::reset(&server);
+            reset(&client);
+            reset(&server);
             return Begun::Served;
         }
     };
@@ -96,10 +97,10 @@ pub(super) async fn serve(state: Arc<Shared>, mut client: TcpStream, own: &[Sock
         let _ = Box::pin(Http2 { state, original, client, server, up }.serve()).await;
         return Begun::Served;
     }
-    let mut down = Lane::default();
+    let mut down = RelayBuffer::default();
     if tunnel::carry(&mut client, &mut server, &mut up, &mut down).await.is_err() {
-        tunnel::reset(&client);
-        tunnel::reset(&server);
+        reset(&client);
+        reset(&server);
     }
     Begun::Served
 }
@@ -136,7 +137,7 @@ async fn gives_up(client: &TcpStream, was_reset: &Cell<bool>) {
 
 /// Waits for the first bytes, from whichever side, and says what they are.
 /// The client's stay in `up`.
-async fn first(client: &mut TcpStream, server: &mut TcpStream, up: &mut Lane) -> io::Result<Detected> {
+async fn first(client: &mut TcpStream, server: &mut TcpStream, up: &mut RelayBuffer) -> io::Result<Detected> {
     let mut deadline: Option<Instant> = None;
     loop {
         match next(client, server, up, deadline).await? {
@@ -153,7 +154,7 @@ async fn first(client: &mut TcpStream, server: &mut TcpStream, up: &mut Lane) ->
 async fn next(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    up: &mut Lane,
+    up: &mut RelayBuffer,
     deadline: Option<Instant>,
 ) -> io::Result<First> {
     let speaks = std::future::poll_fn(|context| {

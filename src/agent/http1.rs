@@ -1,13 +1,18 @@
-//! HTTP/1: every request head on a connection is judged. What nobody wants
-//! crosses byte for byte, both ways; what a session wants goes to its preview
-//! and back on the same connection; any doubt makes it a tunnel for good.
+//! HTTP/1: the head of every request on a connection is judged. A request that
+//! no session wants is relayed byte for byte, and so is its response; a request
+//! that a session wants goes to its preview, and the response comes back on the
+//! same connection. When a byte can be read in two ways, the connection becomes
+//! a tunnel for good.
 //!
-//! Bytes are framed, never edited: this room finds out where messages end,
-//! and no more. One exception, in what a preview is sent: see `upgrade`.
+//! This module finds out where messages end and never edits them. There is one
+//! exception, in requests to a preview: see `upgrade`.
 
 mod answer;
 mod canary;
 mod chunked;
+mod copy;
+mod discard;
+mod exchange;
 mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -20,42 +25,43 @@ mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
 use super::capture;
-use super::lane::Lane;
-use super::mirror::Mirrors;
+use super::closing::reset;
+use super::relay_buffer::RelayBuffer;
 use super::shared::Shared;
 use super::tunnel;
-pub(super) use answer::{forget, header_safe, sentence};
-pub(super) use head::Kind;
-pub(super) use preview::is_quiet;
-use preview::{Preview, Then};
+use exchange::AfterExchange;
+use preview::PreviewConnection;
 use relay::{Outcome, Relay};
-pub(super) use undecided::Undecided;
 
-/// One client's connection and its application's, which belong together for good.
+/// One client's connection and its connection to the application. Both stay
+/// together for good.
 pub(super) struct Http1 {
-    pub(super) state: std::sync::Arc<Shared>,
-    /// Where the client had dialled.
+    pub(super) state: Arc<Shared>,
+    /// The address that the client dialled.
     pub(super) original: SocketAddr,
     pub(super) client: TcpStream,
     pub(super) server: TcpStream,
-    /// What the client has sent already.
-    pub(super) up: Lane,
+    /// The bytes that the client has sent already.
+    pub(super) up: RelayBuffer,
 }
 
 // === impl Http1 ===
 
 impl Http1 {
     /// Serves the connection to its end.
+    ///
+    /// # Errors
+    ///
+    /// The failure of either side. It has been passed on to the other.
     pub(super) async fn serve(self) -> io::Result<()> {
         let Self { state, original, mut client, mut server, up } = self;
-        let mirrors = Mirrors::default();
-        let mut relay = Relay::new(state, original.port(), up, Rc::new(mirrors));
-        let mut preview = Preview::default();
+        let mut relay = Relay::new(state, original.port(), up);
+        let mut preview = PreviewConnection::default();
         let result = loop {
             match relay.run(&mut client, &mut server).await {
                 Ok(Outcome::Tunnel) => {
@@ -70,11 +76,11 @@ impl Http1 {
                     }
                     Err(error) => break Err(error),
                 },
-                Ok(Outcome::Canary(canary)) => break canary.answer(&mut client, relay.lanes().0).await,
-                Ok(Outcome::Matched(matched)) => {
-                    match preview.exchange(matched, &mut client, relay.lanes().0).await {
-                        Ok(Then::NextRequest) => relay.resume(),
-                        Ok(Then::Over) => break Ok(()),
+                Ok(Outcome::Canary(canary)) => break canary.answer(&mut client, relay.up()).await,
+                Ok(Outcome::Matched(request)) => {
+                    match preview.exchange(request, &mut client, relay.up()).await {
+                        Ok(AfterExchange::NextRequest) => relay.resume(),
+                        Ok(AfterExchange::Close) => break Ok(()),
                         Err(error) => break Err(error),
                     }
                 }
@@ -82,9 +88,9 @@ impl Http1 {
             }
         };
         if result.is_err() {
-            // Who has lost the other end learns it as if there were nobody in between.
-            tunnel::reset(&client);
-            tunnel::reset(&server);
+            // Reset both ends, so that each sees the failure it would have seen without the agent.
+            reset(&client);
+            reset(&server);
         }
         result
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
-use super::lane::Lane;
+use super::relay_buffer::RelayBuffer;
 
 /// How much one direction moves before others have their turn: the other
 /// direction, other connections, the heartbeat.
@@ -16,7 +16,7 @@ const TURN_BYTES: usize = 1024 * 1024;
 
 /// One direction.
 struct Way<'a> {
-    lane: &'a mut Lane,
+    lane: &'a mut RelayBuffer,
     stage: Stage,
 }
 
@@ -82,8 +82,8 @@ impl Way<'_> {
 pub(super) async fn carry(
     client: &mut TcpStream,
     server: &mut TcpStream,
-    up: &mut Lane,
-    down: &mut Lane,
+    up: &mut RelayBuffer,
+    down: &mut RelayBuffer,
 ) -> io::Result<()> {
     let mut up = Way { lane: up, stage: Stage::Open };
     let mut down = Way { lane: down, stage: Stage::Open };
@@ -109,10 +109,4 @@ pub(super) async fn carry(
         }
     }
     Ok(())
-}
-
-/// Ends a connection the way its other half ended: with a reset.
-pub(super) fn reset(stream: &TcpStream) {
-    // Fails only for a socket that is gone already.
-    let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
 }

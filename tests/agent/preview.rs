@@ -155,7 +155,7 @@ fn a_preview_that_is_replaced_ends_what_it_has_begun_and_the_next_request_is_its
     move_preview(&mut agent, &[8080, 8081], &json!([]));
     client.write_all(KEYED).unwrap();
     let answer = String::from_utf8(read_until(&mut client, b"\n")).unwrap();
-    assert!(answer.contains("503") && answer.contains("no pod that is ready"), "{answer}");
+    assert!(answer.contains("503") && answer.contains("no preview pod is ready"), "{answer}");
 }
 
 #[test]

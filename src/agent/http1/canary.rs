@@ -1,40 +1,37 @@
-//! The keeper's own request, answered here: nobody's handler runs. The
-//! application has accepted a connection for it, as for every request.
+//! The answer to the keeper's canary request. The agent gives it itself, so no
+//! handler of the application or the preview runs; the application has accepted
+//! a connection for it, as for every request.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::answer::linger;
-use super::preview::CONNECT_WAIT;
-use crate::agent::lane::Lane;
+use crate::agent::closing::linger;
+use crate::agent::preview_pods::PreviewPods;
+use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Counters;
-use crate::traffic::canary::Asked;
+use crate::traffic::canary;
 
-/// A canary whose head is still held in the lane.
-pub(super) struct Canary {
-    pub(super) asked: Asked<Arc<Counters>>,
-    /// The application's port it was for.
+/// A canary whose head is still held in the buffer.
+pub(super) struct CanaryRequest {
+    pub(super) canary: canary::Asked<Arc<Counters>>,
+    /// The application's port that the keeper dialled.
     pub(super) port: u16,
-    /// The length of its head.
+    /// The length of the head, in bytes.
     pub(super) length: usize,
 }
 
-// === impl Canary ===
+// === impl CanaryRequest ===
 
-impl Canary {
-    /// Reaches for the side that was chosen, says what it found, and ends the
-    /// connection.
-    pub(super) async fn answer(self, client: &mut TcpStream, up: &mut Lane) -> io::Result<()> {
+impl CanaryRequest {
+    /// Connects to the preview if the canary asks for that, sends the result, and
+    /// ends the connection.
+    pub(super) async fn answer(self, client: &mut TcpStream, up: &mut RelayBuffer) -> std::io::Result<()> {
         up.discard(self.length);
-        let rules = &self.asked.session.rules;
-        let mut found = self.asked.found;
-        if self.asked.reach {
-            let port = rules.preview_port(self.port).unwrap_or(self.port);
-            found.unreached = reach(&rules.preview, port).await.err();
+        let mut found = self.canary.found;
+        if self.canary.reach {
+            found.unreached = PreviewPods::of(&self.canary.session.rules, self.port).reach_all().await.err();
         }
         let body = serde_json::to_string(&found)?;
         let head = format!(
@@ -44,20 +41,4 @@ impl Canary {
         client.write_all((head + &body).as_bytes()).await?;
         linger(client).await
     }
-}
-
-/// Whether every preview pod accepts connections on `port`.
-async fn reach(preview: &[std::net::IpAddr], port: u16) -> Result<(), String> {
-    if preview.is_empty() {
-        return Err("no preview pod is ready".to_owned());
-    }
-    for address in preview {
-        let address = SocketAddr::from((*address, port));
-        match tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(format!("{address}: {error}")),
-            Err(_) => return Err(format!("{address}: no answer within {} s", CONNECT_WAIT.as_secs())),
-        }
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 
 use super::chunked::{BadChunk, Chunked};
-use crate::agent::lane::{Lane, MIN_PIPED_BYTES};
+use crate::agent::relay_buffer::{MIN_PIPED_BYTES, RelayBuffer};
 
 /// What is left of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Framing {
     pub(super) fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
-        lane: &mut Lane,
+        lane: &mut RelayBuffer,
         from: &mut TcpStream,
     ) -> Poll<io::Result<usize>> {
         let next = self.content();

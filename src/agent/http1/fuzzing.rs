@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use super::chunked::Chunked;
-use super::head::{self, Doubt, Kind};
+use super::head::{self, Doubt, RequestKind};
 use crate::agent::detect::{Detected, detect};
 
 /// Reads a request head, and what follows it as its body.
@@ -48,7 +48,7 @@ pub fn request(bytes: &[u8], cuts: &[u8]) {
 ///
 /// Where something is wrong: that is a finding.
 pub fn response(bytes: &[u8], cuts: &[u8]) {
-    for kind in [Kind::Plain, Kind::Head, Kind::Upgrade, Kind::Connect] {
+    for kind in [RequestKind::Plain, RequestKind::Head, RequestKind::Upgrade, RequestKind::Connect] {
         let read = |bytes: &[u8], scanned: &mut usize| head::response(bytes, scanned, kind);
         let whole = read(bytes, &mut 0);
         agree(&in_pieces(bytes, cuts, read), &whole);

@@ -24,20 +24,20 @@ pub(super) struct Doubt;
 
 /// What a request is, apart from its judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct RequestHead {
     /// Bytes of the head, the empty line and leading ones included.
     pub(super) length: usize,
     /// Where its body ends.
     pub(super) framing: Framing,
     /// What its response depends on.
-    pub(super) kind: Kind,
+    pub(super) kind: RequestKind,
     /// Whether the client wants the connection kept.
     pub(super) persistence: Persistence,
 }
 
 /// What a response's framing depends on in its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::agent) enum Kind {
+pub(super) enum RequestKind {
     /// Nothing.
     Plain,
     /// `HEAD`: the response has no body whatever it says.
@@ -50,7 +50,7 @@ pub(in crate::agent) enum Kind {
 
 /// What a response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Response {
+pub(super) struct ResponseHead {
     /// Bytes of the head.
     pub(super) length: usize,
     /// What follows it.
@@ -85,8 +85,8 @@ pub(super) enum Persistence {
 pub(super) fn request<T>(
     bytes: &[u8],
     scanned: &mut usize,
-    judge: impl FnOnce(&Request, &httparse::Request<'_, '_>) -> T,
-) -> Result<Option<(Request, T)>, Doubt> {
+    judge: impl FnOnce(&RequestHead, &httparse::Request<'_, '_>) -> T,
+) -> Result<Option<(RequestHead, T)>, Doubt> {
     if !worth_parsing(bytes, scanned)? {
         return not_too_long(bytes);
     }
@@ -107,28 +107,32 @@ fn understood<T>(
     bytes: &[u8],
     status: Status<usize>,
     parsed: &httparse::Request<'_, '_>,
-    judge: impl FnOnce(&Request, &httparse::Request<'_, '_>) -> T,
-) -> Result<Option<(Request, T)>, Doubt> {
+    judge: impl FnOnce(&RequestHead, &httparse::Request<'_, '_>) -> T,
+) -> Result<Option<(RequestHead, T)>, Doubt> {
     let Status::Complete(length) = status else { return not_too_long(bytes) };
     let (Some(method), Some(version)) = (parsed.method, parsed.version) else { return Err(Doubt) };
     let declared = declared(parsed.headers, version)?;
     let kind = match method {
-        "HEAD" => Kind::Head,
-        "CONNECT" => Kind::Connect,
-        _ if declared.upgrade => Kind::Upgrade,
-        _ => Kind::Plain,
+        "HEAD" => RequestKind::Head,
+        "CONNECT" => RequestKind::Connect,
+        _ if declared.upgrade => RequestKind::Upgrade,
+        _ => RequestKind::Plain,
     };
     let framing = match declared.body {
         Some(Framing::Sized(0)) | None => Framing::None,
         Some(framing) => framing,
     };
-    let request = Request { length, framing, kind, persistence: declared.persistence };
+    let request = RequestHead { length, framing, kind, persistence: declared.persistence };
     let answer = judge(&request, parsed);
     Ok(Some((request, answer)))
 }
 
 /// Reads the head of a response to a request of this kind.
-pub(super) fn response(bytes: &[u8], scanned: &mut usize, kind: Kind) -> Result<Option<Response>, Doubt> {
+pub(super) fn response(
+    bytes: &[u8],
+    scanned: &mut usize,
+    kind: RequestKind,
+) -> Result<Option<ResponseHead>, Doubt> {
     if !worth_parsing(bytes, scanned)? {
         return not_too_long(bytes);
     }
@@ -152,24 +156,24 @@ fn answered(
     bytes: &[u8],
     status: Status<usize>,
     parsed: &httparse::Response<'_, '_>,
-    kind: Kind,
-) -> Result<Option<Response>, Doubt> {
+    kind: RequestKind,
+) -> Result<Option<ResponseHead>, Doubt> {
     let Status::Complete(length) = status else { return not_too_long(bytes) };
     let (Some(code), Some(version)) = (parsed.code, parsed.version) else { return Err(Doubt) };
     let declared = declared(parsed.headers, version)?;
     let next = match (code, kind) {
-        (101, Kind::Upgrade) | (200..=299, Kind::Connect) => Next::Tunnel,
+        (101, RequestKind::Upgrade) | (200..=299, RequestKind::Connect) => Next::Tunnel,
         // A switch of protocols that nobody asked for.
         (101, _) => return Err(Doubt),
         (100..=199, _) => Next::AnotherHead,
-        (204 | 304, _) | (_, Kind::Head) => Next::Body(Framing::None),
+        (204 | 304, _) | (_, RequestKind::Head) => Next::Body(Framing::None),
         _ => Next::Body(declared.body.unwrap_or(Framing::UntilClose)),
     };
     let persistence = match next {
         Next::Body(Framing::UntilClose) => Persistence::Closes,
         _ => declared.persistence,
     };
-    Ok(Some(Response { length, next, persistence }))
+    Ok(Some(ResponseHead { length, next, persistence }))
 }
 
 /// Whether `bytes` can hold anything new: a line that ended since last time.

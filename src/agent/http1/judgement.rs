@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::framing::Framing;
-use super::head::{self, Doubt};
+use super::head::{self, Doubt, RequestHead};
 use crate::agent::shared::{ActiveSession, Counters, Shared};
-use crate::traffic::canary::Asked;
+use crate::traffic::canary;
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
 use crate::traffic::{Head, Judgement};
@@ -30,16 +30,16 @@ pub(super) struct Judged {
     pub(super) mirrors: Vec<ActiveSession>,
     /// Those that may want a copy, once the body is known.
     pub(super) undecided: Vec<ActiveSession>,
-    pub(super) canary: Option<Asked<Arc<Counters>>>,
+    pub(super) canary: Option<canary::Asked<Arc<Counters>>>,
 }
 
 /// The wait for a body; it begins when first asked about.
 #[derive(Default)]
-pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
+pub(super) struct BodyWait(Option<Pin<Box<Sleep>>>);
 
-// === impl Patience ===
+// === impl BodyWait ===
 
-impl Patience {
+impl BodyWait {
     fn has_begun(&self) -> bool {
         self.0.is_some()
     }
@@ -57,18 +57,18 @@ pub(super) fn of(
     port: u16,
     held: &[u8],
     looked_at: &mut usize,
-    patience: &mut Patience,
+    wait: &mut BodyWait,
     context: &mut Context<'_>,
-) -> Result<Option<(head::Request, Judged)>, Doubt> {
+) -> Result<Option<(RequestHead, Judged)>, Doubt> {
     // Looked at again with more of the body, the head is not news.
-    let mut scanned = if patience.has_begun() { 0 } else { *looked_at };
+    let mut scanned = if wait.has_begun() { 0 } else { *looked_at };
     let found = head::request(held, &mut scanned, |request, parsed| {
-        let asked = asked(parsed);
-        let canary = Asked::of(&state.rules(), port, &asked);
+        let seen = filter_head(parsed);
+        let canary = canary::Asked::of(&state.rules(), port, &seen);
         if canary.is_some() {
             return Ok(Some(Judged { canary, ..Judged::default() }));
         }
-        let mut judgement = state.judge(port, &asked, Body::Unread);
+        let mut judgement = state.judge(port, &seen, Body::Unread);
         if !judgement.undecided.is_empty() {
             let mut whole = Vec::new();
             let mut framing = request.framing;
@@ -76,12 +76,12 @@ pub(super) fn of(
                 .advance(&held[request.length..], |piece| whole.extend_from_slice(piece))
                 .map_err(|_| Doubt)?;
             let come = held.len() - request.length;
-            let is_late = || come == 0 && expects_continue(&asked);
+            let is_late = || come == 0 && expects_continue(&seen);
             if is_too_long(&request.framing, whole.len(), come) {
-                judgement = state.judge(port, &asked, Body::Unknown);
+                judgement = state.judge(port, &seen, Body::Unknown);
             } else if framing.is_done() {
-                judgement = state.judge(port, &asked, Body::Whole(&whole));
-            } else if judgement.is_worth_waiting() && !is_late() && !patience.is_over(context) {
+                judgement = state.judge(port, &seen, Body::Whole(&whole));
+            } else if judgement.is_worth_waiting() && !is_late() && !wait.is_over(context) {
                 return Ok(None);
             } else {
                 // A copy never slows the original; and who waits to be told to go on would wait for us.
@@ -92,7 +92,7 @@ pub(super) fn of(
             let mut framing = request.framing;
             framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
         }
-        state.count(port, &asked, &judgement);
+        state.count(port, &seen, &judgement);
         let Judgement { stealer, mirrors, undecided } = judgement;
         Ok(Some(Judged { stealer, mirrors, undecided, canary: None }))
     })?;
@@ -102,7 +102,7 @@ pub(super) fn of(
 }
 
 /// The head, as filters see it.
-pub(super) fn asked<'a>(parsed: &'a httparse::Request<'_, '_>) -> Head<'a> {
+pub(super) fn filter_head<'a>(parsed: &'a httparse::Request<'_, '_>) -> Head<'a> {
     Head {
         method: parsed.method.unwrap_or_default(),
         target: parsed.path.unwrap_or_default(),

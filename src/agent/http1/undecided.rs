@@ -3,12 +3,12 @@
 //! and the sessions' budgets have room for it.
 
 use super::framing::Framing;
-use super::head;
-use super::judgement::{asked, is_too_long};
+use super::head::{self, RequestHead};
+use super::judgement::{filter_head, is_too_long};
 use crate::agent::shared::{ActiveSession, Pending};
 use crate::traffic::filter::Body;
 
-pub(in crate::agent) struct Undecided {
+pub(super) struct Undecided {
     sessions: Vec<Pending>,
     head: Vec<u8>,
     /// Where the body ends, seen from its beginning.
@@ -25,7 +25,7 @@ pub(in crate::agent) struct Undecided {
 
 impl Undecided {
     /// A request with this head, which these sessions may want.
-    pub(super) fn new(sessions: Vec<ActiveSession>, request: &head::Request, head: &[u8]) -> Self {
+    pub(super) fn new(sessions: Vec<ActiveSession>, request: &RequestHead, head: &[u8]) -> Self {
         let mut sessions: Vec<_> = sessions.into_iter().map(Pending::new).collect();
         sessions.retain_mut(|session| session.keep(head.len()));
         let framing = request.framing;
@@ -33,12 +33,12 @@ impl Undecided {
     }
 
     /// Whether nobody may want it any more.
-    pub(in crate::agent) const fn is_nobodys(&self) -> bool {
+    pub(super) const fn is_nobodys(&self) -> bool {
         self.sessions.is_empty()
     }
 
     /// More of the body has come; whether anybody would still look at it.
-    pub(in crate::agent) fn goes_on(&mut self, bytes: &[u8]) -> bool {
+    pub(super) fn goes_on(&mut self, bytes: &[u8]) -> bool {
         self.sessions.retain_mut(|session| session.keep(bytes.len()));
         self.body.extend_from_slice(bytes);
         // What cannot be read ends the connection's framing elsewhere.
@@ -48,7 +48,7 @@ impl Undecided {
 
     /// The sessions that want a copy, now that no more will be known, of this
     /// head and what has come of the body.
-    pub(in crate::agent) fn decide(self) -> (Vec<ActiveSession>, Vec<u8>, Vec<u8>) {
+    pub(super) fn decide(self) -> (Vec<ActiveSession>, Vec<u8>, Vec<u8>) {
         let mut content = Vec::with_capacity(self.content);
         let is_whole = self.rest.is_done() && !self.is_too_long();
         if is_whole {
@@ -56,7 +56,7 @@ impl Undecided {
         }
         let body = if is_whole { Body::Whole(&content) } else { Body::Unknown };
         let wanting = head::request(&self.head, &mut 0, |_, parsed| {
-            let head = asked(parsed);
+            let head = filter_head(parsed);
             self.sessions.into_iter().filter_map(|session| session.decide(&head, body)).collect()
         });
         // It was a head before.

@@ -1,6 +1,6 @@
-//! What is known of the application's connection, so that the client's ends as
-//! the application's ends: with a GOAWAY where there was one, and broken off
-//! where it broke off.
+//! The state of the application's connection, so that the client's connection
+//! ends in the same way: with a GOAWAY where there was one, and broken where it
+//! broke.
 
 use std::cell::Cell;
 use std::io;
@@ -11,33 +11,34 @@ use tokio::sync::{Notify, watch};
 /// The application's connection, as its driver and its streams see it.
 pub(super) struct Application {
     changed: Notify,
-    /// It takes no more streams.
+    /// Whether it takes no more streams.
     is_leaving: Cell<bool>,
-    /// It has ended, though what it has said may still be on its way.
+    /// Whether it has ended. Data that it sent may still be on its way.
     is_over: Cell<bool>,
-    /// Its streams that are under way.
+    /// How many of its streams are under way.
     open: Cell<usize>,
-    /// Those of them that broke with it, and how that was.
+    /// How many of these broke with the connection.
     lost: Cell<usize>,
+    /// How the connection broke.
     how: Cell<Option<io::ErrorKind>>,
     /// Whether the client's connection has ended.
     end: watch::Sender<bool>,
 }
 
-/// How the client's connection goes on.
+/// How far the application's connection still serves its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// As before.
-    Serves,
-    /// With what it has, and nothing new.
-    TakesNoMore,
-    /// Not at all: streams broke with the application's connection, and what
-    /// else it had said has been passed on.
+pub(super) enum Service {
+    /// It takes streams.
+    Open,
+    /// It ends the streams that it has, and takes no new ones.
+    Draining,
+    /// It broke with streams under way. The data that it had sent has been
+    /// passed on.
     Lost(io::ErrorKind),
 }
 
-/// A stream of the application's that is under way.
-pub(super) struct Open(Rc<Application>);
+/// Counts one stream to the application as under way until it is dropped.
+pub(super) struct OpenStream(Rc<Application>);
 
 // === impl Application ===
 
@@ -56,62 +57,63 @@ impl Default for Application {
 }
 
 impl Application {
-    /// Waits until there is something new.
+    /// Waits until something has changed.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// It has said that it takes no more.
+    /// Notes that it takes no more streams.
     pub(super) fn leaves(&self) {
         self.is_leaving.set(true);
         self.changed.notify_one();
     }
 
-    /// It has ended.
+    /// Notes that it has ended.
     pub(super) fn is_gone(&self) {
         self.is_over.set(true);
         self.changed.notify_one();
     }
 
-    /// A stream begins.
-    pub(super) fn open(self: &Rc<Self>) -> Open {
+    /// Begins a stream.
+    pub(super) fn open(self: &Rc<Self>) -> OpenStream {
         self.open.set(self.open.get() + 1);
-        Open(Rc::clone(self))
+        OpenStream(Rc::clone(self))
     }
 
-    /// A stream broke with the connection. Returns when the client's has ended
-    /// too: dropped earlier, the stream would end in words of our own.
+    /// Notes that a stream broke with the connection. Returns once the client's
+    /// connection has ended too: dropped earlier, the stream would end with a reset
+    /// that the application did not send.
     pub(super) async fn lose(&self, how: io::ErrorKind) {
         self.lost.set(self.lost.get() + 1);
         self.how.set(Some(how));
         self.changed.notify_one();
-        // The sender is ours: it cannot be gone.
+        // The sender lives in `self`, so the wait cannot fail.
         let _ = self.end.subscribe().wait_for(|has_ended| *has_ended).await;
     }
 
-    /// The client's connection has ended.
+    /// Notes that the client's connection has ended.
     pub(super) fn end(&self) {
         self.end.send_replace(true);
     }
 
-    /// Whether something is over, and what is left is not waited for for ever.
+    /// Whether the connection has ended or broken: the wait for its streams has a limit.
     pub(super) const fn is_ending(&self) -> bool {
         self.is_over.get() || self.how.get().is_some()
     }
 
-    /// How the client's connection goes on; `is_late`: nothing is waited for.
-    pub(super) fn standing(&self, is_late: bool) -> Standing {
+    /// How far it still serves; `is_late`: its streams are no longer waited for.
+    pub(super) fn service(&self, is_late: bool) -> Service {
         let (open, lost) = (self.open.get(), self.lost.get());
         match self.how.get() {
-            Some(how) if is_late || open == lost => Standing::Lost(how),
-            None if self.is_over.get() && (is_late || open == 0) => Standing::TakesNoMore,
-            _ if self.is_leaving.get() => Standing::TakesNoMore,
-            _ => Standing::Serves,
+            Some(how) if is_late || open == lost => Service::Lost(how),
+            None if self.is_over.get() && (is_late || open == 0) => Service::Draining,
+            _ if self.is_leaving.get() => Service::Draining,
+            _ => Service::Open,
         }
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
         if self.0.is_ending() {
@@ -127,30 +129,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_come_whole_is_passed_on_before_the_connection_breaks_off() {
+    fn whole_responses_are_passed_on_before_the_connection_breaks() {
         let application = Rc::new(Application::default());
         let (whole, broken) = (application.open(), application.open());
-        assert_eq!(application.standing(false), Standing::Serves);
+        assert_eq!(application.service(false), Service::Open);
         application.is_gone();
-        assert_eq!(application.standing(false), Standing::Serves, "neither stream has said how it ended");
+        assert_eq!(application.service(false), Service::Open, "it is not known yet how either stream ended");
         application.lost.set(1);
         application.how.set(Some(ConnectionReset));
-        assert_eq!(application.standing(false), Standing::Serves, "one is still on its way");
-        assert_eq!(application.standing(true), Standing::Lost(ConnectionReset));
+        assert_eq!(application.service(false), Service::Open, "one is still on its way");
+        assert_eq!(application.service(true), Service::Lost(ConnectionReset));
         drop(whole);
-        assert_eq!(application.standing(false), Standing::Lost(ConnectionReset));
+        assert_eq!(application.service(false), Service::Lost(ConnectionReset));
         drop(broken);
     }
 
     #[test]
-    fn a_connection_that_ends_with_nothing_under_way_takes_no_more() {
+    fn a_connection_that_ends_without_streams_under_way_drains() {
         let application = Rc::new(Application::default());
         let open = application.open();
         application.leaves();
-        assert_eq!(application.standing(false), Standing::TakesNoMore, "a GOAWAY is passed on at once");
+        assert_eq!(application.service(false), Service::Draining, "a GOAWAY is passed on at once");
         let application = Rc::new(Application::default());
         application.is_gone();
-        assert_eq!(application.standing(false), Standing::TakesNoMore);
+        assert_eq!(application.service(false), Service::Draining);
         drop(open);
     }
 }

@@ -13,9 +13,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
-use super::previews::Previews;
-use super::pump::send;
-use super::stream::{outgoing, with_head};
+use super::head::{self, outgoing, with_filter_head};
+use super::previews::PreviewConnections;
+use super::send::send;
 use crate::agent::shared::{ActiveSession, Pending};
 use crate::traffic::filter::Body;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
@@ -36,7 +36,7 @@ pub(super) struct Copies {
 struct Later {
     sessions: Vec<Pending>,
     request: Request<()>,
-    previews: Rc<Previews>,
+    previews: Rc<PreviewConnections>,
     port: u16,
     body: Vec<u8>,
 }
@@ -85,11 +85,11 @@ impl Copies {
     pub(super) fn begin(
         sessions: Vec<ActiveSession>,
         request: &Request<()>,
-        previews: &Rc<Previews>,
+        previews: &Rc<PreviewConnections>,
         port: u16,
     ) -> Self {
         let copies = sessions.into_iter().filter_map(|session| {
-            let head = Held::take(&session, head_bytes(request));
+            let head = Held::take(&session, head::bytes(request));
             let is_plain = request.method() != Method::CONNECT;
             let Some(head) = head.filter(|_| is_plain && !session.rules.preview.is_empty()) else {
                 session.kept.dropped();
@@ -108,11 +108,11 @@ impl Copies {
         &mut self,
         sessions: Vec<ActiveSession>,
         request: &Request<()>,
-        previews: &Rc<Previews>,
+        previews: &Rc<PreviewConnections>,
         port: u16,
     ) {
         let mut sessions: Vec<_> = sessions.into_iter().map(Pending::new).collect();
-        sessions.retain_mut(|session| session.keep(head_bytes(request)));
+        sessions.retain_mut(|session| session.keep(head::bytes(request)));
         if !sessions.is_empty() {
             let (request, previews) = (request.clone(), Rc::clone(previews));
             self.later = Some(Box::new(Later { sessions, request, previews, port, body: Vec::new() }));
@@ -179,7 +179,7 @@ impl Later {
     /// The sessions that want a copy, now that no more will be known, and what has come of the body.
     fn decide(self, is_whole: bool) -> (Vec<ActiveSession>, Vec<u8>) {
         let body = if is_whole { Body::Whole(&self.body) } else { Body::Unknown };
-        let wanting = with_head(&self.request, |head| {
+        let wanting = with_filter_head(&self.request, |head| {
             self.sessions.into_iter().filter_map(|session| session.decide(head, body)).collect()
         });
         (wanting, self.body)
@@ -213,7 +213,7 @@ async fn run(
     session: ActiveSession,
     request: Request<()>,
     head: Held,
-    previews: Rc<Previews>,
+    previews: Rc<PreviewConnections>,
     port: u16,
     mut parts: UnboundedReceiver<Part>,
 ) {
@@ -273,10 +273,4 @@ impl Drop for AbortOnDrop {
 fn apart(bytes: &Bytes) -> Bytes {
     const SMALL_BYTES: usize = 4 * 1024;
     if bytes.len() < SMALL_BYTES { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
-}
-
-/// About what a head takes: names, values, and the lists they are in.
-fn head_bytes(request: &Request<()>) -> usize {
-    let entry = |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
-    request.headers().iter().map(entry).sum::<usize>() + size_of::<Request<()>>()
 }

@@ -1,30 +1,19 @@
-//! One direction of one stream: data as room allows, then trailers, the end or
-//! a reset, exactly as they came.
+//! One direction of one stream: data as the receiver makes room, then trailers,
+//! the end or a reset, as the sender ended it.
 
-use std::io;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{RecvStream, SendStream};
 use tokio::task::yield_now;
 
 use super::copy::Copies;
+use super::send::{Stopped, poll_reset, poll_room, reason};
 use super::waiting::Waiting;
 
-/// How often others run before a stream is reset, so that what was said before
-/// the reset leaves before it.
+/// How often other tasks run before a stream is reset, so that earlier data
+/// leaves before the reset.
 pub(super) const MAX_YIELDS: usize = 4;
-
-/// Why a direction stopped before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// The sender broke it off; the receiver has been told.
-    BySender,
-    /// The receiver wants no more, for this reason if it gave one.
-    ByReceiver(Option<Reason>),
-    /// The sender's connection broke; the receiver has not been told.
-    Lost(io::ErrorKind),
-}
 
 /// How the data of a stream ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,12 +27,12 @@ enum End {
 enum Step {
     /// The receiver takes so many bytes.
     Room(usize),
-    /// The sender has said something; `None`: there is no more data.
-    Came(Option<Result<Bytes, h2::Error>>),
+    /// The sender has sent this; `None`: there is no more data.
+    Received(Option<Result<Bytes, h2::Error>>),
 }
 
-/// Carries everything of `from` to `to`, behind what was read of it `ahead`,
-/// and into the copies as it comes.
+/// Carries everything of `from` to `to` and into the copies. The pieces that were
+/// read `ahead` come first.
 pub(super) async fn pump(
     ahead: Vec<Bytes>,
     from: &mut RecvStream,
@@ -73,13 +62,13 @@ pub(super) async fn pump(
                 let length = piece.len();
                 let is_last = end == Some(End::Whole) && waiting.is_empty();
                 to.send_data(piece, is_last).map_err(|_| Stopped::ByReceiver(None))?;
-                // Room for the sender only once the receiver had room.
+                // The sender gets room only once the receiver had room.
                 let _ = from.flow_control().release_capacity(length);
                 if is_last {
                     return Ok(());
                 }
             }
-            Step::Came(Some(Ok(bytes))) => {
+            Step::Received(Some(Ok(bytes))) => {
                 copies.body(&bytes);
                 waiting.push(bytes);
                 if from.is_end_stream() {
@@ -87,15 +76,15 @@ pub(super) async fn pump(
                     end = Some(End::Whole);
                 }
             }
-            Step::Came(Some(Err(error))) => return broken(&error, waiting, from, to).await,
-            Step::Came(None) => end = Some(End::Trailers),
+            Step::Received(Some(Err(error))) => return broken(&error, waiting, from, to).await,
+            Step::Received(None) => end = Some(End::Trailers),
         }
     }
 }
 
-/// What comes next: what waits leaves as soon as there is room for it, and what
-/// comes meanwhile is read all the same. Left in the library, many small pieces
-/// of one stream that nobody reads would be the end of its whole connection.
+/// Waits for room or for data. Data is read even while other data waits for
+/// room: left in the library, many small pieces of one stream that nobody reads
+/// would end its whole connection.
 async fn next(
     waiting: &Waiting,
     end: Option<End>,
@@ -112,12 +101,16 @@ async fn next(
             let room = room.ok_or(Stopped::ByReceiver(None));
             return Poll::Ready(room.map(Step::Room));
         }
-        if end.is_some() { Poll::Pending } else { from.poll_data(context).map(|came| Ok(Step::Came(came))) }
+        if end.is_some() {
+            Poll::Pending
+        } else {
+            from.poll_data(context).map(|data| Ok(Step::Received(data)))
+        }
     })
     .await
 }
 
-/// Behind the data: trailers, or an end without any.
+/// Carries the trailers after the data, or the end without trailers.
 async fn finish(
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
@@ -137,43 +130,8 @@ async fn finish(
     .map_err(|_| Stopped::ByReceiver(None))
 }
 
-/// Sends one piece, which may be empty, as the other side makes room.
-pub(super) async fn send(mut bytes: Bytes, is_last: bool, to: &mut SendStream<Bytes>) -> Result<(), Stopped> {
-    loop {
-        if bytes.is_empty() {
-            let ended = if is_last { to.send_data(bytes, true) } else { Ok(()) };
-            return ended.map_err(|_| Stopped::ByReceiver(None));
-        }
-        let room = std::future::poll_fn(|context| match poll_reset(to, context) {
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => poll_room(bytes.len(), to, context),
-        });
-        let room = room.await.ok_or(Stopped::ByReceiver(None))?;
-        let piece = bytes.split_to(room.min(bytes.len()));
-        let is_end = is_last && bytes.is_empty();
-        to.send_data(piece, is_end).map_err(|_| Stopped::ByReceiver(None))?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-    }
-}
-
-/// How many of so many bytes the receiver takes now; `None`: it is gone.
-fn poll_room(bytes: usize, to: &mut SendStream<Bytes>, context: &mut Context<'_>) -> Poll<Option<usize>> {
-    to.reserve_capacity(bytes);
-    match to.capacity() {
-        0 => to.poll_capacity(context).map(|room| room.and_then(Result::ok).filter(|room| *room > 0)),
-        room => Poll::Ready(Some(room)),
-    }
-}
-
-/// Whether the receiver has broken it off, and why.
-fn poll_reset(to: &mut SendStream<Bytes>, context: &mut Context<'_>) -> Poll<Option<Reason>> {
-    to.poll_reset(context).map(Result::ok)
-}
-
-/// A stream that broke off on one side breaks off on the other, for the same
-/// reason: behind what had come before, as far as there is room for it.
+/// Breaks off one side of a stream for the reason that the other gave, after the
+/// data that came before, as far as there is room for it.
 async fn broken(
     error: &h2::Error,
     mut waiting: Waiting,
@@ -183,8 +141,8 @@ async fn broken(
     if let Some(lost) = error.get_io() {
         return Err(Stopped::Lost(lost.kind()));
     }
-    // A reset takes back what has not left yet; and a stream that has just begun
-    // has room only once its head has left. Both are for other tasks to do.
+    // A reset takes back data that has not left yet, and a stream that has just
+    // begun has room only once its head has left: other tasks have to run first.
     for _ in 0..MAX_YIELDS {
         yield_now().await;
         if waiting.is_empty() {
@@ -199,14 +157,4 @@ async fn broken(
     }
     to.send_reset(reason(error));
     Err(Stopped::BySender)
-}
-
-/// Why a stream broke off, in words that mean the same to the other side.
-pub(super) fn reason(error: &h2::Error) -> Reason {
-    if error.is_go_away() && error.is_remote() {
-        // It came behind the last one that the other side has looked at: whoever
-        // sent it may send it again elsewhere, as after the GOAWAY itself.
-        return Reason::REFUSED_STREAM;
-    }
-    error.reason().unwrap_or(Reason::INTERNAL_ERROR)
 }

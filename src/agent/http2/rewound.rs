@@ -1,4 +1,4 @@
-//! A connection of which something was read already, or said.
+//! A connection whose first bytes were already read, or already written.
 
 use std::cell::Cell;
 use std::io;
@@ -10,49 +10,50 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::agent::tunnel;
+use crate::agent::closing::reset;
 
-/// Gives back what was read before it reads on, and leaves out what was said
-/// when it is said again.
+/// Gives back the bytes that were read before it reads on, and skips the bytes
+/// that were written when they are written again.
 #[derive(Debug)]
 pub(super) struct Rewound {
     read: Bytes,
-    said: usize,
-    /// Whether it is to end with a reset.
-    is_broken: Rc<Cell<bool>>,
+    /// How many bytes are still to be skipped.
+    written: usize,
+    /// Whether it ends with a reset.
+    resets: Rc<Cell<bool>>,
     stream: TcpStream,
 }
 
 // === impl Rewound ===
 
 impl Rewound {
-    /// One of which this was read.
-    pub(super) fn read(read: Bytes, stream: TcpStream) -> Self {
-        Self { read, said: 0, is_broken: Rc::default(), stream }
+    /// A connection of which these bytes were read.
+    pub(super) fn after_reading(read: Bytes, stream: TcpStream) -> Self {
+        Self { read, written: 0, resets: Rc::default(), stream }
     }
 
-    /// One on which the first so many bytes were said.
-    pub(super) fn said(said: usize, stream: TcpStream) -> Self {
-        Self { read: Bytes::new(), said, is_broken: Rc::default(), stream }
+    /// A connection to which so many bytes were written.
+    pub(super) fn after_writing(written: usize, stream: TcpStream) -> Self {
+        Self { read: Bytes::new(), written, resets: Rc::default(), stream }
     }
 
-    /// What makes it end with a reset, out of the hands of whoever has it.
-    pub(super) fn breaker(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.is_broken)
+    /// A flag that makes it end with a reset once it is dropped.
+    pub(super) fn reset_flag(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.resets)
     }
 
-    /// How much of `bytes` was said already.
-    fn leave_out(&mut self, bytes: &[u8]) -> Option<usize> {
-        let length = self.said.min(bytes.len());
-        self.said -= length;
+    /// How many of `bytes` were already written.
+    fn skip(&mut self, bytes: &[u8]) -> Option<usize> {
+        let length = self.written.min(bytes.len());
+        self.written -= length;
         Some(length).filter(|length| *length > 0)
     }
 }
 
 impl Drop for Rewound {
     fn drop(&mut self) {
-        if self.is_broken.get() {
-            tunnel::reset(&self.stream);
+        if self.resets.get() {
+            reset(&self.stream);
         }
     }
 }
@@ -79,7 +80,7 @@ impl AsyncWrite for Rewound {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Some(length) = self.leave_out(bytes) {
+        if let Some(length) = self.skip(bytes) {
             return Poll::Ready(Ok(length));
         }
         Pin::new(&mut self.stream).poll_write(context, bytes)
@@ -91,7 +92,7 @@ impl AsyncWrite for Rewound {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = pieces.iter().find(|piece| !piece.is_empty());
-        if let Some(length) = first.and_then(|piece| self.leave_out(piece)) {
+        if let Some(length) = first.and_then(|piece| self.skip(piece)) {
             return Poll::Ready(Ok(length));
         }
         Pin::new(&mut self.stream).poll_write_vectored(context, pieces)

@@ -1,18 +1,18 @@
-//! Data of one stream that has come and has no room yet on its way out. How
-//! much there can be, the stream's window says; in how many pieces, the sender.
+//! Data of one stream that was received and waits for room to be sent. The
+//! stream's window limits its bytes; the sender decides their number of pieces.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Pieces shorter than this are put together: each costs more than its bytes.
+/// Pieces shorter than this are joined: each costs more than its bytes.
 const SMALL_BYTES: usize = 4 * 1024;
 
-/// Pieces in the order in which they came.
+/// Pieces in the order in which they were received.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pieces: VecDeque<Bytes>,
-    /// Small ones that came behind them.
+    /// Small pieces that were received after them.
     small: BytesMut,
     bytes: usize,
 }
@@ -29,14 +29,14 @@ impl Waiting {
         self.bytes
     }
 
-    /// One more piece, behind all others.
+    /// Adds a piece behind all others.
     pub(super) fn push(&mut self, piece: Bytes) {
         let was_empty = self.is_empty();
         self.bytes += piece.len();
         if piece.is_empty() {
             return;
         }
-        // One that nothing else waits with leaves as it is, most of the time at once.
+        // A piece that waits alone is not copied: most of the time it leaves at once.
         if piece.len() < SMALL_BYTES && !was_empty {
             self.small.extend_from_slice(&piece);
             return;
@@ -47,12 +47,12 @@ impl Waiting {
         self.pieces.push_back(piece);
     }
 
-    /// Up to so many bytes of the first piece.
+    /// Takes up to `most` bytes of the first piece.
     pub(super) fn take(&mut self, most: usize) -> Bytes {
         let taken = match self.pieces.front_mut() {
             None => self.small.split_to(most.min(self.small.len())).freeze(),
             Some(first) if first.len() > most => first.split_to(most),
-            Some(_) => self.pieces.pop_front().unwrap_or_default(),
+            Some(_) => self.pieces.pop_front().expect("there is a first piece"),
         };
         self.bytes -= taken.len();
         taken
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_leave_in_their_order_whatever_their_sizes() {
+    fn pieces_of_any_size_leave_in_order() {
         let mut waiting = Waiting::default();
         let mut expected = Vec::new();
         for (number, length) in
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_pieces_are_few() {
+    fn many_small_pieces_are_joined() {
         let mut waiting = Waiting::default();
         (0..10_000).for_each(|_| waiting.push(Bytes::from_static(b"x")));
         assert_eq!((waiting.take(1).len(), waiting.take(20_000).len()), (1, 9_999));

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(text: &str) -> Result<Option<Request>, Doubt> {
+fn read(text: &str) -> Result<Option<RequestHead>, Doubt> {
     request(text.as_bytes(), &mut 0, |_, _| ()).map(|found| found.map(|(request, ())| request))
 }
 
-fn answer(text: &str, kind: Kind) -> Result<Option<Response>, Doubt> {
+fn answer(text: &str, kind: RequestKind) -> Result<Option<ResponseHead>, Doubt> {
     response(text.as_bytes(), &mut 0, kind)
 }
 
@@ -92,29 +92,38 @@ fn many_headers_are_read_too() {
 fn a_response_depends_on_its_request() {
     let next = |text: &str, kind| answer(text, kind).unwrap().unwrap().next;
     let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
-    assert_eq!(next(sized, Kind::Plain), Next::Body(Framing::Sized(5)));
-    assert_eq!(next(sized, Kind::Head), Next::Body(Framing::None));
-    assert_eq!(next(sized, Kind::Connect), Next::Tunnel);
-    assert_eq!(next("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", Kind::Plain), Next::AnotherHead);
-    assert_eq!(next("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", Kind::Upgrade), Next::Tunnel);
-    assert_eq!(answer("HTTP/1.1 101 Switching\r\n\r\n", Kind::Plain), Err(Doubt));
-    assert_eq!(next("HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", Kind::Plain), Next::Body(Framing::None));
-    assert_eq!(next("HTTP/1.1 304 Not\r\nContent-Length: 5\r\n\r\n", Kind::Plain), Next::Body(Framing::None));
-    assert_eq!(next("HTTP/1.1 200 OK\r\n\r\n", Kind::Plain), Next::Body(Framing::UntilClose));
+    assert_eq!(next(sized, RequestKind::Plain), Next::Body(Framing::Sized(5)));
+    assert_eq!(next(sized, RequestKind::Head), Next::Body(Framing::None));
+    assert_eq!(next(sized, RequestKind::Connect), Next::Tunnel);
+    assert_eq!(next("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", RequestKind::Plain), Next::AnotherHead);
+    assert_eq!(next("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", RequestKind::Upgrade), Next::Tunnel);
+    assert_eq!(answer("HTTP/1.1 101 Switching\r\n\r\n", RequestKind::Plain), Err(Doubt));
     assert_eq!(
-        next("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain),
+        next("HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", RequestKind::Plain),
+        Next::Body(Framing::None)
+    );
+    assert_eq!(
+        next("HTTP/1.1 304 Not\r\nContent-Length: 5\r\n\r\n", RequestKind::Plain),
+        Next::Body(Framing::None)
+    );
+    assert_eq!(next("HTTP/1.1 200 OK\r\n\r\n", RequestKind::Plain), Next::Body(Framing::UntilClose));
+    assert_eq!(
+        next("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", RequestKind::Plain),
         Next::Body(Framing::CHUNKED)
     );
-    assert_eq!(answer("HTTP/1.1 200 OK\nContent-Length: 5\n\n", Kind::Plain), Err(Doubt));
+    assert_eq!(answer("HTTP/1.1 200 OK\nContent-Length: 5\n\n", RequestKind::Plain), Err(Doubt));
     assert_eq!(
-        answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Kind::Plain),
+        answer(
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            RequestKind::Plain
+        ),
         Err(Doubt)
     );
 }
 
 #[test]
 fn a_response_says_whether_its_sender_stays() {
-    let persistence = |text: &str| answer(text, Kind::Plain).unwrap().unwrap().persistence;
+    let persistence = |text: &str| answer(text, RequestKind::Plain).unwrap().unwrap().persistence;
     assert_eq!(persistence("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Persistence::Stays);
     assert_eq!(
         persistence("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 0\r\n\r\n"),
@@ -188,6 +197,6 @@ proptest! {
             let lengths = ["content-length:", "transfer-encoding:"];
             prop_assert!(text.lines().filter(|line| lengths.iter().any(|name| line.starts_with(name))).count() <= 1);
         }
-        let _ = response(&bytes, &mut 0, Kind::Plain);
+        let _ = response(&bytes, &mut 0, RequestKind::Plain);
     }
 }

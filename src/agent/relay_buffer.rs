@@ -41,7 +41,7 @@ thread_local! {
 /// Bytes on their way: `start..cleared` may leave, `cleared..end` is held back.
 /// What is in the pipe may leave, and the buffer is empty meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct RelayBuffer {
     buffer: Vec<u8>,
     start: usize,
     cleared: usize,
@@ -51,9 +51,9 @@ pub(super) struct Lane {
     ended: bool,
 }
 
-// === impl Lane ===
+// === impl RelayBuffer ===
 
-impl Lane {
+impl RelayBuffer {
     /// What was read and is not cleared yet.
     pub(super) fn held(&self) -> &[u8] {
         &self.buffer[self.cleared..self.end]
@@ -200,7 +200,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for RelayBuffer {
     fn drop(&mut self) {
         give_back(std::mem::take(&mut self.buffer));
     }

@@ -13,9 +13,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use super::http1::{Kind, Undecided, forget, is_quiet};
-use super::keep_alive;
-use super::shared::ActiveSession;
+use super::discard;
+use super::head::RequestKind;
+use super::undecided::Undecided;
+use crate::agent::preview_pods::{PreviewPods, is_quiet};
+use crate::agent::shared::ActiveSession;
 
 /// How long a preview may take over one piece of a copy, or over its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,7 +49,7 @@ struct Later {
 pub(super) struct Form {
     /// The application's port.
     pub(super) port: u16,
-    pub(super) kind: Kind,
+    pub(super) kind: RequestKind,
 }
 
 struct Copy {
@@ -67,7 +69,7 @@ enum Part {
     /// A copy begins: how its answer ends.
     Head {
         session: ActiveSession,
-        is_head: bool,
+        kind: RequestKind,
     },
     Body(Vec<u8>),
     End,
@@ -85,7 +87,7 @@ impl Mirrors {
         Form { port, kind }: Form,
         head: &[u8],
     ) -> Copies {
-        let is_plain = matches!(kind, Kind::Plain | Kind::Head);
+        let is_plain = matches!(kind, RequestKind::Plain | RequestKind::Head);
         let copies = sessions.into_iter().filter_map(|session| {
             if !is_plain || session.rules.preview.is_empty() || !session.kept.reserve(head.len()) {
                 session.kept.dropped();
@@ -99,7 +101,7 @@ impl Mirrors {
                 sender
             });
             // The receiver lives as long as the connection; if not, nobody wants it.
-            let _ = sender.send(Part::Head { session: session.clone(), is_head: kind == Kind::Head });
+            let _ = sender.send(Part::Head { session: session.clone(), kind });
             let _ = sender.send(Part::Body(head.to_vec()));
             Some(Copy { session, sender: sender.clone(), state: Progress::Begun })
         });
@@ -192,7 +194,7 @@ impl Drop for Copy {
 /// Sends one session its copies, in order, for one client connection.
 async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
     let mut connection: Option<(SocketAddr, TcpStream)> = None;
-    let mut current: Option<(ActiveSession, bool)> = None;
+    let mut current: Option<(ActiveSession, RequestKind)> = None;
     let mut is_broken = false;
     // What had come by the time that a preview let us wait in vain is of no use
     // to it any more, and would have all that follows wait again.
@@ -201,10 +203,13 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
         let is_stale = stale > 0;
         stale = stale.saturating_sub(1);
         match part {
-            Part::Head { session, is_head } => {
+            Part::Head { session, kind } => {
                 connection = connection.filter(|(address, stream)| is_good(*address, stream, &session, port));
                 if !is_stale && connection.is_none() {
-                    connection = match connect(&session, port).await {
+                    connection = match PreviewPods::of(&session.rules, port)
+                        .connect(0, async |stream| Ok(stream))
+                        .await
+                    {
                         Ok(connection) => Some(connection),
                         Err(error) => {
                             if error.kind() == io::ErrorKind::TimedOut {
@@ -218,7 +223,7 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                 if is_broken {
                     session.kept.dropped();
                 }
-                current = Some((session, is_head));
+                current = Some((session, kind));
             }
             Part::Body(bytes) => {
                 let Some((session, _)) = &current else { continue };
@@ -236,7 +241,7 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                 session.kept.release(bytes.len());
             }
             Part::End => {
-                let Some((session, is_head)) = current.take() else { continue };
+                let Some((session, kind)) = current.take() else { continue };
                 if is_broken {
                     continue;
                 }
@@ -251,7 +256,7 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                         continue;
                     }
                 }
-                match timeout(PATIENCE, forget(&mut stream, is_head)).await {
+                match timeout(PATIENCE, discard::response(&mut stream, kind)).await {
                     Ok(Ok(true)) => connection = Some((address, stream)),
                     Ok(_) => {}
                     Err(_) => stale = parts.len(),
@@ -266,22 +271,8 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
     }
 }
 
-/// Whether a connection from the last copy can carry another: the pod is still
-/// one of the preview's, and has neither closed it nor said anything since.
+/// Whether a connection from the last copy can carry another: the pod still
+/// belongs to the preview, and has neither closed it nor sent anything since.
 fn is_good(address: SocketAddr, stream: &TcpStream, session: &ActiveSession, port: u16) -> bool {
-    let rules = &session.rules;
-    address.port() == rules.preview_port(port).unwrap_or(port)
-        && rules.preview.contains(&address.ip())
-        && is_quiet(stream)
-}
-
-async fn connect(session: &ActiveSession, port: u16) -> io::Result<(SocketAddr, TcpStream)> {
-    let rules = &session.rules;
-    let to = rules.preview.first().ok_or(io::ErrorKind::NotFound)?;
-    let address = SocketAddr::from((*to, rules.preview_port(port).unwrap_or(port)));
-    let stream =
-        timeout(PATIENCE, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    stream.set_nodelay(true)?;
-    keep_alive::watch(&stream);
-    Ok((address, stream))
+    PreviewPods::of(&session.rules, port).contains(address) && is_quiet(stream)
 }

@@ -1,0 +1,263 @@
+//! The request half of a relay.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use super::progress::{LastExchange, Progress};
+use crate::agent::http1::canary::CanaryRequest;
+use crate::agent::http1::copy::{Copies, Form, Mirrors};
+use crate::agent::http1::exchange::MatchedRequest;
+use crate::agent::http1::framing::Framing;
+use crate::agent::http1::head::{self, Doubt, RequestHead, RequestKind};
+use crate::agent::http1::judgement::{self, BodyWait, Judged, filter_head};
+use crate::agent::http1::undecided::Undecided;
+use crate::agent::relay_buffer::RelayBuffer;
+use crate::agent::shared::Shared;
+use crate::traffic::canary;
+
+/// From the client to the application, until a request goes elsewhere.
+pub(super) struct Requests {
+    pub(super) up: RelayBuffer,
+    state: Arc<Shared>,
+    /// The application's port.
+    port: u16,
+    place: Place,
+    /// How many bytes of the next head were looked at.
+    scanned: usize,
+    wait: BodyWait,
+    mirrors: Rc<Mirrors>,
+    copies: Copies,
+}
+
+/// How far the client's requests have been read.
+enum Place {
+    /// Before or inside a head.
+    Head,
+    /// Inside a body.
+    Body(Framing),
+    /// Behind a head that asks for another protocol: the response decides what follows.
+    AwaitsResponse,
+    /// At a request that is not for the application.
+    Taken(Taken),
+    /// At bytes that can be read in two ways.
+    Doubtful,
+}
+
+/// A request that is not for the application. Its head is still held.
+pub(super) enum Taken {
+    Matched(MatchedRequest),
+    Canary(CanaryRequest),
+}
+
+/// How the request half goes on.
+pub(super) enum Requested {
+    /// Nothing to do until the response is there.
+    Waits,
+    /// The rest is to be carried unread.
+    Tunnel,
+    /// The application's connection has ended, and a request is for it.
+    Redial,
+}
+
+/// What the bytes read so far allow.
+enum Read {
+    NeedsMore,
+    /// No more is read before the responses so far have left.
+    Settled,
+}
+
+// === impl Requests ===
+
+impl Requests {
+    /// For `port` of the application.
+    pub(super) fn new(state: Arc<Shared>, port: u16, up: RelayBuffer) -> Self {
+        Self {
+            up,
+            state,
+            port,
+            place: Place::Head,
+            scanned: 0,
+            wait: BodyWait::default(),
+            mirrors: Rc::default(),
+            copies: Copies::default(),
+        }
+    }
+
+    /// Continues after a request that went elsewhere.
+    pub(super) fn resume(&mut self) {
+        self.place = Place::Head;
+    }
+
+    /// Gives up the copies of a request under way: none of them can become whole.
+    pub(super) fn give_up_copies(&mut self) {
+        self.copies = Copies::default();
+    }
+
+    /// Whether nothing of a request has arrived.
+    pub(super) fn is_idle(&self) -> bool {
+        self.up.is_empty() && matches!(self.place, Place::Head)
+    }
+
+    /// The request that goes elsewhere, if the client has sent one. Only once all
+    /// earlier responses have left.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        if !matches!(self.place, Place::Taken(_) | Place::AwaitsResponse) {
+            return None;
+        }
+        match std::mem::replace(&mut self.place, Place::Head) {
+            Place::Taken(taken) => Some(taken),
+            // The application did not change the protocol: ordinary requests follow.
+            _ => None,
+        }
+    }
+
+    /// The canary at the start of what is held, if there is one. For bytes that
+    /// have not been judged.
+    pub(super) fn held_canary(&self) -> Option<CanaryRequest> {
+        if !matches!(self.place, Place::Head) || !self.up.is_drained() {
+            return None;
+        }
+        let (rules, port) = (self.state.rules(), self.port);
+        let found = head::request(self.up.held(), &mut 0, |request, parsed| {
+            let canary = canary::Asked::of(&rules, port, &filter_head(parsed))?;
+            Some(CanaryRequest { canary, port, length: request.length })
+        });
+        found.ok().flatten()?.1
+    }
+
+    /// Carries requests as far as they have come.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        progress: &mut Progress,
+    ) -> Poll<io::Result<Requested>> {
+        loop {
+            let read = self.read(context, progress);
+            if progress.last == LastExchange::ApplicationGone && (read.is_err() || !self.up.is_drained()) {
+                return Poll::Ready(Ok(Requested::Redial));
+            }
+            if read.is_err() {
+                // The bytes must not be read again while earlier ones leave.
+                self.place = Place::Doubtful;
+            }
+            if ready!(self.up.poll_drain(context, server)).is_err() {
+                // The application reads no more; what it has sent is still carried.
+                return Poll::Ready(Ok(Requested::Tunnel));
+            }
+            match read {
+                Err(Doubt) => return Poll::Ready(Ok(Requested::Tunnel)),
+                Ok(Read::Settled) => return self.poll_client_gone(context, client),
+                Ok(Read::NeedsMore) => {}
+            }
+            let filled = match &mut self.place {
+                // Copies need to see the bytes.
+                Place::Body(framing) if !self.copies.are_wanted() => {
+                    framing.poll_fill(context, &mut self.up, client)
+                }
+                _ => self.up.poll_fill(context, client),
+            };
+            if ready!(filled)? == 0 {
+                // The client sends no more requests: the rest needs no framing.
+                return Poll::Ready(Ok(Requested::Tunnel));
+            }
+        }
+    }
+
+    /// Notices a client that goes away while nothing of it is read, so that the
+    /// application can see it.
+    fn poll_client_gone(
+        &self,
+        context: &mut Context<'_>,
+        client: &mut TcpStream,
+    ) -> Poll<io::Result<Requested>> {
+        let peeked = match client.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+            Poll::Ready(peeked) => Some(peeked?),
+            Poll::Pending => None,
+        };
+        // Bytes behind the request must not reach the application before its response.
+        let is_over = peeked == Some(0) && self.up.is_empty() && matches!(self.place, Place::AwaitsResponse);
+        Poll::Ready(Ok(if is_over { Requested::Tunnel } else { Requested::Waits }))
+    }
+
+    /// Clears the bytes that are for the application.
+    fn read(&mut self, context: &mut Context<'_>, progress: &mut Progress) -> Result<Read, Doubt> {
+        loop {
+            match &mut self.place {
+                Place::Taken(_) | Place::AwaitsResponse => return Ok(Read::Settled),
+                Place::Doubtful => return Err(Doubt),
+                Place::Body(framing) => {
+                    let held = self.up.held();
+                    let length = framing.advance(held, |_| {}).map_err(|_| Doubt)?;
+                    self.copies.body(&held[..length]);
+                    self.up.clear(length);
+                    if !framing.is_done() {
+                        return Ok(Read::NeedsMore);
+                    }
+                    self.copies.end();
+                    self.place = match progress.pending.back() {
+                        Some(RequestKind::Upgrade | RequestKind::Connect) => Place::AwaitsResponse,
+                        _ => Place::Head,
+                    };
+                }
+                Place::Head if self.up.held().is_empty() => return Ok(Read::NeedsMore),
+                Place::Head => {
+                    let Some((head, judged)) = judgement::of(
+                        &self.state,
+                        self.port,
+                        self.up.held(),
+                        &mut self.scanned,
+                        &mut self.wait,
+                        context,
+                    )?
+                    else {
+                        return Ok(Read::NeedsMore);
+                    };
+                    self.place = self.begin(head, judged, progress);
+                }
+            }
+        }
+    }
+
+    /// Begins a request that has been judged.
+    fn begin(&mut self, head: RequestHead, judged: Judged, progress: &mut Progress) -> Place {
+        self.scanned = 0;
+        self.wait = BodyWait::default();
+        let Judged { stealer, mirrors, undecided, canary } = judged;
+        if let Some(canary) = canary {
+            let canary = CanaryRequest { canary, port: self.port, length: head.length };
+            return Place::Taken(Taken::Canary(canary));
+        }
+        let mut copies = Copies::default();
+        if !mirrors.is_empty() || !undecided.is_empty() {
+            let bytes = &self.up.held()[..head.length];
+            let form = Form { port: self.port, kind: head.kind };
+            copies = self.mirrors.begin(mirrors, form, bytes);
+            copies.decide_later(Undecided::new(undecided, &head, bytes), form, &self.mirrors);
+        }
+        if let Some(session) = stealer {
+            let request = MatchedRequest { session, port: self.port, head, copies };
+            return Place::Taken(Taken::Matched(request));
+        }
+        self.copies = copies;
+        if progress.last == LastExchange::Preview {
+            progress.last = LastExchange::Application;
+        }
+        self.up.clear(head.length);
+        progress.pending.push_back(head.kind);
+        match head.kind {
+            RequestKind::Upgrade | RequestKind::Connect if head.framing.is_done() => Place::AwaitsResponse,
+            _ if head.framing.is_done() => {
+                self.copies.end();
+                Place::Head
+            }
+            _ => Place::Body(head.framing),
+        }
+    }
+}

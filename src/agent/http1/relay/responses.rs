@@ -1,0 +1,127 @@
+//! The response half of a relay.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite as _;
+use tokio::net::TcpStream;
+
+use super::progress::{LastExchange, Progress};
+use crate::agent::http1::framing::Framing;
+use crate::agent::http1::head::{self, Doubt, Next, Persistence};
+use crate::agent::relay_buffer::RelayBuffer;
+
+/// From the application to the client.
+#[derive(Default)]
+pub(super) struct Responses {
+    pub(super) down: RelayBuffer,
+    /// The rest of the body that is under way.
+    body: Option<(Framing, Persistence)>,
+    /// How many bytes of the next head were looked at.
+    scanned: usize,
+    /// Whether no more heads are read: the connection becomes a tunnel once the
+    /// cleared bytes have left.
+    is_tunnel: bool,
+}
+
+/// How the response half goes on.
+pub(super) enum Responded {
+    /// Nothing to do until the next request.
+    Waits,
+    /// The rest is to be carried unread.
+    Tunnel,
+    /// The application has ended its side.
+    Ended,
+}
+
+/// What the bytes read so far allow.
+enum Read {
+    NeedsMore,
+    Tunnel,
+}
+
+// === impl Responses ===
+
+impl Responses {
+    /// Whether a response's head has left and its body has not.
+    pub(super) const fn is_in_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Carries responses as far as they have come.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        progress: &mut Progress,
+    ) -> Poll<io::Result<Responded>> {
+        loop {
+            if progress.last == LastExchange::ApplicationGone {
+                return Poll::Ready(Ok(Responded::Waits));
+            }
+            let read = self.read(progress);
+            self.is_tunnel = !matches!(read, Ok(Read::NeedsMore));
+            ready!(self.down.poll_drain(context, client))?;
+            match read {
+                Err(Doubt) | Ok(Read::Tunnel) => return Poll::Ready(Ok(Responded::Tunnel)),
+                Ok(Read::NeedsMore) => {}
+            }
+            let filled = match &mut self.body {
+                Some((framing, _)) => framing.poll_fill(context, &mut self.down, server),
+                None => self.down.poll_fill(context, server),
+            };
+            if progress.last == LastExchange::Preview {
+                // The application has no request: whatever it sends, it gives up its
+                // idle connection. The client must not see that.
+                let _ = ready!(filled);
+                self.down.discard(self.down.held().len());
+                let _ = Pin::new(&mut *server).poll_shutdown(context);
+                progress.last = LastExchange::ApplicationGone;
+                return Poll::Ready(Ok(Responded::Waits));
+            }
+            if ready!(filled)? == 0 {
+                return Poll::Ready(Ok(Responded::Ended));
+            }
+        }
+    }
+
+    /// Clears heads that are whole and all that is held of bodies.
+    fn read(&mut self, progress: &mut Progress) -> Result<Read, Doubt> {
+        loop {
+            if self.is_tunnel {
+                return Ok(Read::Tunnel);
+            }
+            if let Some((framing, persistence)) = &mut self.body {
+                let length = framing.advance(self.down.held(), |_| {}).map_err(|_| Doubt)?;
+                self.down.clear(length);
+                if !framing.is_done() {
+                    return Ok(Read::NeedsMore);
+                }
+                let persistence = *persistence;
+                self.body = None;
+                progress.pending.pop_front();
+                if persistence == Persistence::Closes {
+                    // The application has announced the end: more bytes are not read.
+                    return Ok(Read::Tunnel);
+                }
+            }
+            if self.down.held().is_empty() {
+                return Ok(Read::NeedsMore);
+            }
+            // Without a pending request, the application was not asked.
+            let kind = *progress.pending.front().ok_or(Doubt)?;
+            let Some(head) = head::response(self.down.held(), &mut self.scanned, kind)? else {
+                return Ok(Read::NeedsMore);
+            };
+            self.scanned = 0;
+            self.down.clear(head.length);
+            match head.next {
+                Next::AnotherHead => {}
+                Next::Tunnel => return Ok(Read::Tunnel),
+                Next::Body(framing) => self.body = Some((framing, head.persistence)),
+            }
+        }
+    }
+}
