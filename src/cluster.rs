@@ -4,7 +4,10 @@
 mod act;
 mod ask;
 mod connect;
+mod deadline;
 pub mod explain;
+#[cfg(test)]
+pub(crate) mod fake;
 mod glance;
 mod keep;
 mod names;
@@ -20,6 +23,7 @@ use kube::Client;
 
 pub(crate) use act::END;
 pub use ask::{Access, Verdict, place};
+pub(crate) use deadline::Deadline;
 pub(crate) use persist::{SILENCE, persist};
 pub use read::{Found, Remains, Scope};
 pub use watch::Change;

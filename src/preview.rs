@@ -3,6 +3,7 @@
 
 pub mod doctor;
 pub mod extend;
+pub(crate) mod lifetime;
 pub(crate) mod plan;
 mod progress;
 pub mod rbac;

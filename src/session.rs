@@ -67,6 +67,10 @@ pub const ROUTED: &str = "preview.mirrord.io/routed";
 /// The readiness gate that nobody ever satisfies, so that no Service routes here.
 pub const GATE: &str = "preview.mirrord.io/kept-out-of-services";
 
+/// The deadline, in seconds from its start, of a root that was told to end. No
+/// time to live is as short as this.
+pub const ENDING: i64 = 1;
+
 /// What is left of a session's place for the order within a second, as a mask.
 const WITHIN: u64 = (1 << 21) - 1;
 /// How far a machine's clock may be off, in milliseconds: about 17 minutes.
@@ -207,7 +211,7 @@ impl Session {
             traffic: annotations.get(TRAFFIC).cloned(),
             failed: annotations.get(FAILED).cloned(),
             is_replaced: annotations.contains_key(REPLACED_BY),
-            ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(1),
+            ending: over || metadata.deletion_timestamp.is_some() || deadline == Some(ENDING),
         })
     }
 

@@ -11,8 +11,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::{Cluster, explain};
-use crate::session::clock::clock;
-use crate::session::{CLOCK, TTL};
+use crate::session::TTL;
 
 /// Who we are in an object's `managedFields`.
 const MANAGER: &str = "mirrord";
@@ -77,17 +76,6 @@ impl Cluster {
         PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) }
     }
 
-    /// Sets when the life of `root` ends, in seconds from its start; `None` for
-    /// never; and notes in its `metadata` why. Refused with a conflict where the
-    /// root has changed since it was read: nobody's `stop` may be undone.
-    pub async fn set_deadline(&self, root: &Job, seconds: Option<i64>, metadata: Value) -> kube::Result<Job> {
-        let mut patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": seconds}});
-        patch["metadata"]["resourceVersion"] = json!(root.metadata.resource_version);
-        patch["metadata"]["annotations"][CLOCK] = json!(clock(root, seconds));
-        let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
-        self.patch_root(namespace, root.metadata.name.as_deref().unwrap_or_default(), &patch).await
-    }
-
     /// Writes a new time to live on the pods of a session, for those who list
     /// pods. Without the right to do so the root alone says it.
     pub async fn relabel_pods(&self, namespace: &str, pods: &[Pod], ttl: &str) {
@@ -95,20 +83,6 @@ impl Cluster {
         let patch = Patch::Merge(json!({"metadata": {"labels": {TTL: ttl}}}));
         for pod in pods {
             let _ = api.patch(&pod.name_any(), &PatchParams::default(), &patch).await;
-        }
-    }
-
-    /// Brings the root's deadline forward to now: Kubernetes ends the keeper
-    /// first, then everything else, whether or not anybody watches.
-    ///
-    /// A root that is gone already is as good as ended.
-    pub async fn end(&self, namespace: &str, root: &str) -> Result<()> {
-        match self.patch_root(namespace, root, &json!({"spec": {"activeDeadlineSeconds": 1}})).await {
-            Ok(_) => Ok(()),
-            Err(error) if explain::is_not_found(&error) => Ok(()),
-            Err(error) => {
-                Err(explain::api(&error, format!("could not end `{root}` in namespace `{namespace}`")).into())
-            }
         }
     }
 

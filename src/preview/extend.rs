@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
-use super::plan::deadline;
-use super::{Selector, connected, status, unless_interrupted};
-use crate::cluster::{Cluster, Scope, explain};
+use super::{Selector, connected, lifetime, status, unless_interrupted};
+use crate::cluster::{Cluster, Deadline, Scope, explain};
 use crate::config::Selection;
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Problem};
@@ -76,25 +76,18 @@ pub async fn extend(
 async fn set(cluster: &Cluster, session: &Session, ttl: Ttl) -> Result<Session> {
     let Session { namespace, root: name, .. } = session;
     let problem = || Problem::new(format!("could not set the end of `{name}` in namespace `{namespace}`"));
-    loop {
-        let root = cluster.root(namespace, name).await?;
-        let Some(root) = root.filter(|root| Session::of(root).is_some_and(|session| !session.ending)) else {
-            return Err(problem().because_of("it has ended meanwhile").exit(Exit::NotFound).into());
-        };
-        let noted = json!({"labels": {TTL: ttl.label_value()}});
-        let now = cluster.clock(Timestamp::now());
-        match cluster.set_deadline(&root, deadline(&root, ttl, now), noted).await {
-            Ok(root) => {
-                let scope = Scope::Namespace(namespace.clone());
-                let mut pods =
-                    cluster.preview_pods(&scope, &[(SESSION, session.id.as_str().to_owned())]).await?;
-                let pods = pods.remove(session.id.as_str()).unwrap_or_default();
-                cluster.relabel_pods(namespace, &pods, &ttl.label_value()).await;
-                return Ok(Session::of(&root).ok_or_else(problem)?);
-            }
-            // Somebody has written to it meanwhile.
-            Err(error) if explain::is_conflict(&error) => {}
-            Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
-        }
-    }
+    let now = cluster.clock(Timestamp::now());
+    let change = |root: &Job, seen: &Session| {
+        let metadata = json!({"labels": {TTL: ttl.label_value()}});
+        (!seen.ending).then(|| Deadline { seconds: lifetime::counted_from(root, ttl, now), metadata })
+    };
+    let changed = cluster.change_deadline(namespace, name, change).await;
+    let root = changed
+        .map_err(|error| explain::api(&error, problem().to_string()))?
+        .ok_or_else(|| problem().because_of("it has ended meanwhile").exit(Exit::NotFound))?;
+    let scope = Scope::Namespace(namespace.clone());
+    let mut pods = cluster.preview_pods(&scope, &[(SESSION, session.id.as_str().to_owned())]).await?;
+    let pods = pods.remove(session.id.as_str()).unwrap_or_default();
+    cluster.relabel_pods(namespace, &pods, &ttl.label_value()).await;
+    Ok(Session::of(&root).ok_or_else(problem)?)
 }

@@ -16,24 +16,20 @@ pub(crate) mod template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
 use self::isolation::Isolation;
 use self::mounts::Sort;
+use super::lifetime::{CountedFrom, Lifetime};
 use crate::config::Agent;
 use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
 use crate::contract::assignment::Assignment;
-use crate::session::{CONTAINER, IMAGE, Identity, OWNER, PLANNED_AT, REPLICAS, SESSION, TEMPLATE, Ttl};
+use crate::session::{CONTAINER, IMAGE, Identity, OWNER, PLANNED_AT, REPLICAS, SESSION, TEMPLATE};
 use crate::workload::Source;
 use crate::workload::container::Choice;
-
-/// How long an environment may take to be made before Kubernetes removes what a
-/// dead CLI left, over and above the creation timeout.
-const START_MARGIN: Duration = Duration::from_mins(10);
 
 /// What the plan is made from.
 #[derive(Clone, Debug)]
@@ -52,8 +48,8 @@ pub(crate) struct Request {
     pub(crate) replicas: u32,
     /// How long `start` may take.
     pub(crate) creation_timeout: Duration,
-    /// Whether `start` sets the clock at readiness; without it nobody does.
-    pub(crate) clock: Clock,
+    /// The instant from which the time to live is counted.
+    pub(crate) counted_from: CountedFrom,
     /// Claims that only one node, or one pod, may mount at a time.
     pub(crate) exclusive_claims: BTreeSet<String>,
     /// How the container's variables differ.
@@ -92,15 +88,6 @@ pub(crate) enum Account {
     Prepared(String),
 }
 
-/// Who sets the end of the environment's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
-    /// `start` waits, and sets it at the instant of readiness.
-    FromReadiness,
-    /// Nobody waits: it counts from creation.
-    FromCreation,
-}
-
 /// The objects of an environment, and what the user should know of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -131,14 +118,7 @@ impl Plan {
         owned.extend(policy::objects(request, name.clone(), &mut warnings));
         owned.push(replica_set(request, name, &template));
         let root = root(request);
-        let planned = root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
-        let half_made = seconds(request.patience().saturating_add(START_MARGIN));
-        let first_deadline = match request.clock {
-            // Set once more at readiness, and moved on while it is waited for.
-            Clock::FromReadiness => planned,
-            Clock::FromCreation => Some(planned.map_or(half_made, |planned| planned.min(half_made))),
-        };
-        Self { root, first_deadline, owned, warnings }
+        Self { root, first_deadline: request.lifetime().at_creation(), owned, warnings }
     }
 
     /// The template of the preview pods.
@@ -227,31 +207,11 @@ impl Request {
     pub(crate) fn patience(&self) -> Duration {
         self.creation_timeout.saturating_add(self.agent.startup_timeout.unwrap_or_default())
     }
-}
 
-/// The deadline of a root that is not ready yet; whatever happens to the CLI,
-/// Kubernetes removes the environment then.
-pub(crate) fn first_deadline(ttl: Ttl, patience: Duration, clock: Clock) -> Option<Duration> {
-    match (ttl, clock) {
-        (Ttl::Finite(life), Clock::FromReadiness) => Some(life.saturating_add(patience)),
-        (Ttl::Finite(life), Clock::FromCreation) => Some(life),
-        (Ttl::Infinite, Clock::FromReadiness) => Some(patience.saturating_add(START_MARGIN)),
-        (Ttl::Infinite, Clock::FromCreation) => None,
+    /// The inputs of the root's deadlines.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime { ttl: self.identity.ttl, start_limit: self.patience(), counted_from: self.counted_from }
     }
-}
-
-/// The deadline, in seconds from the start of `root`, that lets it live for
-/// `ttl` from `instant`; `None` for ever.
-pub(crate) fn deadline(root: &Job, ttl: Ttl, instant: Timestamp) -> Option<i64> {
-    let Ttl::Finite(life) = ttl else { return None };
-    let start = root.status.as_ref().and_then(|status| status.start_time.as_ref());
-    let start = start.or(root.metadata.creation_timestamp.as_ref()).map_or(instant, |time| time.0);
-    Some(seconds(life).saturating_add(instant.duration_since(start).as_secs().max(0)))
-}
-
-/// A Job's clock counts whole seconds.
-pub(crate) fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn metadata(request: &Request, name: String) -> ObjectMeta {
@@ -281,8 +241,7 @@ fn root(request: &Request) -> Job {
         metadata,
         spec: Some(JobSpec {
             parallelism: Some(i32::from(request.routing.is_some())),
-            active_deadline_seconds: first_deadline(identity.ttl, request.patience(), request.clock)
-                .map(seconds),
+            active_deadline_seconds: request.lifetime().once_created(),
             ttl_seconds_after_finished: Some(0),
             // The keeper is started again however often it ends.
             backoff_limit: Some(i32::MAX),

@@ -20,10 +20,11 @@ pub(crate) use admission::{Which, facts, pods};
 pub(crate) use look::looked_at;
 
 use super::Interrupts;
-use super::plan::{Plan, Request, deadline};
+use super::lifetime;
+use super::plan::{Plan, Request};
 use super::stop::Ending;
 use super::{connected, render, stop};
-use crate::cluster::{Cluster, Scope, explain, persist};
+use crate::cluster::{Cluster, Deadline, Scope, explain, persist};
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::format::ObjectFormat;
 use crate::output::{self, Reporter};
@@ -276,7 +277,7 @@ async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Star
     if !plan.ends_early() {
         return Ok(started);
     }
-    let session = set_end(cluster, &started, |_, _| plan.deadline(), json!({})).await?;
+    let session = set_deadline(cluster, &started, |_, _| plan.deadline(), json!({})).await?;
     Ok(Started { session, ..started })
 }
 
@@ -285,15 +286,16 @@ async fn create_owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Star
 async fn start_clock(cluster: &Cluster, started: &Started, ready_at: Timestamp) -> Result<Session> {
     let noted = json!({"annotations": {READY_AT: ready_at.to_string()}});
     // Somebody may have extended it while it started.
-    let end = |root: &Job, seen: &Session| deadline(root, seen.ttl.unwrap_or(Ttl::DEFAULT), ready_at);
-    set_end(cluster, started, end, noted).await
+    let deadline =
+        |root: &Job, seen: &Session| lifetime::counted_from(root, seen.ttl.unwrap_or(Ttl::DEFAULT), ready_at);
+    set_deadline(cluster, started, deadline, noted).await
 }
 
-/// Sets the end of a life, and undoes nobody's `stop` by it.
-async fn set_end(
+/// Sets the deadline of a root that nobody has stopped or replaced.
+async fn set_deadline(
     cluster: &Cluster,
     started: &Started,
-    end: impl Fn(&Job, &Session) -> Option<i64>,
+    deadline: impl Fn(&Job, &Session) -> Option<i64>,
     noted: Value,
 ) -> Result<Session> {
     let session = &started.session;
@@ -303,23 +305,18 @@ async fn set_end(
             session.root, session.namespace
         ))
     };
-    // All is there: a moment's silence of the cluster's must not undo it.
-    let set = persist(async || {
-        loop {
-            let Some(root) = cluster.root(&session.namespace, &session.root).await? else { return Ok(None) };
-            let seen = Session::of(&root).filter(|session| !session.ending);
-            let Some(seen) = seen.filter(|_| root.metadata.uid.as_ref() == Some(&started.uid)) else {
-                return Ok(None);
-            };
-            match cluster.set_deadline(&root, end(&root, &seen), noted.clone()).await {
-                Ok(root) => return Ok(Session::of(&root)),
-                // The Job controller has written its status meanwhile.
-                Err(error) if explain::is_conflict(&error) => {}
-                Err(error) => return Err(explain::api(&error, problem().to_string()).into()),
-            }
-        }
+    let change = |root: &Job, seen: &Session| {
+        let is_ours = !seen.ending && root.metadata.uid.as_ref() == Some(&started.uid);
+        is_ours.then(|| Deadline { seconds: deadline(root, seen), metadata: noted.clone() })
+    };
+    // Everything exists by now: a short silence of the API server must not undo it.
+    let root = persist(async || {
+        let changed = cluster.change_deadline(&session.namespace, &session.root, change).await;
+        Ok(changed.map_err(|error| explain::api(&error, problem().to_string()))?)
     });
-    set.await?.ok_or_else(|| problem().because_of("somebody has stopped or replaced it").into())
+    let root = root.await?;
+    let session = root.as_ref().and_then(Session::of);
+    session.ok_or_else(|| problem().because_of("somebody has stopped or replaced it").into())
 }
 
 /// Tells the earlier sessions of the same key on the same target to end, and
@@ -366,22 +363,15 @@ async fn retire(
     patience: Duration,
     reporter: &Reporter,
 ) -> Result<()> {
-    loop {
-        let Some(root) = cluster.root(&old.namespace, &old.root).await? else { return Ok(()) };
-        let now = cluster.clock(Timestamp::now());
-        let end = deadline(&root, Ttl::Finite(patience), now);
-        let current = root.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
-        let end = current.into_iter().chain(end).min();
-        let noted = json!({"annotations": {REPLACED_BY: new.id.as_str()}});
-        match cluster.set_deadline(&root, end, noted).await {
-            Ok(_) => break,
-            // Somebody has extended it, or its status has changed.
-            Err(error) if explain::is_conflict(&error) => {}
-            Err(error) if explain::is_not_found(&error) => return Ok(()),
-            Err(error) => {
-                return Err(explain::api(&error, format!("could not set an end to `{}`", old.root)).into());
-            }
-        }
+    let now = cluster.clock(Timestamp::now());
+    let change = |root: &Job, _: &Session| {
+        let metadata = json!({"annotations": {REPLACED_BY: new.id.as_str()}});
+        Some(Deadline { seconds: lifetime::retiring(root, patience, now), metadata })
+    };
+    let changed = cluster.change_deadline(&old.namespace, &old.root, change).await;
+    let problem = || format!("could not set an end to `{}`", old.root);
+    if changed.map_err(|error| explain::api(&error, problem()))?.is_none() {
+        return Ok(());
     }
     reporter.warning(&format!(
         "`{}`, which it replaces, serves until the new pods are ready, and ends within {}",

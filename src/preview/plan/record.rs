@@ -1,15 +1,12 @@
 //! What is kept of a start that failed because of the preview pod: a root
 //! without pods that tells why, for a while.
 
-use std::time::Duration;
-
 use k8s_openapi::api::batch::v1::Job;
 
-use super::{Plan, seconds};
+use super::Plan;
+use crate::preview::lifetime;
 use crate::session::FAILED;
 
-/// How long it is kept: until somebody who saw CI go red has come to look.
-const KEPT: Duration = Duration::from_mins(15);
 /// The longest reason: the API server takes 256 KiB of annotations in all.
 const REASON_BYTES: usize = 16 * 1024;
 
@@ -24,7 +21,7 @@ impl Plan {
         annotations.insert(FAILED.to_owned(), reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned());
         if let Some(spec) = &mut root.spec {
             spec.parallelism = Some(0);
-            spec.active_deadline_seconds = Some(seconds(KEPT));
+            spec.active_deadline_seconds = Some(lifetime::failed_record());
             if let Some(pod) = &mut spec.template.spec {
                 pod.service_account_name = None;
                 for container in &mut pod.containers {

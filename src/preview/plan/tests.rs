@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::session::{Key, SessionId};
+use crate::session::{Key, SessionId, Ttl};
 use crate::workload::container::choose;
 
 fn request(template: &Value) -> Request {
@@ -27,7 +27,7 @@ fn request(template: &Value) -> Request {
         image: "registry.test/shop:pr-12".to_owned(),
         replicas: 2,
         creation_timeout: Duration::from_mins(1),
-        clock: Clock::FromReadiness,
+        counted_from: CountedFrom::Readiness,
         env: Env::default(),
         labels: Keep::All,
         config_mounts: Vec::new(),
@@ -122,20 +122,20 @@ fn an_environment_is_a_job_and_a_replica_set() {
 #[test]
 fn what_is_half_made_ends_soon_whatever_was_wished_for_the_whole() {
     let half_made = Some(60 + 600);
-    for (ttl, clock, first, later) in [
-        (Ttl::Infinite, Clock::FromCreation, half_made, None),
-        (Ttl::Finite(Duration::from_hours(8)), Clock::FromCreation, half_made, Some(8 * 3600)),
-        (Ttl::Finite(Duration::from_secs(90)), Clock::FromCreation, Some(90), Some(90)),
+    for (ttl, counted_from, first, later) in [
+        (Ttl::Infinite, CountedFrom::Creation, half_made, None),
+        (Ttl::Finite(Duration::from_hours(8)), CountedFrom::Creation, half_made, Some(8 * 3600)),
+        (Ttl::Finite(Duration::from_secs(90)), CountedFrom::Creation, Some(90), Some(90)),
         // Set when it is ready, once more.
-        (Ttl::Infinite, Clock::FromReadiness, half_made, half_made),
-        (Ttl::Finite(Duration::from_secs(90)), Clock::FromReadiness, Some(90 + 60), Some(90 + 60)),
+        (Ttl::Infinite, CountedFrom::Readiness, half_made, half_made),
+        (Ttl::Finite(Duration::from_secs(90)), CountedFrom::Readiness, Some(90 + 60), Some(90 + 60)),
     ] {
         let mut request = request(&busy());
-        (request.identity.ttl, request.clock) = (ttl, clock);
+        (request.identity.ttl, request.counted_from) = (ttl, counted_from);
         request.creation_timeout = Duration::from_mins(1);
         let plan = Plan::of(&request);
         let created = plan.first_root().spec.unwrap().active_deadline_seconds;
-        assert_eq!((created, plan.deadline()), (first, later), "{ttl} {clock:?}");
+        assert_eq!((created, plan.deadline()), (first, later), "{ttl} {counted_from:?}");
         assert_eq!(plan.ends_early(), first != later);
     }
 }
@@ -181,19 +181,6 @@ fn on_the_nodes_network_the_ports_stay_and_the_user_is_warned() {
     let plan = Plan::of(&request(&template));
     assert_eq!(plan.owned[0].pointer("/spec/template/spec/containers/0/ports/0/hostPort"), Some(&json!(80)));
     assert!(plan.warnings[0].contains("node's network"));
-}
-
-#[test]
-fn a_dead_cli_never_leaves_an_endless_start_behind() {
-    let minute = Duration::from_mins(1);
-    for (ttl, clock, deadline) in [
-        (Ttl::Finite(minute), Clock::FromReadiness, Some(2 * minute)),
-        (Ttl::Finite(minute), Clock::FromCreation, Some(minute)),
-        (Ttl::Infinite, Clock::FromReadiness, Some(11 * minute)),
-        (Ttl::Infinite, Clock::FromCreation, None),
-    ] {
-        assert_eq!(first_deadline(ttl, minute, clock), deadline, "{ttl} {clock:?}");
-    }
 }
 
 #[test]

@@ -8,9 +8,10 @@ use super::{Extent, routing};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::output::Reporter;
+use crate::preview::lifetime::CountedFrom;
 use crate::preview::plan::isolation::Isolation;
 use crate::preview::plan::template::claim_names;
-use crate::preview::plan::{Account, Clock, Request, Routing};
+use crate::preview::plan::{Account, Request, Routing};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Identity, SessionId};
 use crate::words;
@@ -83,7 +84,7 @@ pub(super) async fn request(
         session: id.as_str(),
     };
     let routing = asked.assignment(reporter)?.map(|assignment| Routing { assignment, account: Account::Own });
-    let clock = if extent == Extent::Created { Clock::FromCreation } else { Clock::FromReadiness };
+    let counted_from = if extent == Extent::Created { CountedFrom::Creation } else { CountedFrom::Readiness };
     Ok(Request {
         identity: Identity {
             id,
@@ -99,7 +100,7 @@ pub(super) async fn request(
         image,
         replicas: config.replicas,
         creation_timeout: config.creation_timeout,
-        clock,
+        counted_from,
         exclusive_claims,
         env: config.env.clone(),
         labels: config.labels.clone(),

@@ -5,18 +5,20 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
-use crate::cluster::{Change, Cluster, SILENCE, explain};
+use crate::cluster::{Change, Cluster, Deadline, SILENCE, explain};
 use crate::contract::Report;
 use crate::output::{Reporter, Step};
-use crate::preview::plan::{Request, first_deadline, seconds};
+use crate::preview::plan::Request;
 use crate::preview::progress::{
     Failure, Observed, PodState, State, is_being_created, is_pulling, last_complaint, pod_state,
 };
 use crate::problem::{Exit, Problem};
+use crate::session::Session;
 
 /// How often the clock is looked at; changes are seen when they happen.
 const TICK: Duration = Duration::from_secs(1);
@@ -110,7 +112,7 @@ pub(super) async fn until_ready(
             pulling = waits.into_iter().any(is_being_created)
                 && is_pulling(&events(cluster, namespace, &observed).await);
             if pulling {
-                prolong(cluster, request, &observed, elapsed.seconds).await;
+                prolong(cluster, request, root, elapsed.seconds).await;
             }
         }
         let why = if pulling { "the image is being pulled".to_owned() } else { why };
@@ -258,14 +260,13 @@ async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<
 }
 
 /// Moves the root's deadline on while an image is being pulled.
-async fn prolong(cluster: &Cluster, request: &Request, observed: &Observed, waited: u64) {
-    let first = first_deadline(request.identity.ttl, request.patience(), request.clock);
-    if let (Some(first), Some(root)) = (first, &observed.root) {
-        // A failure shows at the next look at the cluster.
-        let _ = cluster
-            .set_deadline(root, Some(seconds(first.saturating_add(Duration::from_secs(waited)))), json!({}))
-            .await;
-    }
+async fn prolong(cluster: &Cluster, request: &Request, root: &str, waited: u64) {
+    let Some(seconds) = request.lifetime().while_pulling(Duration::from_secs(waited)) else { return };
+    let change = |_: &Job, session: &Session| {
+        (!session.ending).then(|| Deadline { seconds: Some(seconds), metadata: json!({}) })
+    };
+    // A failure shows at the next look at the cluster.
+    let _ = cluster.change_deadline(&request.namespace, root, change).await;
 }
 
 /// The failure in full: with the last lines of the log where a container
