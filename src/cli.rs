@@ -10,9 +10,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::config::scalar::timeout;
 use crate::kubernetes_names::{is_namespace, is_object_name};
 use crate::output::format::{ListFormat, ObjectFormat};
-use crate::session::ttl::duration;
 use crate::session::{Key, Ttl};
 use crate::workload::Target;
 
@@ -226,22 +226,6 @@ pub struct Rbac {
     /// Give it to this ServiceAccount, as in `ci` or `runners/ci`
     #[arg(long, value_name = "[NAMESPACE/]NAME", group = "subject", value_parser = account)]
     pub service_account: Option<String>,
-}
-
-/// Seconds as a number, or a duration
-fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => duration(text)
-            .ok_or_else(|| "a timeout is seconds as a number, or a duration like `90s` or `5m`".to_owned())?,
-    };
-    if timeout.is_zero() {
-        return Err("a timeout must be above zero".to_owned());
-    }
-    if timeout.as_secs() > u64::from(i32::MAX.unsigned_abs()) {
-        return Err("a timeout may be at most 68 years".to_owned());
-    }
-    Ok(timeout)
 }
 
 /// A user or a group: whatever the cluster's authentication calls them.

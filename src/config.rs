@@ -15,8 +15,10 @@ mod ignored;
 pub mod incoming;
 pub mod list;
 pub mod mounts;
+mod path;
 pub mod pattern;
 mod reading;
+pub mod scalar;
 mod strict;
 mod target;
 mod template;
@@ -199,9 +201,8 @@ impl Config {
         let creation_timeout = match flags.timeout {
             Some(timeout) => Some(timeout),
             None => environment
-                .positive("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS")?
-                .or(preview.creation_timeout_secs)
-                .map(|seconds| Duration::from_secs(seconds.0.into())),
+                .timeout("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS")?
+                .or(preview.creation_timeout_secs.map(|seconds| Duration::from_secs(seconds.0.into()))),
         };
         let replicas = environment.positive("MIRRORD_PREVIEW_REPLICAS")?.or(preview.replicas);
         Ok(Self {

@@ -4,6 +4,7 @@
 //! nor the time.
 
 pub mod clock;
+pub mod duration;
 pub mod key;
 pub mod name;
 pub mod ttl;

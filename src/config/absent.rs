@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::ignored::{field, remove};
+use super::path::{get as field, has_fields, join, remove};
 
 /// Objects whose names are the user's: a null in them is a value left out by
 /// mistake, which the strict reading refuses.
@@ -32,12 +32,7 @@ const ON: &[&str] = &["feature.network", "feature.network.incoming.http_filter"]
 const EMPTY: &[&str] = &["feature.db_branches", "feature.split_queues"];
 
 /// The section that must hold one of its fields, if it is there.
-pub(super) const FILTER: &str = "feature.network.incoming.http_filter";
-
-/// Whether there is an object with fields.
-pub(super) fn has_fields(value: &Value, path: &str) -> bool {
-    field(value, path).and_then(Value::as_object).is_some_and(|fields| !fields.is_empty())
-}
+const FILTER: &str = "feature.network.incoming.http_filter";
 
 /// Takes out of a file what says as much as if it were not there.
 pub(super) fn leave_out(value: &mut Value) {
@@ -81,7 +76,7 @@ fn drop_nulls(value: &mut Value, path: &str) {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
             for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = join(path, name);
                 drop_nulls(value, &path);
             }
         }

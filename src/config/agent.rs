@@ -10,7 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::environment::Environment;
-use super::file::{Positive, PullPolicy};
+use super::scalar::{Positive, PullPolicy};
 use super::wrong;
 use crate::kubernetes_names::{is_label_value, is_object_name};
 

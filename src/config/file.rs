@@ -1,11 +1,7 @@
 //! `mirrord.json` as types: every field that is honoured, and no other.
 
-use std::fmt;
-use std::str::FromStr;
-
 use anyhow::Result;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 use serde_json::Value;
 
 use super::agent::AgentSection;
@@ -13,6 +9,8 @@ use super::env::{EnvSection, Keep};
 use super::incoming::IncomingSection;
 use super::list::Patterns;
 use super::mounts::MountSection;
+use super::scalar::{Life, Positive};
+pub use super::scalar::{Mode, PullPolicy};
 use super::target::TargetSection;
 use super::wrong;
 use crate::session::Ttl;
@@ -92,42 +90,6 @@ pub struct Network {
     pub incoming: IncomingSection,
 }
 
-/// When an image is pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum PullPolicy {
-    /// Each time.
-    Always,
-    /// Where the node has none.
-    IfNotPresent,
-    /// Not at all.
-    Never,
-}
-
-/// What happens to incoming traffic that carries the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// It goes to the preview instead.
-    Steal,
-    /// The preview gets a copy.
-    Mirror,
-    /// Nothing.
-    Off,
-}
-
-/// An integer above zero, as far as a Job or a ReplicaSet can count.
-#[derive(Clone, Copy, Debug)]
-pub struct Positive(pub u32);
-
-/// A number of minutes or seconds, or `infinite`.
-#[derive(Clone, Copy, Debug)]
-pub enum Life {
-    /// So many.
-    Units(u64),
-    /// Without end.
-    Infinite,
-}
-
 // === impl Preview ===
 
 impl Preview {
@@ -161,93 +123,5 @@ impl LabelsSection {
             (None, Some(exclude)) => Ok(Keep::AllBut(exclude)),
             (None, None) => Ok(Keep::All),
         }
-    }
-}
-
-// === impl Mode ===
-
-impl FromStr for Mode {
-    type Err = &'static str;
-
-    /// As mirrord reads it: the mode's word, or whether to steal at all.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "steal" | "true" => Ok(Self::Steal),
-            "mirror" => Ok(Self::Mirror),
-            "off" | "false" => Ok(Self::Off),
-            _ => Err("it must be `steal`, `mirror` or `off`"),
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Steal => "steal",
-            Self::Mirror => "mirror",
-            Self::Off => "off",
-        })
-    }
-}
-
-// === impl Life ===
-
-impl<'de> Deserialize<'de> for Life {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = Life;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an integer above 0, or \"infinite\"")
-            }
-
-            fn visit_u64<E: de::Error>(self, units: u64) -> Result<Life, E> {
-                if units == 0 {
-                    return Err(E::invalid_value(de::Unexpected::Unsigned(0), &self));
-                }
-                Ok(Life::Units(units))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Life, E> {
-                if text == "infinite" {
-                    return Ok(Life::Infinite);
-                }
-                Err(E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-// === impl Positive ===
-
-impl Positive {
-    /// The largest number that Kubernetes counts to.
-    pub(super) const MOST: u32 = i32::MAX.unsigned_abs();
-}
-
-impl<'de> Deserialize<'de> for Positive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = Positive;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an integer above 0")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Positive, E> {
-                match u32::try_from(number) {
-                    Ok(within @ 1..=Positive::MOST) => Ok(Positive(within)),
-                    Ok(0) => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
-                    _ => Err(E::invalid_value(
-                        de::Unexpected::Unsigned(number),
-                        &&*format!("an integer above 0, up to {}", Positive::MOST),
-                    )),
-                }
-            }
-        }
-        deserializer.deserialize_any(Reader)
     }
 }

@@ -4,8 +4,11 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::absent::{FILTER, has_fields};
+use super::path::{get as field, has_fields, remove};
 use super::wrong;
+
+/// The section that must hold one of its fields, if it is there.
+const FILTER: &str = "feature.network.incoming.http_filter";
 
 /// Fields that a preview has no use for.
 pub(super) const LOCAL: &[&str] = &[
@@ -162,17 +165,4 @@ pub(super) fn fields_of(parent: &str) -> impl Iterator<Item = &'static str> {
         let (above, name) = path.rsplit_once('.').unwrap_or(("", path));
         (above == parent).then_some(name)
     })
-}
-
-/// What is at a path of names.
-pub(super) fn field<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(value, |value, name| value.get(name))
-}
-
-/// Takes out what is at a path of names, and says whether anything was.
-pub(super) fn remove(value: &mut Value, path: &str) -> bool {
-    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
-    let parent =
-        parent.split('.').filter(|name| !name.is_empty()).try_fold(value, |value, name| value.get_mut(name));
-    parent.and_then(Value::as_object_mut).is_some_and(|object| object.remove(name).is_some())
 }

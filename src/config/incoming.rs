@@ -11,7 +11,7 @@ use serde::de::{self, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
-use super::file::Mode;
+use super::scalar::{Mode, Port};
 use super::wrong;
 use crate::traffic::Filter;
 use filter::FilterSection;
@@ -174,33 +174,6 @@ struct Section {
     http_filter: Option<FilterSection>,
     on_concurrent_steal: Option<ConcurrentSteal>,
     reset_connections: Option<bool>,
-}
-
-/// A port's number, 1 to 65535.
-#[derive(Clone, Copy, Debug)]
-struct Port(u16);
-
-// === impl Port ===
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = Port;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a port, an integer from 1 to 65535")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Port, E> {
-                match u16::try_from(number) {
-                    Ok(port @ 1..) => Ok(Port(port)),
-                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Reader)
-    }
 }
 
 #[cfg(test)]

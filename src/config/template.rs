@@ -1,8 +1,9 @@
 //! From the file's text to its values: rendered as a Tera template, then
 //! parsed, then read strictly.
 
+use std::collections::HashMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -213,7 +214,7 @@ fn render(text: &str, format: Format, key: &str, environment: &Environment) -> R
         Some(Err(error)) if uses(text, "git_branch") => return Err(error),
         Some(Err(_)) | None => {}
     }
-    Tera::one_off(text, &context, false).map_err(|error| {
+    tera(environment).render_str(text, &context).map_err(|error| {
         // Tera names its own template, `__tera_one_off`, which nobody wrote.
         let invalid = error.to_string().starts_with("Failed to parse");
         let error = anyhow::Error::from(error);
@@ -230,13 +231,37 @@ fn render(text: &str, format: Format, key: &str, environment: &Environment) -> R
     })
 }
 
+/// Tera with its built-in functions, of which `get_env` reads the environment
+/// given here instead of the process's.
+fn tera(environment: &Environment) -> Tera {
+    let environment = environment.clone();
+    let get_env = move |arguments: &HashMap<String, Value>| {
+        let name = match arguments.get("name") {
+            Some(Value::String(name)) => name,
+            Some(other) => {
+                return Err(tera::Error::msg(format!(
+                    "`get_env` needs a string as `name`, not {}",
+                    reading::described(other)
+                )));
+            }
+            None => return Err(tera::Error::msg("`get_env` needs a `name`")),
+        };
+        match environment.raw(name) {
+            Some(value) => Ok(Value::from(value)),
+            None => arguments
+                .get("default")
+                .cloned()
+                .ok_or_else(|| tera::Error::msg(format!("the environment variable `{name}` is not set"))),
+        }
+    };
+    let mut tera = Tera::default();
+    tera.register_function("get_env", get_env);
+    tera
+}
+
 fn branch(environment: &Environment) -> Option<String> {
     environment.text("MIRRORD_BRANCH_NAME").or_else(|| {
-        let output = Command::new("git")
-            .args(["branch", "--show-current"])
-            .current_dir(PathBuf::from("."))
-            .output()
-            .ok()?;
+        let output = Command::new("git").args(["branch", "--show-current"]).output().ok()?;
         let branch = String::from_utf8(output.stdout).ok()?.trim().to_owned();
         (output.status.success() && !branch.is_empty()).then_some(branch)
     })

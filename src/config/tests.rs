@@ -232,6 +232,37 @@ fn templates_have_the_functions_and_filters_of_mirrord() {
 }
 
 #[test]
+fn get_env_reads_the_given_environment_and_not_the_processs() {
+    let file = r#"{"target": "deployment/shop", "feature": {"preview": {"image": "shop:{{ get_env(name='TAG') }}"}}}"#;
+    let image = |variables: &[(&str, &str)]| {
+        resolve(&Overrides::default(), variables, file).map(|config| config.image)
+    };
+    assert_eq!(image(&[("TAG", "7")]).unwrap().as_deref(), Some("shop:7"));
+    assert_eq!(image(&[("TAG", "")]).unwrap().as_deref(), Some("shop:"), "an empty variable is set");
+    let said = crate::problem::Report::of(&image(&[]).unwrap_err()).to_string();
+    assert!(said.contains("the environment variable `TAG` is not set"), "{said}");
+    // The process that runs this test has a PATH, the given environment has not.
+    let file = file.replace("TAG", "PATH");
+    assert!(resolve(&Overrides::default(), &[], &file).is_err());
+}
+
+#[test]
+fn both_variables_of_the_time_to_live_take_the_same_durations() {
+    for (text, minutes, seconds) in [
+        ("90s", "1m 30s", "1m 30s"),
+        ("2h", "2h", "2h"),
+        ("infinite", "infinite", "infinite"),
+        ("5", "5m", "5s"),
+    ] {
+        let ttl = |name| resolve(&Overrides::default(), &[(name, text)], "{}").unwrap().ttl.to_string();
+        assert_eq!(ttl("MIRRORD_PREVIEW_TTL_MINS"), minutes, "{text}");
+        assert_eq!(ttl("MIRRORD_PREVIEW_TTL_SECS"), seconds, "{text}");
+    }
+    let timeout = [("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "5m")];
+    assert_eq!(resolve(&Overrides::default(), &timeout, "{}").unwrap().creation_timeout.as_secs(), 300);
+}
+
+#[test]
 fn a_random_key_is_made_once() {
     let file = r#"{"key": "{{ get_random(end=1000000000000) }}", "target": "deployment/shop",
         "feature": {"preview": {"image": "shop:{{ key }}"}}}"#;

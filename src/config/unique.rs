@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::path;
+
 /// Any value, as long as each of its fields is written once.
 pub(super) struct Unique(pub(super) Value);
 
@@ -76,7 +78,7 @@ impl<'de> Visitor<'de> for At {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some(name) = object.next_key::<String>()? {
-            let path = if self.0.is_empty() { name.clone() } else { format!("{}.{name}", self.0) };
+            let path = path::join(&self.0, &name);
             if fields.contains_key(&name) {
                 return Err(de::Error::custom(format!("`{path}` is written twice")));
             }

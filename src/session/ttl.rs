@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::duration::{DurationError, Unit, duration};
+
 /// The life of an environment, counted from its readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ttl {
@@ -13,24 +15,24 @@ pub enum Ttl {
     Infinite,
 }
 
-/// Why a text or a number is no time to live.
+/// Why a text or a number is not a time to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlError {
     /// Zero, or less than a second.
     Zero,
-    /// More minutes than can be counted.
+    /// A number with more digits than can be counted.
     TooLong,
-    /// Neither minutes, nor a duration, nor `infinite`.
-    Unreadable,
+    /// Neither a number of this unit, nor a duration, nor `infinite`.
+    Unreadable(Unit),
 }
 
 // === impl Ttl ===
 
 impl Ttl {
-    /// Without anybody's wish: one hour.
+    /// Where no source sets one: one hour.
     pub const DEFAULT: Self = Self::Finite(Duration::from_hours(1));
 
-    /// mirrord's own mark for "for ever": as many seconds as a u32 holds.
+    /// mirrord's mark for a life without end: the largest number of seconds in a u32.
     const FOR_EVER: u64 = u32::MAX as u64;
 
     /// A life of `seconds`; 2^32-1 and more are infinite, as in mirrord.
@@ -44,7 +46,19 @@ impl Ttl {
 
     /// A life of `minutes`.
     pub fn from_minutes(minutes: u64) -> Result<Self, TtlError> {
-        Self::from_seconds(minutes.saturating_mul(60))
+        Self::from_seconds(Unit::Minutes.times(minutes).as_secs())
+    }
+
+    /// Reads `infinite`, a number of `unit`, or a duration like `90s` or `2h`.
+    pub fn read(text: &str, unit: Unit) -> Result<Self, TtlError> {
+        if text.trim().eq_ignore_ascii_case("infinite") {
+            return Ok(Self::Infinite);
+        }
+        let life = duration(text, unit).map_err(|error| match error {
+            DurationError::TooLong => TtlError::TooLong,
+            DurationError::Unreadable => TtlError::Unreadable(unit),
+        })?;
+        Self::from_seconds(life.as_secs())
     }
 
     /// The value of the label: `3600s` or `infinite`.
@@ -64,39 +78,13 @@ impl Ttl {
     }
 }
 
-/// As on the command line: minutes as a number, `90s`, `2h`, or `infinite`.
+/// As on the command line: a bare number counts minutes.
 impl FromStr for Ttl {
     type Err = TtlError;
 
     fn from_str(text: &str) -> Result<Self, TtlError> {
-        let text = text.trim();
-        if text.eq_ignore_ascii_case("infinite") {
-            return Ok(Self::Infinite);
-        }
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let is_number = !text.is_empty();
-            let minutes = text.parse();
-            return Self::from_minutes(
-                minutes.map_err(|_| if is_number { TtlError::TooLong } else { TtlError::Unreadable })?,
-            );
-        }
-        let life = duration(text).ok_or(TtlError::Unreadable)?;
-        Self::from_seconds(life.as_secs())
+        Self::read(text, Unit::Minutes)
     }
-}
-
-/// A duration as people type it: `90s`, `1h 30m`.
-///
-/// The library panics where the whole is a hair above what a [`Duration`]
-/// holds. With so few letters, and so few digits in a row, it never comes near.
-pub fn duration(text: &str) -> Option<Duration> {
-    const MAX_LETTERS: usize = 64;
-    const MAX_DIGITS: usize = 10;
-    let is_short = |number: &str| number.len() <= MAX_DIGITS;
-    if text.len() > MAX_LETTERS || !text.split(|letter: char| !letter.is_ascii_digit()).all(is_short) {
-        return None;
-    }
-    humantime::parse_duration(text).ok()
 }
 
 impl fmt::Display for Ttl {
@@ -112,13 +100,14 @@ impl fmt::Display for Ttl {
 
 impl fmt::Display for TtlError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Zero => "a time to live must be at least a second",
-            Self::TooLong => "it is too large; a time to live without end is `infinite`",
-            Self::Unreadable => {
-                "a time to live is minutes as a number, a duration like `90s` or `2h`, or `infinite`"
-            }
-        })
+        match self {
+            Self::Zero => formatter.write_str("a time to live must be at least a second"),
+            Self::TooLong => formatter.write_str("it is too large; a time to live without end is `infinite`"),
+            Self::Unreadable(unit) => write!(
+                formatter,
+                "a time to live is {unit} as a number, a duration like `90s` or `2h`, or `infinite`"
+            ),
+        }
     }
 }
 
@@ -131,6 +120,7 @@ mod tests {
     #[test]
     fn what_people_type_is_read() {
         let seconds = |seconds| Ok(Ttl::Finite(Duration::from_secs(seconds)));
+        let unreadable = TtlError::Unreadable(Unit::Minutes);
         for (text, ttl) in [
             ("1", seconds(60)),
             ("90", seconds(5400)),
@@ -144,13 +134,13 @@ mod tests {
             ("0", Err(TtlError::Zero)),
             ("0s", Err(TtlError::Zero)),
             ("500ms", Err(TtlError::Zero)),
-            ("", Err(TtlError::Unreadable)),
-            ("-5", Err(TtlError::Unreadable)),
-            ("1.5", Err(TtlError::Unreadable)),
-            ("soon", Err(TtlError::Unreadable)),
+            ("", Err(unreadable)),
+            ("-5", Err(unreadable)),
+            ("1.5", Err(unreadable)),
+            ("soon", Err(unreadable)),
             ("99999999999999999999", Err(TtlError::TooLong)),
             // Found by tests/fuzz: the library panicked.
-            ("18446744073709551615.1s0.9s", Err(TtlError::Unreadable)),
+            ("18446744073709551615.1s0.9s", Err(unreadable)),
             ("9999999999y 9999999999y 9999999999y 9999999999y 9999999999y", Ok(Ttl::Infinite)),
         ] {
             assert_eq!(text.parse::<Ttl>(), ttl, "{text}");

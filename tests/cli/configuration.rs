@@ -134,7 +134,7 @@ fn a_variable_that_cannot_be_used_is_named() {
         ("MIRRORD_IMPERSONATED_TARGET", "shop"),
         ("MIRRORD_PREVIEW_TTL_MINS", "soon"),
         ("MIRRORD_PREVIEW_TTL_SECS", "0"),
-        ("MIRRORD_PREVIEW_TTL_SECS", "90s"),
+        ("MIRRORD_PREVIEW_TTL_SECS", "soon"),
         ("MIRRORD_TARGET_NAMESPACE", "Bad_NS"),
         ("MIRRORD_PREVIEW_REPLICAS", "0"),
         ("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "-1"),

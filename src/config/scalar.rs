@@ -1,0 +1,176 @@
+//! Single values of the file and the environment: numbers with their bounds,
+//! durations, and words from a fixed list.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use crate::session::duration::{Unit, duration};
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum PullPolicy {
+    /// Each time a container starts.
+    Always,
+    /// Where the node does not have it.
+    IfNotPresent,
+    /// Never: the node must have it.
+    Never,
+}
+
+/// What happens to incoming traffic that carries the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It goes to the preview instead.
+    Steal,
+    /// The preview gets a copy.
+    Mirror,
+    /// Nothing.
+    Off,
+}
+
+/// An integer from 1 to the largest that a Job or a ReplicaSet can count.
+#[derive(Clone, Copy, Debug)]
+pub struct Positive(pub u32);
+
+/// A port's number, 1 to 65535.
+#[derive(Clone, Copy, Debug)]
+pub struct Port(pub u16);
+
+/// A number of minutes or seconds, or `infinite`.
+#[derive(Clone, Copy, Debug)]
+pub enum Life {
+    /// A number above 0 of the field's unit.
+    Units(u64),
+    /// Without end.
+    Infinite,
+}
+
+// === impl Mode ===
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    /// A mode by its name, or mirrord's older form: whether to steal.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "steal" | "true" => Ok(Self::Steal),
+            "mirror" => Ok(Self::Mirror),
+            "off" | "false" => Ok(Self::Off),
+            _ => Err("it must be `steal`, `mirror` or `off`"),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Steal => "steal",
+            Self::Mirror => "mirror",
+            Self::Off => "off",
+        })
+    }
+}
+
+// === impl Life ===
+
+impl<'de> Deserialize<'de> for Life {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Life;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an integer above 0, or \"infinite\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, units: u64) -> Result<Life, E> {
+                if units == 0 {
+                    return Err(E::invalid_value(de::Unexpected::Unsigned(0), &self));
+                }
+                Ok(Life::Units(units))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Life, E> {
+                if text == "infinite" {
+                    return Ok(Life::Infinite);
+                }
+                Err(E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+// === impl Positive ===
+
+impl Positive {
+    /// The largest number that Kubernetes counts to.
+    pub(super) const MAX: u32 = i32::MAX.unsigned_abs();
+}
+
+impl<'de> Deserialize<'de> for Positive {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Positive;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an integer above 0")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Positive, E> {
+                match u32::try_from(number) {
+                    Ok(within @ 1..=Positive::MAX) => Ok(Positive(within)),
+                    Ok(0) => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                    _ => Err(E::invalid_value(
+                        de::Unexpected::Unsigned(number),
+                        &&*format!("an integer above 0, up to {}", Positive::MAX),
+                    )),
+                }
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+// === impl Port ===
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Port;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a port, an integer from 1 to 65535")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Port, E> {
+                match u16::try_from(number) {
+                    Ok(port @ 1..) => Ok(Port(port)),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+/// Reads how long `start` waits, as the flag and the variable take it: a bare
+/// number counts seconds.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text, Unit::Seconds)
+        .map_err(|_| "a timeout is seconds as a number, or a duration like `90s` or `5m`".to_owned())?;
+    if timeout.is_zero() {
+        return Err("a timeout must be above zero".to_owned());
+    }
+    if timeout.as_secs() > u64::from(Positive::MAX) {
+        return Err("a timeout may be at most 68 years".to_owned());
+    }
+    Ok(timeout)
+}
