@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod extend;
 pub(crate) mod lifetime;
 pub(crate) mod plan;
+mod preflight;
 mod progress;
 pub mod rbac;
 mod render;

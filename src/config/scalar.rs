@@ -21,6 +21,19 @@ pub enum PullPolicy {
     Never,
 }
 
+// === impl PullPolicy ===
+
+impl PullPolicy {
+    /// The value of `imagePullPolicy` in a pod.
+    pub fn as_kubernetes(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
 /// What happens to incoming traffic that carries the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,14 +1,13 @@
 //! `doctor`: what would stop `start` here. It asks, and creates nothing.
 
-mod place;
-
 use anyhow::Result;
 use serde_json::json;
 
 use super::connected;
 use super::plan::{Account, Plan, Request};
+use super::preflight::admission::{self, Which};
+use super::preflight::{self, inspection, keeper_account, network_policies, nodes};
 use super::rights::{self, Document, GRANTING, KEEPER, Right};
-use super::start::{self, Which, routing};
 use crate::cluster::{Cluster, Verdict, explain};
 use crate::config::{Config, Environment, Overrides};
 use crate::output::{Mode, Reporter};
@@ -55,7 +54,7 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
     let case = Case { cluster: &cluster, config: &config, namespace: &namespace, reporter };
     let found = case.target(&mut findings).await;
     case.rights(found.as_ref(), &mut findings).await?;
-    let is_routed = start::facts(&config, None, found.as_ref().ok()).is_routed;
+    let is_routed = preflight::rights::facts(&config, None, found.as_ref().ok()).is_routed;
     let account = if is_routed { case.keeper(&mut findings).await? } else { None };
     if let Ok(request) = found {
         case.request(request, account, &mut findings).await;
@@ -123,8 +122,15 @@ impl Case<'_> {
         };
         let step = self.reporter.step("looking at the target");
         let (path, image) = (target.path(), self.config.image.clone());
-        let request =
-            start::looked_at(self.cluster, self.config, target, image, self.namespace, self.reporter).await;
+        let request = inspection::without_image(
+            self.cluster,
+            self.config,
+            target,
+            image,
+            self.namespace,
+            self.reporter,
+        )
+        .await;
         match request {
             Ok(request) => {
                 step.done(&format!("{path}: container `{}` gets the image", request.container.name));
@@ -146,7 +152,7 @@ impl Case<'_> {
         let looked = matches!(found, Ok(_) | Err(Some(Exit::NotAllowed)));
         // Of a target that is not there nothing is needed.
         let target = self.config.selection.target.as_ref().filter(|_| looked);
-        let facts = start::facts(self.config, target, found.ok());
+        let facts = preflight::rights::facts(self.config, target, found.ok());
         let needed = self.missing(&rights::needed(&facts)).await?;
         let useful = self.missing(&rights::useful(&facts)).await?;
         if needed.is_empty() {
@@ -171,7 +177,7 @@ impl Case<'_> {
     /// Whose rights the keeper can have; nothing where nobody's.
     async fn keeper(&self, findings: &mut Findings) -> Result<Option<Account>> {
         let step = self.reporter.step("asking for the keeper's rights");
-        match routing::account(self.cluster, self.namespace, &self.config.agent).await {
+        match keeper_account::account(self.cluster, self.namespace, &self.config.agent).await {
             Ok(account) => {
                 step.done(&match &account {
                     Account::Own => "the keeper gets a Role of its own, gone with the environment".to_owned(),
@@ -216,7 +222,8 @@ impl Case<'_> {
             if let Some(account) = account {
                 routing.account = account;
                 let step = self.reporter.step("asking for an agent");
-                let may = routing::may_attach(self.cluster, &routing.assignment, &routing.account).await;
+                let may =
+                    keeper_account::may_attach(self.cluster, &routing.assignment, &routing.account).await;
                 match may {
                     Ok(()) => {
                         let ports = routing.assignment.ports.iter().map(|port| port.port.to_string());
@@ -231,8 +238,8 @@ impl Case<'_> {
                     }
                 }
             }
-            place::surroundings(self.cluster, &request, self.reporter).await;
-            start::surroundings::admitted(self.cluster, &mut request, self.reporter).await;
+            nodes::inspect(self.cluster, &request, self.reporter).await;
+            network_policies::admitted(self.cluster, &mut request, self.reporter).await;
         }
         self.admitted(&request, findings).await;
     }
@@ -242,7 +249,7 @@ impl Case<'_> {
         let plan = Plan::of(request);
         self.reporter.warnings(&plan.warnings);
         let step = self.reporter.step("asking for the pods");
-        let verdicts = start::pods(self.cluster, request, &plan).await;
+        let verdicts = admission::pods(self.cluster, request, &plan).await;
         for (which, verdict) in &verdicts {
             if let Verdict::Refused(why) | Verdict::NotNow(why) = verdict {
                 findings.obstacles += 1;

@@ -5,10 +5,9 @@
 //! copied like every other.
 
 mod env;
-pub(crate) mod isolation;
 pub(crate) mod keeper;
 mod mounts;
-mod policy;
+pub(crate) mod policy;
 mod record;
 pub(crate) mod rights;
 pub(crate) mod template;
@@ -20,8 +19,8 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
-use self::isolation::Isolation;
 use self::mounts::Sort;
+use self::policy::Isolation;
 use super::lifetime::{CountedFrom, Lifetime};
 use crate::config::Agent;
 use crate::config::env::{Env, Keep};

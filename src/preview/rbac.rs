@@ -4,8 +4,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::preflight::keeper_account::PREPARED;
 use super::rights::{self, Document, KEEPER, USER};
-use super::start::routing::PREPARED;
 use crate::output::{self, Mode};
 
 /// The name of the users' Role.

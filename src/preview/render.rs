@@ -1,6 +1,7 @@
 //! What the verbs report, as text. Pure: sessions and the time come in.
 
 pub(super) mod failed;
+mod routes;
 mod traffic;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+pub(super) use self::routes::{Routes, routes};
 use super::plan::Plan;
 use super::progress::{Failure, PodState, pod_state};
 use crate::contract::Report;
@@ -100,14 +102,6 @@ pub(super) fn command(verb: &str, key: &Key, namespace: &str, typed: &[(&str, St
         command.push_str(&format!(" {flag} {}", words::shell_word(value)));
     }
     command
-}
-
-/// How requests come to a preview, for people.
-pub(super) struct Routes {
-    /// Which, and what happens to them.
-    pub(super) what: String,
-    /// A command that makes one.
-    pub(super) example: Option<String>,
 }
 
 /// The objects of a plan.

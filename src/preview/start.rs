@@ -1,11 +1,7 @@
 //! `start`: create an environment, or replace the one with the same key and
 //! target; wait until it is ready; report.
 
-mod admission;
-mod look;
 mod record;
-pub(crate) mod routing;
-pub(crate) mod surroundings;
 mod wait;
 
 use std::time::Duration;
@@ -16,12 +12,11 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(crate) use admission::{Which, facts, pods};
-pub(crate) use look::looked_at;
-
 use super::Interrupts;
-use super::lifetime;
+use super::lifetime::{self, CountedFrom};
 use super::plan::{Plan, Request};
+use super::preflight::concurrent_steal::{self, Extent as OtherKeys};
+use super::preflight::{admission, inspection, keeper_account, network_policies, rights, selectors};
 use super::stop::Ending;
 use super::{connected, render, stop};
 use crate::cluster::{Cluster, Deadline, Scope, explain, persist};
@@ -52,12 +47,12 @@ pub struct Options {
     pub output: Option<ObjectFormat>,
 }
 
-/// All that is known before anything is created.
+/// Everything that is known before anything is created.
 struct Prepared {
     cluster: Cluster,
     request: Request,
     plan: Plan,
-    /// Whether the cluster will have it.
+    /// Whether the environment may be created.
     allowed: Result<()>,
     step: output::Step,
 }
@@ -173,7 +168,15 @@ pub async fn start(
     if let Some(step) = step {
         step.done("preview pod is ready");
     }
-    let routes = routing::routes(&cluster, &request).await;
+    let routes = match &request.routing {
+        Some(routing) => {
+            let labels = request.source.labels();
+            let ports: Vec<u16> = routing.assignment.ports.iter().map(|port| port.port).collect();
+            let service = cluster.service_before(&request.namespace, &labels, &ports).await;
+            Some(render::routes(&routing.assignment, service))
+        }
+        None => None,
+    };
     let now = cluster.clock(Timestamp::now());
     let typed = &config.selection.connection.typed;
     reporter.success(&render::started(&session, &pods, routes.as_ref(), typed, now));
@@ -191,27 +194,29 @@ async fn prepared(
     let cluster = connected(&config.selection, reporter).await?;
     let namespace = config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
     let step = reporter.step("creating preview session resource");
-    let mut request = look::request(&cluster, config, target, image, &namespace, extent, reporter).await?;
+    let counted_from = if extent == Extent::Created { CountedFrom::Creation } else { CountedFrom::Readiness };
+    let mut request =
+        inspection::request(&cluster, config, target, image, &namespace, counted_from, reporter).await?;
     if let Some(routing) = request.routing.take() {
-        request.routing = Some(routing::prepared(&cluster, routing.assignment, &config.agent).await?);
+        request.routing = Some(keeper_account::prepared(&cluster, routing.assignment, &config.agent).await?);
     }
-    surroundings::admitted(&cluster, &mut request, reporter).await;
+    network_policies::admitted(&cluster, &mut request, reporter).await;
     let plan = Plan::of(&request);
     let labels = plan.pod_labels();
-    let (others, mut allowed) =
-        futures::join!(surroundings::counted_by(&cluster, &request, &labels), async {
-            // A plan needs no rights but to read.
-            if extent == Extent::Planned {
-                return Ok(());
-            }
-            admission::allowed(&cluster, config, &request, &plan).await
-        });
+    let (others, mut allowed) = futures::join!(selectors::warnings(&cluster, &request, &labels), async {
+        // A plan needs no rights but to read.
+        if extent == Extent::Planned {
+            return Ok(());
+        }
+        rights::held(&cluster, config, &request).await?;
+        admission::allowed(&cluster, &request, &plan).await
+    });
     reporter.warnings(&plan.warnings);
     reporter.warnings(&others);
-    // Others are stopped for what can be created alone.
+    // Other keys are stopped only for an environment that can be created.
     if let (Ok(()), Some(routing)) = (&allowed, &request.routing) {
-        let assignment = &routing.assignment;
-        allowed = routing::make_room(&cluster, assignment, config, extent, reporter).await;
+        let others = if extent == Extent::Planned { OtherKeys::Report } else { OtherKeys::Act };
+        allowed = concurrent_steal::resolve(&cluster, &routing.assignment, config, others, reporter).await;
     }
     Ok(Prepared { cluster, request, plan, allowed, step })
 }

@@ -82,7 +82,7 @@ async fn a_keeper_that_would_be_refused_is_named_before_anything_is_created() {
         // It asks for 32 Mi, the shop's pods for 16.
         quota(&world, "tight", json!({"hard": {"requests.memory": "63Mi"}})).await;
         let before = world.objects().await;
-        let words = ["the keeper's pod would be refused", "exceeded quota: tight"];
+        let words = ["the keeper pod would be refused", "exceeded quota: tight"];
         world.route("steal", "deployment/shop", "pr-1", &[]).await.failure(7, &words);
         assert_eq!(world.objects().await, before);
         world.route("off", "deployment/shop", "pr-1", &[]).await.success();

@@ -137,7 +137,7 @@ async fn a_keeper_that_cannot_have_its_rights_is_a_lack_of_rights() {
             .await
             .failure(4, &[&words[..], &[lacks]].concat());
         let start = half.runs("steal", "start", "deployment/shop", &[]).await;
-        let start = start.failure(4, &["the keeper cannot have the rights that it needs", lacks]);
+        let start = start.failure(4, &["the keeper cannot be granted the permissions that it needs", lacks]);
         assert!(!start.stderr.contains("removing what was created"), "{start:#?}");
         let left = world.objects().await;
         assert!(!left.difference(&before).any(|name| name.contains("preview-")), "{left:?}");

@@ -247,11 +247,11 @@ async fn a_namespace_that_denies_both_directions_gets_policies_for_our_own_pods_
         let dry = ["--dry-run", "-o", "json"];
         let planned = world.route("steal", "deployment/shop", "pr-1", &dry).await.success();
         for words in [
-            "where the pods of `deployment/shop` may connect to is decided by NetworkPolicy `deny-all`",
+            "NetworkPolicy `deny-all` may keep the agents in the pods of `deployment/shop` from passing requests on",
             "allow egress to pods with the label `preview.mirrord.io/session` on port 8080",
             "allow ingress from pods with the label `preview.mirrord.io/role=keeper` to port 8080",
-            "where the keeper may connect to is decided by NetworkPolicy `deny-all`",
-            "what comes to the preview is decided by NetworkPolicy `deny-all`",
+            "the keeper is isolated by NetworkPolicy `deny-all`",
+            "the preview is isolated by NetworkPolicy `deny-all`",
         ] {
             assert!(planned.stderr.contains(words), "{words}: {planned:#?}");
         }
@@ -288,7 +288,7 @@ async fn whoever_previews_a_consumer_is_told_that_it_consumes_for_real() {
         world.deploy("mail-worker", &change).await;
         let started = world.start("deployment/mail-worker", "pr-1", &[]).await.success();
         assert!(
-            started.stderr.contains("it is called `mail-worker`): the preview will consume for real"),
+            started.stderr.contains("it is called `mail-worker`): the preview will consume live messages"),
             "{started:#?}"
         );
         let started = world.start("deployment/shop", "pr-1", &[]).await.success();

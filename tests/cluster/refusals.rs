@@ -66,7 +66,7 @@ async fn what_cannot_be_routed_is_refused_with_its_reason() {
             .await;
         for (target, words) in [
             ("deployment/host", "uses its node's network"),
-            ("deployment/portless", "declares no port to take requests from"),
+            ("deployment/portless", "declares no port to capture"),
             ("cronjob/nightly", "has no pods of its own that live on"),
         ] {
             world.route("steal", target, "pr-1", &[]).await.failure(2, &[words, "hint: "]);
@@ -133,7 +133,10 @@ async fn with_what_rbac_prints_people_without_the_right_to_make_roles_can_start(
         let poor = world.user("poor", enough()).await;
         let poor = poor.to_str().unwrap();
         let refused = world.route("steal", "deployment/shop", "pr-1", &["--kubeconfig", poor]).await;
-        refused.failure(4, &["the keeper cannot have the rights that it needs", "mirrord preview rbac -n"]);
+        refused.failure(
+            4,
+            &["the keeper cannot be granted the permissions that it needs", "mirrord preview rbac -n"],
+        );
 
         let printed =
             world.mirrord(&["preview", "rbac", "-n", &world.namespace, "--user", "ann"]).await.success();
@@ -319,7 +322,7 @@ async fn filters_ports_and_concurrent_keys_are_as_the_file_says() {
         let before = world.objects().await;
         start("bob", file("bob.json", ann.clone(), listens.clone()))
             .await
-            .failure(1, &["the key `ann` steals the same requests of `deployment/plain`", "mirrord preview stop --key ann"]);
+            .failure(1, &["key `ann` steals the same requests of `deployment/plain`", "mirrord preview stop --key ann"]);
         assert_eq!(world.objects().await, before);
         let mut yielding = ann.clone();
         yielding["on_concurrent_steal"] = "continue".into();
@@ -328,7 +331,7 @@ async fn filters_ports_and_concurrent_keys_are_as_the_file_says() {
         let mut fighting = ann.clone();
         fighting["on_concurrent_steal"] = "override".into();
         let third = start("eve", file("eve.json", fighting, listens)).await.success();
-        assert!(third.stderr.contains("the key `ann` steals the same requests of `deployment/plain`, and is stopped"));
+        assert!(third.stderr.contains("key `ann` steals the same requests of `deployment/plain`, and is stopped"));
         let answer = ask("x-user: ann\r\n").await;
         assert_eq!(answer, format!("shop preview on {}\n", third.info("pod")));
     })

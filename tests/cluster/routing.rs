@@ -477,7 +477,7 @@ async fn a_keeper_whose_pod_is_refused_is_said_and_nothing_is_left() {
             .await
             .failure(7, &["the keeper's pod is being created", "minimum memory usage per Container is 256Mi"]);
         assert_eq!(world.objects().await, with_user);
-        let refused = ["the keeper's pod would be refused", "minimum memory usage per Container is 256Mi"];
+        let refused = ["the keeper pod would be refused", "minimum memory usage per Container is 256Mi"];
         world.route("steal", "deployment/large", "pr-1", &[]).await.failure(7, &refused);
         assert_eq!(world.objects().await, with_user);
     })
@@ -553,7 +553,7 @@ async fn a_mode_that_nobody_chose_is_mirror_and_is_said() {
         assert!(started.info("traffic").starts_with("all requests to port 8080"), "{started:#?}");
         // Where nothing can be routed, nobody is surprised by an error about what nobody asked for.
         let started = world.route("", "deployment/portless", "pr-2", &["--ttl", "5"]).await.success();
-        assert!(started.stderr.contains("no request is routed"), "{started:#?}");
+        assert!(started.stderr.contains("no requests are routed"), "{started:#?}");
     })
     .await;
 }

@@ -58,7 +58,7 @@ async fn a_missing_right_is_named_and_nothing_is_left() {
         };
         for (name, dropped, right, words) in [
             ("a", "get deployments", "get deployments.apps", "is forbidden"),
-            ("b", "create jobs", "create jobs.batch", "needed and missing: `jobs` (create)"),
+            ("b", "create jobs", "create jobs.batch", "missing: `jobs` (create)"),
             ("c", "create replicasets", "create replicasets.apps", "`replicasets` (create)"),
             ("d", "list pods", "list pods", "`pods` (list)"),
         ] {

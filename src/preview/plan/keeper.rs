@@ -11,7 +11,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use super::{Account, Request, rights};
-use crate::contract::assignment::Assignment;
 use crate::session::{ASSIGNMENT, KEEPER, ROLE};
 
 /// How long the keeper may take to have its rules dropped, in seconds.
@@ -38,11 +37,8 @@ pub(super) fn template(request: &Request) -> PodTemplateSpec {
 
 fn pod(request: &Request) -> PodSpec {
     let routing = request.routing.as_ref();
-    let assignment = routing.map(|routing| {
-        let root = request.identity.id.root_name(&request.identity.target);
-        let assignment = Assignment { root, ..routing.assignment.clone() };
-        serde_json::to_string(&assignment).unwrap_or_default()
-    });
+    let assignment = routing
+        .map(|routing| serde_json::to_string(&routing.assignment).expect("an assignment has a JSON form"));
     let mut secrets: Vec<LocalObjectReference> = of_target(request, "imagePullSecrets").unwrap_or_default();
     let named = request.agent.image_pull_secrets.iter();
     secrets.extend(named.map(|name| LocalObjectReference { name: name.clone() }));
@@ -71,7 +67,10 @@ fn pod(request: &Request) -> PodSpec {
         containers: vec![Container {
             name: KEEPER.to_owned(),
             image: Some(request.agent.image.clone()),
-            image_pull_policy: request.agent.image_pull_policy.map(|policy| format!("{policy:?}")),
+            image_pull_policy: request
+                .agent
+                .image_pull_policy
+                .map(|policy| policy.as_kubernetes().to_owned()),
             args: Some(vec![KEEPER.to_owned()]),
             env: assignment.map(|value| {
                 vec![EnvVar { name: ASSIGNMENT.to_owned(), value: Some(value), value_from: None }]

@@ -1,29 +1,43 @@
-//! The network policies of an environment, where others decide what comes to
-//! its pods, or where these may connect to. They select its own pods alone,
-//! and go with it.
+//! The network policies of an environment, where policies of the namespace
+//! isolate its pods. They select its own pods only, and go with it.
 
 use serde_json::{Value, json};
 
-use super::isolation::in_words;
 use super::{Request, Routing, metadata};
 use crate::session::{KEEPER, ROLE, SESSION};
+use crate::words;
 use crate::workload::LivePods;
 
-/// The ports that API servers listen on as a rule.
+/// The ports that API servers usually listen on.
 const API_PORTS: [u16; 2] = [443, 6443];
 
-/// The policies; none where nothing stands in the way, or nothing is routed.
+/// The policies of the namespace that isolate an environment's pods, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Isolation {
+    /// Those that isolate the preview pods for ingress.
+    pub(crate) preview: Vec<String>,
+    /// Those that isolate the keeper for egress.
+    pub(crate) keeper: Vec<String>,
+}
+
+/// Names of policies, for a sentence.
+pub(crate) fn in_words(names: &[String]) -> String {
+    let word = if names.len() == 1 { "NetworkPolicy" } else { "NetworkPolicies" };
+    format!("{word} {}", words::quoted_list(names))
+}
+
+/// The policies; none where nothing isolates our pods, or nothing is routed.
 pub(super) fn objects(request: &Request, name: String, warnings: &mut Vec<String>) -> Vec<Value> {
     let Some(routing) = &request.routing else { return Vec::new() };
     let live = match &request.source.pods {
         Some(LivePods::Selected(selector)) => selector.clone(),
-        // A policy knows pods by labels alone.
+        // A policy selects pods by labels only.
         Some(LivePods::Named(_)) => json!({"matchLabels": request.source.labels()}),
         None => return Vec::new(),
     };
     let inward = (!request.isolation.preview.is_empty()).then(|| {
         warnings.push(format!(
-            "what comes to the preview is decided by {}; one of its own lets requests in from the pods of `{}`",
+            "the preview is isolated by {}; the environment adds a policy that lets requests in from the pods of `{}`",
             in_words(&request.isolation.preview),
             request.identity.target.path()
         ));
@@ -31,7 +45,7 @@ pub(super) fn objects(request: &Request, name: String, warnings: &mut Vec<String
     });
     let outward = (!request.isolation.keeper.is_empty()).then(|| {
         warnings.push(format!(
-            "where the keeper may connect to is decided by {}; one of its own lets it out to the API server and to the \
+            "the keeper is isolated by {}; the environment adds a policy that lets it connect to the API server and to the \
              pods of `{}`",
             in_words(&request.isolation.keeper),
             request.identity.target.path()
@@ -41,7 +55,7 @@ pub(super) fn objects(request: &Request, name: String, warnings: &mut Vec<String
     inward.into_iter().chain(outward).collect()
 }
 
-/// Requests come from the target's pods, whose agents pass them on.
+/// Agents in the target's pods pass requests on to the preview.
 fn before_preview(request: &Request, name: String, live: &Value) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(request, name),
@@ -53,9 +67,8 @@ fn before_preview(request: &Request, name: String, live: &Value) -> Value {
     })
 }
 
-/// The keeper speaks with the API server, which is no pod and has no labels: a
-/// policy that does not know its address can name its port alone. Its canaries
-/// go to the target's pods.
+/// The keeper speaks with the API server, which is not a pod: a policy that does
+/// not know its address can only name its port. Canaries go to the target's pods.
 fn around_keeper(request: &Request, routing: &Routing, live: &Value) -> Value {
     let tcp = |port: u16| json!({"port": port, "protocol": "TCP"});
     let captured: Vec<Value> = routing.assignment.ports.iter().map(|port| tcp(port.port)).collect();

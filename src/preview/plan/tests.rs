@@ -74,7 +74,8 @@ fn busy() -> Value {
 
 fn routing(account: Account) -> Routing {
     let assignment = json!({
-        "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging", "root": "", "target": "deployment/shop",
+        "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging",
+        "root": "preview-keeper-deployment-shop-1a2b3c4d", "target": "deployment/shop",
         "pods": {"labelled": "app=shop"}, "mode": "steal", "ports": [{"port": 80}, {"port": 81, "preview_port": 8081}],
         "filter": {"baggage": "feat/login"}, "agent": {"image": "mirrord:0.1.0"},
     });
@@ -85,7 +86,7 @@ fn routing(account: Account) -> Routing {
 fn agent() -> Agent {
     Agent {
         image: "mirrord:0.1.0".to_owned(),
-        image_pull_policy: Some(crate::config::file::PullPolicy::IfNotPresent),
+        image_pull_policy: Some(crate::config::scalar::PullPolicy::IfNotPresent),
         image_pull_secrets: vec!["registry".to_owned()],
         labels: [("team".to_owned(), "shop".to_owned()), (SESSION.to_owned(), "stolen".to_owned())].into(),
         annotations: [("note".to_owned(), "hers".to_owned())].into(),

@@ -1,4 +1,5 @@
-//! Where the target's pods run: what the proof of a route may fail on.
+//! Kernels and service meshes of the target's pods: why the proof of a route may
+//! fail.
 
 use crate::cluster::{Cluster, place};
 use crate::contract::assignment::Pods;
@@ -7,11 +8,12 @@ use crate::preview::plan::Request;
 use crate::session::SESSION;
 use crate::words;
 
-/// The oldest kernel with the capture of the first choice: BPF `sk_lookup`.
+/// The oldest kernel with BPF `sk_lookup`, which agents capture with where they can.
 const OLDEST_KERNEL: (u32, u32) = (5, 9);
 
-/// Kernel and mesh: what the proof may fail on.
-pub(super) async fn surroundings(cluster: &Cluster, request: &Request, reporter: &Reporter) {
+/// Reports the kernels that the target's pods run on, and warns about old ones
+/// and about service meshes.
+pub(crate) async fn inspect(cluster: &Cluster, request: &Request, reporter: &Reporter) {
     let Some(routing) = &request.routing else { return };
     let step = reporter.step("looking at the target's pods");
     let pods = match &routing.assignment.pods {
@@ -31,25 +33,25 @@ pub(super) async fn surroundings(cluster: &Cluster, request: &Request, reporter:
     }
     let kernels = cluster.kernels(&nodes).await;
     for (node, kernel) in &kernels {
-        if older(kernel) {
+        if is_too_old(kernel) {
             reporter.warning(&format!(
-                "node `{node}` has kernel {kernel}, which has no `sk_lookup`: agents there capture by nftables, if at all"
+                "node `{node}` has kernel {kernel}, which has no `sk_lookup`: agents there capture with nftables, or not at all"
             ));
         }
     }
     if !meshes.is_empty() {
         reporter.warning(&format!(
-            "the target's pods have a mesh's sidecar ({}): `start` proves whether requests come past it",
+            "the target's pods have a service mesh sidecar ({}): `start` checks whether requests get past it",
             words::quoted_list(&meshes)
         ));
     }
     step.done(&match kernels.first() {
         Some((_, kernel)) => format!("{} pods, on nodes with kernel {kernel}", pods.len()),
-        None => format!("{} pods; their nodes' kernels are not for you to see", pods.len()),
+        None => format!("{} pods; kernel versions unknown: you may not read nodes", pods.len()),
     });
 }
 
-fn older(kernel: &str) -> bool {
+fn is_too_old(kernel: &str) -> bool {
     let mut numbers = kernel.split(['.', '-']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < OLDEST_KERNEL,
@@ -62,8 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_is_older_by_its_first_two_numbers() {
-        for (kernel, is_older) in [
+    fn a_kernel_is_compared_by_its_first_two_numbers() {
+        for (kernel, too_old) in [
             ("5.8.0-63-generic", true),
             ("4.18.0-553.el8", true),
             ("5.9", false),
@@ -71,7 +73,7 @@ mod tests {
             ("6.18.44", false),
             ("unheard of", false),
         ] {
-            assert_eq!(older(kernel), is_older, "{kernel}");
+            assert_eq!(is_too_old(kernel), too_old, "{kernel}");
         }
     }
 }

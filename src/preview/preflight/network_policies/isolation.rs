@@ -1,10 +1,11 @@
-//! What others' network policies do to the ways of a preview's requests. Pure:
-//! policies come in, and who stands in whose way goes out.
+//! Which network policies of the namespace block the connections of a preview.
+//! Pure.
 //!
-//! A policy isolates the pods that it selects, in one direction, and what any
-//! policy of theirs allows is allowed. Three ways matter: from the target's
-//! pods, whose agents pass requests on, to the preview; from the keeper to the
-//! target's pods, which is the proof; and from the keeper to the API server.
+//! A policy isolates the pods that it selects, in one direction; a connection is
+//! allowed if any policy that isolates the pod allows it. Three connections
+//! matter: agents in the target's pods pass requests on to the preview, the
+//! keeper proves the route through the target's pods, and the keeper speaks with
+//! the API server.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +17,19 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 
+use crate::preview::plan::policy::{Isolation, in_words};
 use crate::session::{KEEPER, ROLE, SESSION};
-use crate::words;
 
 /// The label of every namespace that holds its name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 type Labels = BTreeMap<String, String>;
 
-/// Who speaks with whom.
+/// The pods that speak with each other.
 pub(crate) struct Parties {
-    /// The target, for people.
+    /// The path of the target.
     pub(crate) target: String,
-    /// Everybody's namespace.
+    /// The namespace of all of them.
     pub(crate) namespace: String,
     /// The labels of the target's pods.
     pub(crate) live: Labels,
@@ -36,22 +37,8 @@ pub(crate) struct Parties {
     pub(crate) preview: Labels,
     /// The labels of the keeper's pod.
     pub(crate) keeper: Labels,
-    /// From where requests are taken, and where they go to in the preview.
+    /// Each captured port, and the preview's port that its requests go to.
     pub(crate) ports: Vec<(u16, u16)>,
-}
-
-/// What stands in the way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Isolation {
-    /// The policies that decide what comes to the preview: one of ours lets
-    /// requests in.
-    pub(crate) preview: Vec<String>,
-    /// The policies that decide where the keeper may connect to: one of ours
-    /// lets it out.
-    pub(crate) keeper: Vec<String>,
-    /// What no policy of ours can help with, because it would have to select
-    /// live pods.
-    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,13 +47,14 @@ enum Direction {
     Egress,
 }
 
-/// Finds out what stands in the way.
+/// Finds the policies that isolate our pods, and writes a warning for each
+/// connection of live pods that may be blocked.
 ///
 /// Policies that select live pods are never added to. Beside one that isolates
 /// them it would only allow more; but once that one is removed, ours alone would
-/// isolate them, and the live workload would be cut off by a preview.
-pub(crate) fn found(policies: &[NetworkPolicy], parties: &Parties) -> Isolation {
-    let before = |labels, direction| {
+/// isolate them, and a preview would cut the live workload off.
+pub(crate) fn found(policies: &[NetworkPolicy], parties: &Parties) -> (Isolation, Vec<String>) {
+    let isolating = |labels, direction| {
         let selecting = policies.iter().filter(|policy| isolates(policy, labels, direction));
         selecting.collect::<Vec<_>>()
     };
@@ -76,39 +64,32 @@ pub(crate) fn found(policies: &[NetworkPolicy], parties: &Parties) -> Isolation 
     let (from, to): (Vec<u16>, Vec<u16>) = parties.ports.iter().copied().unzip();
     let mut warnings = Vec::new();
     let target = &parties.target;
-    let out = before(&parties.live, Direction::Egress);
-    if !allowed(&out, Direction::Egress, (&parties.preview, &parties.namespace), &to) {
+    let egress = isolating(&parties.live, Direction::Egress);
+    if !allowed(&egress, Direction::Egress, (&parties.preview, &parties.namespace), &to) {
         warnings.push(format!(
-            "where the pods of `{target}` may connect to is decided by {}, and the preview, to which their agents pass \
-             requests on, may not be among it: allow egress to pods with the label `{SESSION}` on port {}; no policy \
-             is added to live pods",
-            in_words(&named(&out)),
+            "{} may keep the agents in the pods of `{target}` from passing requests on to the preview: allow egress to pods \
+             with the label `{SESSION}` on port {}; mirrord adds no policy to live pods",
+            in_words(&named(&egress)),
             numbers(&to)
         ));
     }
-    let into = before(&parties.live, Direction::Ingress);
-    if !allowed(&into, Direction::Ingress, (&parties.keeper, &parties.namespace), &from) {
+    let ingress = isolating(&parties.live, Direction::Ingress);
+    if !allowed(&ingress, Direction::Ingress, (&parties.keeper, &parties.namespace), &from) {
         warnings.push(format!(
-            "what comes to the pods of `{target}` is decided by {}, and the keeper, which proves the route, may not be \
-             let in: allow ingress from pods with the label `{ROLE}={KEEPER}` to port {}; no policy is added to live pods",
-            in_words(&named(&into)),
+            "{} may keep the keeper, which proves the route, from the pods of `{target}`: allow ingress from pods with the \
+             label `{ROLE}={KEEPER}` to port {}; mirrord adds no policy to live pods",
+            in_words(&named(&ingress)),
             numbers(&from)
         ));
     }
-    Isolation {
-        preview: named(&before(&parties.preview, Direction::Ingress)),
-        keeper: named(&before(&parties.keeper, Direction::Egress)),
-        warnings,
-    }
+    let isolation = Isolation {
+        preview: named(&isolating(&parties.preview, Direction::Ingress)),
+        keeper: named(&isolating(&parties.keeper, Direction::Egress)),
+    };
+    (isolation, warnings)
 }
 
-/// Policies by their names, for a sentence.
-pub(crate) fn in_words(names: &[String]) -> String {
-    let word = if names.len() == 1 { "NetworkPolicy" } else { "NetworkPolicies" };
-    format!("{word} {}", words::quoted_list(names))
-}
-
-/// Whether a policy selects such pods, and decides on this direction of theirs.
+/// Whether a policy selects pods with `labels` and isolates them in this direction.
 fn isolates(policy: &NetworkPolicy, labels: &Labels, direction: Direction) -> bool {
     let Some(spec) = &policy.spec else { return false };
     let decides = match (&spec.policy_types, direction) {
@@ -121,8 +102,8 @@ fn isolates(policy: &NetworkPolicy, labels: &Labels, direction: Direction) -> bo
     decides && matches(&spec.pod_selector.clone().unwrap_or_default(), labels)
 }
 
-/// Whether these policies of some pods surely allow connections with other pods
-/// of the same namespace on all `ports`; where there is no policy, all is allowed.
+/// Whether the policies that isolate some pods surely allow connections with the
+/// `other` pods on all `ports`; without a policy everything is allowed.
 fn allowed(policies: &[&NetworkPolicy], direction: Direction, other: (&Labels, &str), ports: &[u16]) -> bool {
     let rules: Vec<_> = policies
         .iter()
@@ -138,7 +119,7 @@ fn allowed(policies: &[&NetworkPolicy], direction: Direction, other: (&Labels, &
         })
 }
 
-/// The peers and the ports of each rule; none of them means any.
+/// The peers and the ports of each rule; an empty list means any.
 fn rules(
     spec: &NetworkPolicySpec,
     direction: Direction,
@@ -155,8 +136,8 @@ fn rules(
     }
 }
 
-/// Whether a peer means such pods. A block of addresses does for some network
-/// plugins and not for others: that is no sure permission.
+/// Whether a peer selects pods with these labels in this namespace. Only some
+/// network plugins apply address blocks to pods: a block is not a sure permission.
 fn is(peer: &NetworkPolicyPeer, (labels, namespace): (&Labels, &str)) -> bool {
     let name: Labels = [(NAMESPACE_NAME.to_owned(), namespace.to_owned())].into();
     peer.ip_block.is_none()
@@ -164,8 +145,8 @@ fn is(peer: &NetworkPolicyPeer, (labels, namespace): (&Labels, &str)) -> bool {
         && peer.pod_selector.as_ref().is_none_or(|selector| matches(selector, labels))
 }
 
-/// Whether a rule's port means this one. A name stands for a port that the pod
-/// declares, and these are.
+/// Whether a rule's port covers this one. A name stands for a declared port, and
+/// captured ports usually are declared.
 fn holds(range: &NetworkPolicyPort, port: u16) -> bool {
     let port = i32::from(port);
     let is_tcp = range.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
@@ -190,7 +171,7 @@ mod tests {
         given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn isolation(specs: &[Value]) -> Isolation {
+    fn isolation(specs: &[Value]) -> (Isolation, Vec<String>) {
         let policies: Vec<NetworkPolicy> = specs
             .iter()
             .enumerate()
@@ -210,16 +191,16 @@ mod tests {
         found(&policies, &parties)
     }
 
-    /// Which policies isolate the preview and the keeper, and which ways of
-    /// live pods are warned of.
+    /// The policies that isolate the preview and the keeper, and the directions of
+    /// live pods that are warned about.
     fn summary(specs: &[Value]) -> (String, String, String) {
-        let Isolation { preview, keeper, warnings } = isolation(specs);
+        let (Isolation { preview, keeper }, warnings) = isolation(specs);
         let ways = warnings.iter().map(|warning| if warning.contains("allow egress") { "out" } else { "in" });
         (preview.join(" "), keeper.join(" "), ways.collect::<Vec<_>>().join(" "))
     }
 
     #[test]
-    fn each_direction_of_each_party_is_looked_at() {
+    fn each_direction_of_each_pod_is_checked() {
         let shop = json!({"matchLabels": {"app": "shop"}});
         for (why, specs, preview, keeper, ways) in [
             ("no policy", vec![], "", "", ""),
@@ -259,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_policy_allows_is_no_obstacle() {
+    fn an_allowed_connection_is_not_warned_about() {
         let shop = json!({"matchLabels": {"app": "shop"}});
         let egress = |rule: Value| json!({"podSelector": shop, "policyTypes": ["Egress"], "egress": [rule]});
         let ingress = |rule: Value| json!({"podSelector": shop, "ingress": [rule]});
@@ -291,16 +272,16 @@ mod tests {
             ),
             (ingress(json!({"from": [{"podSelector": shop}]})), true),
         ] {
-            assert_eq!(!isolation(std::slice::from_ref(&spec)).warnings.is_empty(), warned, "{spec}");
+            assert_eq!(!isolation(std::slice::from_ref(&spec)).1.is_empty(), warned, "{spec}");
         }
         // Policies add up.
         let denied = json!({"podSelector": {}, "policyTypes": ["Egress"]});
-        assert!(isolation(&[denied, egress(json!({}))]).warnings.is_empty());
+        assert!(isolation(&[denied, egress(json!({}))]).1.is_empty());
     }
 
     #[test]
-    fn a_warning_names_the_policy_and_what_to_allow() {
-        let both = isolation(&[json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})]);
-        insta::assert_snapshot!(both.warnings.join("\n"));
+    fn a_warning_names_the_policy_and_the_rule_to_add() {
+        let (_, warnings) = isolation(&[json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})]);
+        insta::assert_snapshot!(warnings.join("\n"));
     }
 }

@@ -1,15 +1,15 @@
-//! What a plan is made from, read from the configuration and the cluster.
+//! Reads the configuration and the live workload into what a plan is made from.
 
 use anyhow::Result;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Extent, routing};
+use super::routing;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::output::Reporter;
 use crate::preview::lifetime::CountedFrom;
-use crate::preview::plan::isolation::Isolation;
+use crate::preview::plan::policy::Isolation;
 use crate::preview::plan::template::claim_names;
 use crate::preview::plan::{Account, Request, Routing};
 use crate::problem::{Exit, Explain as _, Problem};
@@ -17,9 +17,9 @@ use crate::session::{Identity, SessionId};
 use crate::words;
 use crate::workload::{Target, container};
 
-/// Looks as far as `start` does before it asks for rights; without an image,
-/// at the target's own.
-pub(crate) async fn looked_at(
+/// Inspects the target as `start` does before it asks for rights; without an
+/// image, the target's own stands in for it.
+pub(crate) async fn without_image(
     cluster: &Cluster,
     config: &Config,
     target: Target,
@@ -28,8 +28,9 @@ pub(crate) async fn looked_at(
     reporter: &Reporter,
 ) -> Result<Request> {
     let own = String::new();
+    let counted_from = CountedFrom::Readiness;
     let mut request =
-        request(cluster, config, target, image.unwrap_or(own), namespace, Extent::Planned, reporter).await?;
+        request(cluster, config, target, image.unwrap_or(own), namespace, counted_from, reporter).await?;
     if request.image.is_empty() {
         let index = request.container.index;
         let containers = request.source.template.get("spec").and_then(|spec| spec.get("containers"));
@@ -40,13 +41,18 @@ pub(crate) async fn looked_at(
 }
 
 /// Reads from the cluster all that the plan needs.
-pub(super) async fn request(
+///
+/// # Errors
+///
+/// Where the target, or its container, is not there; and where the
+/// configuration asks for routing that is impossible.
+pub(crate) async fn request(
     cluster: &Cluster,
     config: &Config,
     target: Target,
     image: String,
     namespace: &str,
-    extent: Extent,
+    counted_from: CountedFrom,
     reporter: &Reporter,
 ) -> Result<Request> {
     let (source, owner) = futures::join!(cluster.source(&target, namespace), cluster.user());
@@ -75,16 +81,17 @@ pub(super) async fn request(
     }
     let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
     let id = SessionId::new(Uuid::new_v4());
-    let asked = routing::Asked {
+    let inputs = routing::Inputs {
         config,
         target: &target,
         namespace,
         source: &source,
         container: &container,
-        session: id.as_str(),
+        session: &id,
     };
-    let routing = asked.assignment(reporter)?.map(|assignment| Routing { assignment, account: Account::Own });
-    let counted_from = if extent == Extent::Created { CountedFrom::Creation } else { CountedFrom::Readiness };
+    let decision = inputs.decide()?;
+    reporter.warnings(&decision.warnings);
+    let routing = decision.assignment.map(|assignment| Routing { assignment, account: Account::Own });
     Ok(Request {
         identity: Identity {
             id,

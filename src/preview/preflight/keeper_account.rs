@@ -1,0 +1,105 @@
+//! Whether the keeper can be granted its permissions, and whether it may attach
+//! agents.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cluster::{Cluster, explain};
+use crate::config;
+use crate::contract::agent_container;
+use crate::contract::assignment::Assignment;
+use crate::preview::plan::{Account, Routing, rights};
+use crate::preview::rights::{GRANTING, KEEPER, lacking, named, questions};
+use crate::problem::{Exit, Problem};
+
+/// The ServiceAccount that `rbac` prints, for users who may not create roles.
+pub(crate) const PREPARED: &str = "mirrord-keeper";
+
+/// Chooses the keeper's account, and checks whether agents may be attached.
+///
+/// # Errors
+///
+/// As [`account`] and [`may_attach`].
+pub(crate) async fn prepared(
+    cluster: &Cluster,
+    assignment: Assignment,
+    agent: &config::Agent,
+) -> Result<Routing> {
+    let account = account(cluster, &assignment.namespace, agent).await?;
+    may_attach(cluster, &assignment, &account).await?;
+    Ok(Routing { assignment, account })
+}
+
+/// Chooses the account that the keeper runs as.
+///
+/// The keeper gets a Role of its own where the user may create it: nobody may
+/// grant permissions that they do not hold, and a dry run asks the API server
+/// for its verdict.
+///
+/// # Errors
+///
+/// Where the user may not create that Role, and no prepared account exists.
+pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::Agent) -> Result<Account> {
+    if let Some(name) = &agent.service_account {
+        return Ok(Account::Prepared(name.clone()));
+    }
+    let probe = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "preview-keeper-probe", "namespace": namespace},
+        "rules": rights::rules("preview-keeper-probe"),
+    });
+    let (made, refused) =
+        futures::join!(cluster.would_create(probe), cluster.refused_at_once(namespace, questions(GRANTING)));
+    // A Role is useless without an account and a binding.
+    let missing = lacking(GRANTING, &refused.unwrap_or_default());
+    match &made {
+        Ok(()) if missing.is_empty() => return Ok(Account::Own),
+        Err(refusal) if !explain::is_forbidden(refusal) => {
+            return Err(explain::api(
+                refusal,
+                "could not check whether the keeper can be granted its permissions",
+            )
+            .into());
+        }
+        Ok(()) | Err(_) => {}
+    }
+    if cluster.has_account(namespace, PREPARED).await {
+        return Ok(Account::Prepared(PREPARED.to_owned()));
+    }
+    let lines: Vec<String> = KEEPER
+        .iter()
+        .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
+        .collect();
+    let what = format!(
+        "the keeper cannot be granted the permissions that it needs in namespace `{namespace}`\n{}",
+        lines.join("\n")
+    );
+    let problem = match &made {
+        Err(refusal) => explain::api(refusal, what),
+        Ok(()) => Problem::new(what).because_of(format!("you are missing permissions: {}", named(&missing))),
+    };
+    Err(problem.hint(format!(
+        "ask an admin to apply the output of `mirrord preview rbac -n {namespace}`, or set `feature.network.incoming` to `\"off\"`"
+    ))
+    .exit(Exit::NotAllowed)
+    .into())
+}
+
+/// Asks every admission check for an agent in one of the target's pods.
+///
+/// # Errors
+///
+/// Where the cluster refuses the agent's container.
+pub(crate) async fn may_attach(cluster: &Cluster, assignment: &Assignment, account: &Account) -> Result<()> {
+    // With a prepared account the keeper may attach agents, and the user may not.
+    if *account != Account::Own {
+        return Ok(());
+    }
+    let Some(pod) = cluster.any_pod(&assignment.namespace, &assignment.pods).await else { return Ok(()) };
+    let container = agent_container::container("mirrord-agent-probe", 0, &assignment.agent);
+    match cluster.would_attach(&assignment.namespace, &pod, &container).await {
+        Ok(_) => Ok(()),
+        Err(error) if explain::is_not_found(&error) || explain::is_conflict(&error) => Ok(()),
+        Err(error) => Err(explain::attachment(&error, &pod).into_problem().into()),
+    }
+}

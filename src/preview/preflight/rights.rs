@@ -1,0 +1,51 @@
+//! Whether the user holds the permissions that this configuration needs.
+
+use anyhow::Result;
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::config::scalar::Mode;
+use crate::preview::plan::Request;
+use crate::preview::rights::{self, Facts};
+use crate::problem::{Exit, Problem};
+use crate::workload::{Target, find};
+
+/// The facts about the configuration, and about the workload that was found, that decide
+/// which permissions are needed.
+pub(crate) fn facts(config: &Config, target: Option<&Target>, request: Option<&Request>) -> Facts {
+    let workload = request.and_then(|request| request.source.lineage.first());
+    Facts {
+        target: target.map(Target::kind),
+        workload: workload.and_then(|workload| find(&workload.kind)),
+        has_config_mounts: !config.config_mounts.is_empty(),
+        has_secret_mounts: !config.secret_mounts.is_empty(),
+        is_routed: match request {
+            Some(request) => request.routing.is_some(),
+            None => config.incoming.mode != Some(Mode::Off),
+        },
+    }
+}
+
+/// Checks that the user holds every needed permission. A cluster that does not
+/// answer is not an obstacle here: the first call that is refused will say so.
+///
+/// # Errors
+///
+/// Where a needed permission is missing.
+pub(crate) async fn held(cluster: &Cluster, config: &Config, request: &Request) -> Result<()> {
+    let namespace = &request.namespace;
+    let rights = rights::needed(&facts(config, Some(&request.identity.target), Some(request)));
+    let refused = cluster.refused_at_once(namespace, rights::questions(&rights)).await;
+    let missing = rights::lacking(&rights, &refused.unwrap_or_default());
+    let Some(first) = missing.first() else { return Ok(()) };
+    let group = if first.group.is_empty() { String::new() } else { format!(".{}", first.group) };
+    let verb = first.verbs.first().expect("a missing right names at least one verb");
+    Err(Problem::new(format!("you are missing permissions in namespace `{namespace}`"))
+        .because_of(format!("missing: {}", rights::named(&missing)))
+        .hint(format!(
+            "`mirrord preview doctor` prints the Role to ask for; check it with `kubectl auth can-i {verb} {}{group} -n {namespace}`",
+            first.resource
+        ))
+        .exit(Exit::NotAllowed)
+        .into())
+}

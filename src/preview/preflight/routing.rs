@@ -1,0 +1,179 @@
+//! Decides how requests are to come to the preview, from the configuration and
+//! the live workload. Pure.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::config::incoming::ConcurrentSteal;
+use crate::config::scalar::{Mode as ConfiguredMode, PullPolicy};
+use crate::config::wrong;
+use crate::contract::assignment::{Agent, Assignment, Pods};
+use crate::problem::Problem;
+use crate::session::{SESSION, SessionId};
+use crate::traffic::filter::baggage::Baggage;
+use crate::traffic::rules::Port;
+use crate::traffic::{Filter, Mode};
+use crate::workload::container::Choice;
+use crate::workload::ports::{Declared, declared};
+use crate::workload::{LivePods, Source, Target};
+
+/// What the decision is made from.
+pub(super) struct Inputs<'a> {
+    pub(super) config: &'a Config,
+    pub(super) target: &'a Target,
+    pub(super) namespace: &'a str,
+    pub(super) source: &'a Source,
+    pub(super) container: &'a Choice,
+    pub(super) session: &'a SessionId,
+}
+
+/// How requests are to come to the preview.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    /// The keeper's assignment; nothing where no requests are routed.
+    pub(super) assignment: Option<Assignment>,
+    /// What the user should know of the decision.
+    pub(super) warnings: Vec<String>,
+}
+
+// === impl Inputs ===
+
+impl Inputs<'_> {
+    /// Decides.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration asks for routing that is impossible. Where it
+    /// does not ask, there is a warning and no routing.
+    pub(super) fn decide(&self) -> Result<Decision> {
+        let incoming = &self.config.incoming;
+        if incoming.mode == Some(ConfiguredMode::Off) {
+            return Ok(Decision::default());
+        }
+        match self.impossible() {
+            None => {}
+            Some(problem) if incoming.mode.is_some() || incoming.is_meant => return Err(problem.into()),
+            // A preview without routing is still useful: it can be asked directly.
+            Some(problem) => {
+                let warning = format!("no requests are routed to the preview: {problem}");
+                return Ok(Decision { assignment: None, warnings: vec![warning] });
+            }
+        }
+        let mode = match incoming.mode {
+            Some(ConfiguredMode::Steal) => Mode::Steal,
+            Some(ConfiguredMode::Mirror | ConfiguredMode::Off) | None => Mode::Mirror,
+        };
+        let filter = incoming.filter.clone().unwrap_or_else(|| match mode {
+            Mode::Steal => Filter::Baggage(Baggage::new(self.config.selection.key.key().as_str())),
+            Mode::Mirror => Filter::Everything,
+        });
+        let mut warnings = Vec::new();
+        if incoming.mode.is_none() {
+            warnings.push(format!(
+                "{filter} to the target are copied to the preview, because no mode is set: set \
+                 `feature.network.incoming` to `steal`, `mirror` or `off`"
+            ));
+        }
+        let pods = match &self.source.pods {
+            Some(LivePods::Named(name)) => Pods::Named(name.clone()),
+            Some(LivePods::Selected(selector)) => Pods::Labelled(selector_text(selector)?),
+            None => return Ok(Decision::default()),
+        };
+        Ok(Decision { assignment: Some(self.assignment(mode, filter, pods)), warnings })
+    }
+
+    fn assignment(&self, mode: Mode, filter: Filter, pods: Pods) -> Assignment {
+        let incoming = &self.config.incoming;
+        let ports = self.ports();
+        let agent = &self.config.agent;
+        Assignment {
+            session: self.session.as_str().to_owned(),
+            key: self.config.selection.key.key().to_string(),
+            namespace: self.namespace.to_owned(),
+            root: self.session.root_name(self.target),
+            target: self.target.path(),
+            pods,
+            mode,
+            ports: ports
+                .iter()
+                .map(|one| Port {
+                    port: one.port,
+                    preview_port: incoming.port_mapping.get(&one.port).copied(),
+                })
+                .collect(),
+            encrypted: ports.iter().filter(|one| one.is_encrypted).map(|one| one.port).collect(),
+            filter,
+            yields: incoming.on_concurrent_steal == ConcurrentSteal::Continue,
+            overrides: incoming.on_concurrent_steal == ConcurrentSteal::Override,
+            reset: incoming.reset_connections,
+            agent: Agent {
+                image: agent.image.clone(),
+                image_pull_policy: agent.image_pull_policy.map(PullPolicy::as_kubernetes).map(str::to_owned),
+                quiet: agent.is_quiet,
+            },
+        }
+    }
+
+    /// The configured ports, else the declared ones that are not ignored.
+    fn ports(&self) -> Vec<Declared> {
+        let incoming = &self.config.incoming;
+        let declared = declared(self.source, self.container);
+        match &incoming.ports {
+            Some(named) => named
+                .iter()
+                .map(|port| {
+                    let known = declared.iter().find(|one| one.port == *port);
+                    known.copied().unwrap_or(Declared { port: *port, is_encrypted: false })
+                })
+                .collect(),
+            None => declared.into_iter().filter(|one| !incoming.ignore_ports.contains(&one.port)).collect(),
+        }
+    }
+
+    /// Why requests cannot be routed, whatever the cluster answers.
+    fn impossible(&self) -> Option<Problem> {
+        let path = self.target.path();
+        let spec = self.source.template.get("spec");
+        let off = "or set `feature.network.incoming` to `\"off\"`";
+        if spec.and_then(|spec| spec.get("hostNetwork")).and_then(Value::as_bool) == Some(true) {
+            return Some(
+                wrong(format!(
+                    "`{path}` uses its node's network, where an agent would see the whole node's requests"
+                ))
+                .hint(format!("use another target, {off}")),
+            );
+        }
+        if self.source.pods.is_none() {
+            return Some(
+                wrong(format!("`{path}` has no long-running pods that could receive requests"))
+                    .hint(format!("use another target, {off}")),
+            );
+        }
+        let ports: BTreeSet<u16> = self.ports().iter().map(|one| one.port).collect();
+        if let Some(port) = self.config.incoming.port_mapping.keys().find(|port| !ports.contains(port)) {
+            return Some(
+                wrong(format!(
+                    "`feature.network.incoming.port_mapping` maps port {port}, which is not captured"
+                ))
+                .hint("each pair is [the preview's port, the application's port]"),
+            );
+        }
+        ports.is_empty().then(|| {
+            wrong(format!("container `{}` of `{path}` declares no port to capture", self.container.name))
+                .hint(format!("list ports in `feature.network.incoming.ports`, {off}"))
+        })
+    }
+}
+
+/// A label selector as the API's `labelSelector` parameter takes it. Others append
+/// requirements to the text, so it is never empty, even where all pods are selected.
+fn selector_text(selector: &Value) -> Result<String> {
+    let selector: LabelSelector = serde_json::from_value(selector.clone())?;
+    let text = Selector::try_from(selector)?.to_string();
+    Ok(if text.is_empty() { format!("!{SESSION}") } else { text })
+}

@@ -1,0 +1,56 @@
+//! What else in the namespace will take the preview for one of the target's
+//! pods: Services, disruption budgets, autoscalers, and queues.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::Cluster;
+use crate::preview::plan::Request;
+use crate::workload::{consumer, ports};
+
+/// Warnings about objects that count or reach the preview, whose pods carry
+/// `labels`, as if it were one of the target's pods.
+pub(crate) async fn warnings(
+    cluster: &Cluster,
+    request: &Request,
+    labels: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let (namespace, target) = (request.namespace.as_str(), &request.identity.target);
+    let services = cluster.unready_services(namespace, labels).await.into_iter().map(|service| {
+        format!(
+            "Service `{service}` routes to pods that are not ready (`publishNotReadyAddresses`), and so to the preview"
+        )
+    });
+    let budgets = cluster.counting_budgets(namespace, labels).await.into_iter().map(|budget| {
+        format!(
+            "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while the \
+             preview lives"
+        )
+    });
+    let scalers = cluster.scalers(namespace, target, &request.source).await.into_iter().map(|scaler| {
+        format!(
+            "HorizontalPodAutoscaler `{scaler}` counts the preview as an idle pod of its target, and may scale up later while \
+             the preview lives; to avoid that, leave out a label that it selects by with `feature.preview.labels.exclude`"
+        )
+    });
+    let consumes = consumer(cluster, request).await;
+    services.chain(consumes).chain(budgets).chain(scalers).collect()
+}
+
+/// A warning where the target fetches its work itself: the preview will, too.
+async fn consumer(cluster: &Cluster, request: &Request) -> Option<String> {
+    let Request { source, container, identity, namespace, .. } = request;
+    let sign = match consumer::sign(identity.target.name(), source, container) {
+        Some(sign) => sign,
+        None if ports::declared(source, container).is_empty()
+            && !cluster.is_served(namespace, &source.labels()).await =>
+        {
+            "it declares no port, and no Service selects its pods".to_owned()
+        }
+        None => return None,
+    };
+    Some(format!(
+        "`{}` looks like a queue consumer or a scheduler ({sign}): the preview will consume live messages beside it; \
+         `feature.env.override` can point it elsewhere",
+        identity.target.path()
+    ))
+}
