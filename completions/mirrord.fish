@@ -38,9 +38,9 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "stop" -d 'Stop environments and wait until they are gone'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "extend" -d 'Change the remaining lifetime of running environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "doctor" -d 'Check whether `start` would succeed, without creating anything'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "rbac" -d 'Print the roles that an admin can apply once, for users who may not create roles'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and not __fish_seen_subcommand_from start status stop extend doctor rbac help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s i -l image -d 'The image to run in place of the target\'s' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s t -l target -d 'The live workload to copy, as in `deployment/shop` or `deployment/shop/container/web`' -r
@@ -54,14 +54,14 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l context -d 'The kubeconfig\'s context' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l kubeconfig -d 'The kubeconfig to use' -r -F
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l no-wait -d 'Do not wait until it is ready; the time to live counts from now'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l no-wait -d 'Do not wait until it is ready; the time to live starts now'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l dry-run -d 'Create nothing; with `-o`, print what would be created'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l force -d 'Accepted and without effect: an environment is always replaced'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -l force -d 'Accepted without effect: an environment is always replaced'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s t -l target -d 'Take those on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l glob -d 'Select the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s t -l target -d 'Select environments on this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s o -l output -d 'How to print them' -r -f -a "table\t''
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s o -l output -d 'The output format' -r -f -a "table\t''
 wide\t''
 json\t''
 yaml\t''
@@ -71,22 +71,22 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l context -d 'The kubeconfig\'s context' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s A -l all-namespaces -d 'Look in every namespace'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l failed -d 'Show the starts that failed because of the preview pod, for 15 minutes each'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s w -l watch -d 'Print them again whenever something has changed, until interrupted'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -l failed -d 'Show starts that failed because of the preview pod; each is kept for 15 minutes'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s w -l watch -d 'Print again after each change, until interrupted'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s t -l target -d 'Take those on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l glob -d 'Select the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s t -l target -d 'Select environments on this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s k -l key -d 'The environment\'s key' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l context -d 'The kubeconfig\'s context' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s A -l all-namespaces -d 'Look in every namespace'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l ignore-not-found -d 'Succeed where there is nothing to stop'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l ignore-not-found -d 'Succeed if there is nothing to stop'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -l no-wait -d 'Do not wait until everything is gone'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l glob -d 'Take the environments whose key matches; `*` also crosses `/`' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s t -l target -d 'Take those on this target only' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l glob -d 'Select the environments whose key matches; `*` also crosses `/`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s t -l target -d 'Select environments on this target only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s n -l namespace -l target-namespace -d 'Look in this namespace only' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -l ttl -d 'How long they live from now: minutes, a duration like `90s` or `2h`, or `infinite`' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from extend" -s k -l key -d 'The environment\'s key' -r
@@ -103,9 +103,9 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -l kubeconfig -d 'The kubeconfig to use' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s n -l namespace -l target-namespace -d 'The namespace of the targets; else the context\'s' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l user -d 'Give the users\' Role to this user' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l group -d 'Give it to this group of users' -r
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l service-account -d 'Give it to this ServiceAccount, as in `ci` or `runners/ci`' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l user -d 'Bind the users\' Role to this user' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l group -d 'Bind it to this group of users' -r
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l service-account -d 'Bind it to this ServiceAccount, as in `ci` or `runners/ci`' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s k -l key -d 'The environment\'s key' -r
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -s f -l config-file -d 'Read mirrord.json; `-` reads standard input' -r -F
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from rbac" -l context -d 'The kubeconfig\'s context' -r
@@ -114,9 +114,9 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop environments and wait until they are gone'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
-complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "extend" -d 'Change the remaining lifetime of running environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "doctor" -d 'Check whether `start` would succeed, without creating anything'
+complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "rbac" -d 'Print the roles that an admin can apply once, for users who may not create roles'
 complete -c mirrord -n "__fish_mirrord_using_subcommand preview; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mirrord -n "__fish_mirrord_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c mirrord -n "__fish_mirrord_using_subcommand man" -s h -l help -d 'Print help'
@@ -127,9 +127,9 @@ complete -c mirrord -n "__fish_mirrord_using_subcommand help; and not __fish_see
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "start" -d 'Start an environment, or replace the one with the same key and target'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "status" -d 'Show environments'
 complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "stop" -d 'Stop environments and wait until they are gone'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Raise or shorten what is left of environments, without a restart'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "doctor" -d 'Say what would stop `start` here; nothing is created'
-complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "rbac" -d 'Print what an admin can apply once, for people who may make no roles'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "extend" -d 'Change the remaining lifetime of running environments'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "doctor" -d 'Check whether `start` would succeed, without creating anything'
+complete -c mirrord -n "__fish_mirrord_using_subcommand help; and __fish_seen_subcommand_from preview" -f -a "rbac" -d 'Print the roles that an admin can apply once, for users who may not create roles'
 
 # Asks the cluster for keys, namespaces and targets.
 function __fish_mirrord_live

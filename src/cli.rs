@@ -1,5 +1,5 @@
-//! What can be typed: clap types and help, nothing else. What the values mean
-//! is decided in `config`.
+//! The command line: clap types and help, nothing else. `config` decides what the
+//! values mean.
 #![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
 
 pub mod manual;
@@ -34,11 +34,11 @@ pub enum Command {
     /// An environment is a copy of a live workload's pod with your image, in the same namespace, kept out of
     /// every Service. It ends when its time is over, or with `mirrord preview stop`.
     ///
-    /// `MIRRORD_PROGRESS_MODE` chooses how progress is told: `standard` (spinners), `simple` (plain lines), `json`
+    /// `MIRRORD_PROGRESS_MODE` chooses how progress is written: `standard` (spinners), `simple` (plain lines), `json`
     /// (one object a line, on both streams) or `off`.
     ///
     /// Exit codes: 0 done, 1 could not, 2 usage or configuration, 3 not found, 4 not allowed, 5 timed out, 6 the
-    /// preview pod failed, 7 routing not proven, 70 a bug of mirrord's, 130 interrupted.
+    /// preview pod failed, 7 routing not proven, 70 a bug in mirrord, 130 interrupted.
     Preview(Box<Preview>),
     /// Print the completion script for a shell
     Completions {
@@ -61,8 +61,8 @@ pub struct Preview {
 pub struct Common {
     /// The environment's key
     ///
-    /// What you call the environment: a branch, a pull request. Also `MIRRORD_KEY`, or `key` in the file.
-    /// Where `start` is given none, it makes one.
+    /// Your name for the environment: a branch, a pull request. Also `MIRRORD_KEY`, or `key` in the file.
+    /// Without one, `start` generates a key.
     #[arg(short, long, global = true, value_name = "KEY")]
     pub key: Option<Key>,
     /// Read mirrord.json; `-` reads standard input
@@ -90,11 +90,11 @@ pub enum Verb {
     Status(Status),
     /// Stop environments and wait until they are gone
     Stop(Stop),
-    /// Raise or shorten what is left of environments, without a restart
+    /// Change the remaining lifetime of running environments
     Extend(Extend),
-    /// Say what would stop `start` here; nothing is created
+    /// Check whether `start` would succeed, without creating anything
     Doctor(Doctor),
-    /// Print what an admin can apply once, for people who may make no roles
+    /// Print the roles that an admin can apply once, for users who may not create roles
     Rbac(Rbac),
 }
 
@@ -127,7 +127,7 @@ pub struct Start {
     /// or `feature.preview.creation_timeout_secs` in the file.
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub timeout: Option<Duration>,
-    /// Do not wait until it is ready; the time to live counts from now
+    /// Do not wait until it is ready; the time to live starts now
     #[arg(long)]
     pub no_wait: bool,
     /// Create nothing; with `-o`, print what would be created
@@ -136,23 +136,23 @@ pub struct Start {
     /// Print the objects
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<ObjectFormat>,
-    /// Accepted and without effect: an environment is always replaced
+    /// Accepted without effect: an environment is always replaced
     #[arg(long, hide = true)]
     pub force: bool,
 }
 
-/// Which environments are meant, and where to look for them
+/// Which environments to select, and where to look for them
 #[derive(Debug, Args)]
 pub struct Selected {
-    /// Take the environments whose key matches; `*` also crosses `/`
+    /// Select the environments whose key matches; `*` also crosses `/`
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     pub glob: Option<glob::Pattern>,
-    /// Take those on this target only
+    /// Select environments on this target only
     #[arg(short, long, value_name = "KIND/NAME")]
     pub target: Option<Target>,
     /// Look in this namespace only
     ///
-    /// Without it, in every namespace; where you may not list those, in the context's.
+    /// Without it: in every namespace, or in the context's namespace if you may not list all of them.
     #[arg(
         short,
         long,
@@ -170,13 +170,13 @@ pub struct Selected {
 pub struct Status {
     #[command(flatten)]
     pub selected: Selected,
-    /// Show the starts that failed because of the preview pod, for 15 minutes each
+    /// Show starts that failed because of the preview pod; each is kept for 15 minutes
     #[arg(long)]
     pub failed: bool,
-    /// How to print them
+    /// The output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,
-    /// Print them again whenever something has changed, until interrupted
+    /// Print again after each change, until interrupted
     #[arg(short, long)]
     pub watch: bool,
 }
@@ -185,7 +185,7 @@ pub struct Status {
 pub struct Stop {
     #[command(flatten)]
     pub selected: Selected,
-    /// Succeed where there is nothing to stop
+    /// Succeed if there is nothing to stop
     #[arg(long)]
     pub ignore_not_found: bool,
     /// Do not wait until everything is gone
@@ -217,18 +217,18 @@ pub struct Rbac {
     /// The namespace of the targets; else the context's
     #[arg(short, long, visible_alias = "target-namespace", value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Give the users' Role to this user
+    /// Bind the users' Role to this user
     #[arg(long, value_name = "NAME", group = "subject", value_parser = subject)]
     pub user: Option<String>,
-    /// Give it to this group of users
+    /// Bind it to this group of users
     #[arg(long, value_name = "NAME", group = "subject", value_parser = subject)]
     pub group: Option<String>,
-    /// Give it to this ServiceAccount, as in `ci` or `runners/ci`
+    /// Bind it to this ServiceAccount, as in `ci` or `runners/ci`
     #[arg(long, value_name = "[NAMESPACE/]NAME", group = "subject", value_parser = account)]
     pub service_account: Option<String>,
 }
 
-/// A user or a group: whatever the cluster's authentication calls them.
+/// The name of a user or a group; its form depends on the cluster's authentication.
 fn subject(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.chars().any(char::is_control) {
         return Err("a name may not be empty, nor contain control characters".to_owned());

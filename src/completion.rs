@@ -1,4 +1,4 @@
-//! Completion of what only the cluster knows: keys, namespaces and targets.
+//! Completion of keys, namespaces and targets, which only the cluster knows.
 //!
 //! The generated scripts ask `mirrord candidates WHAT -- WORDS`, which is no
 //! part of the help. clap's own dynamic completion would not do: what it calls

@@ -1,8 +1,8 @@
-//! The only writer. Progress and problems go to standard error, data to
-//! standard output; what is written is decided elsewhere.
+//! The only writer of the command line. Progress and problems go to standard
+//! error, data to standard output; callers decide what to write.
 //!
-//! Four ways of telling the same story (`MIRRORD_PROGRESS_MODE`): a tree with
-//! spinners on a terminal, plain lines, JSON lines for programs, or nothing.
+//! Progress has four modes (`MIRRORD_PROGRESS_MODE`): a tree with spinners on a
+//! terminal, plain lines, JSON lines for programs, or off.
 
 pub mod format;
 mod json;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::problem::Report;
 
-/// How the story is told.
+/// How progress is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// A tree with spinners, for a terminal.
@@ -30,35 +30,35 @@ pub enum Mode {
     Off,
 }
 
-/// What is known of the place the output goes to.
+/// The terminal that standard error may be connected to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terminal {
     /// Whether standard error is a terminal that can move its cursor.
     pub is_one: bool,
-    /// Whether it is one in front of a person.
+    /// Whether a person is likely to look at it: it is a terminal, and not a CI job's.
     pub interactive: bool,
 }
 
-/// What the four ways have in common.
+/// One progress mode.
 trait Writer: Send {
     /// A task begins; the root has no parent.
     fn begin(&mut self, name: &str, parent: Option<&str>);
-    /// The task is busy with something else now.
+    /// The task waits for something else now.
     fn update(&mut self, name: &str, message: &str);
-    /// The task is over.
+    /// The task has ended.
     fn finish(&mut self, name: &str, outcome: Outcome, message: Option<&str>);
     /// Something the user should know.
     fn warning(&mut self, message: &str);
-    /// A line of what a finished command found out; `name: value` pairs under
-    /// the root task.
+    /// The results of a finished command, as `name: value` lines under the root
+    /// task.
     fn info(&mut self, root: &str, lines: &[String]);
-    /// What went wrong, last of all.
+    /// The error that ended the command; nothing is written after it.
     fn problem(&mut self, report: &Report);
-    /// Lets `print` write to standard output, which may be the same screen.
+    /// Runs `print`, which writes to standard output: perhaps to the same screen.
     fn aside(&mut self, print: &mut dyn FnMut()) {
         print();
     }
-    /// Writes all that was held back.
+    /// Writes the lines that were held back until the end.
     fn close(&mut self) {}
 }
 
@@ -68,7 +68,7 @@ enum Outcome {
     Failure,
 }
 
-/// Tells the story of one command.
+/// Reports the progress of one command.
 #[derive(Clone)]
 pub struct Reporter {
     mode: Mode,
@@ -76,7 +76,7 @@ pub struct Reporter {
     writer: Arc<Mutex<Box<dyn Writer>>>,
 }
 
-/// A step under way; dropped without [`Step::done`], it has failed.
+/// A step of a command; dropped without [`Step::done`], it has failed.
 pub struct Step {
     reporter: Reporter,
     name: &'static str,
@@ -100,8 +100,8 @@ impl FromStr for Mode {
 }
 
 impl Mode {
-    /// The mode that was `chosen`, or that fits where nobody chose one. Without a
-    /// terminal spinners would be silence.
+    /// The mode to use: `chosen`, or the default for this terminal. Without a
+    /// terminal the spinners' library writes nothing, so plain lines replace them.
     pub fn fitting(chosen: Option<Self>, terminal: Terminal) -> Self {
         match chosen {
             Some(Self::Standard) if !terminal.is_one => Self::Plain,
@@ -115,14 +115,13 @@ impl Mode {
 // === impl Terminal ===
 
 impl Terminal {
-    /// Looks at standard error, and at what the environment says of it.
+    /// Reads standard error, and the variables `TERM` and `CI`.
     pub fn of_process(term: Option<&str>, ci: Option<&str>) -> Self {
         Self::of(io::stderr().is_terminal(), term, ci)
     }
 
-    /// What the environment says of standard error, which `is_terminal` or not. A
-    /// terminal that nobody has named cannot be known to move its cursor: there
-    /// the spinners' library writes nothing at all.
+    /// A terminal without a `TERM` counts as none: the spinners' library writes
+    /// nothing there, because it cannot know whether the cursor moves.
     fn of(is_terminal: bool, term: Option<&str>, ci: Option<&str>) -> Self {
         let is_one = is_terminal && term.is_some_and(|term| term != "dumb");
         Self { is_one, interactive: is_one && ci.is_none_or(|ci| ci == "false") }
@@ -132,7 +131,7 @@ impl Terminal {
 // === impl Reporter ===
 
 impl Reporter {
-    /// Begins the story of the command named `root`.
+    /// Begins the task tree of the command named `root`.
     pub fn new(mode: Mode, root: &'static str) -> Self {
         let mut writer: Box<dyn Writer> = match mode {
             Mode::Standard => Box::new(spinner::Spinner::default()),
@@ -144,13 +143,13 @@ impl Reporter {
         Self { mode, root, writer: Arc::new(Mutex::new(writer)) }
     }
 
-    /// Tells of problems and warnings alone: for commands that print data.
+    /// Writes problems and warnings only: for commands that print data.
     pub fn quiet(mode: Mode) -> Self {
         let writer: Box<dyn Writer> = Box::new(Silent { mode });
         Self { mode, root: "", writer: Arc::new(Mutex::new(writer)) }
     }
 
-    /// How the story is told; data is JSON too where it is told in JSON.
+    /// The progress mode; in [`Mode::Json`], data is printed as JSON too.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -161,27 +160,28 @@ impl Reporter {
         Step { reporter: self.clone(), name, done: false }
     }
 
-    /// Says something the user should know.
+    /// Writes a warning.
     pub fn warning(&self, message: &str) {
         self.with(|writer| writer.warning(message));
     }
 
-    /// Says several such things.
+    /// Writes several warnings.
     pub fn warnings(&self, messages: &[String]) {
         for message in messages {
             self.warning(message);
         }
     }
 
-    /// Writes data to standard output while the story goes on, and says whether
-    /// anybody still reads it.
+    /// Writes data to standard output without tearing the progress tree.
+    ///
+    /// Fails with a broken pipe once nothing reads standard output.
     pub fn data(&self, text: &str) -> io::Result<()> {
         let mut written = Ok(());
         self.with(|writer| writer.aside(&mut || written = data(text)));
         written
     }
 
-    /// Ends the story well, with what was found out as `name: value` lines.
+    /// Finishes successfully, with results as `name: value` lines.
     pub fn success(&self, lines: &[String]) {
         self.with(|writer| {
             writer.finish(self.root, Outcome::Success, None);
@@ -190,7 +190,7 @@ impl Reporter {
         });
     }
 
-    /// Ends the story with a problem.
+    /// Finishes with a problem.
     pub fn problem(&self, report: &Report) {
         self.with(|writer| {
             writer.finish(self.root, Outcome::Failure, Some(&report.to_string()));
@@ -199,26 +199,26 @@ impl Reporter {
         });
     }
 
-    fn with(&self, tell: impl FnOnce(&mut dyn Writer)) {
-        tell(self.writer.lock().unwrap_or_else(PoisonError::into_inner).as_mut());
+    fn with(&self, write: impl FnOnce(&mut dyn Writer)) {
+        write(self.writer.lock().unwrap_or_else(PoisonError::into_inner).as_mut());
     }
 }
 
 // === impl Step ===
 
 impl Step {
-    /// Says what the step waits for.
+    /// Writes what the step waits for.
     pub fn update(&self, message: &str) {
         self.reporter.with(|writer| writer.update(self.name, message));
     }
 
-    /// Ends the step badly, and says how.
+    /// Finishes the step as failed, with the reason.
     pub fn failed(mut self, message: &str) {
         self.done = true;
         self.reporter.with(|writer| writer.finish(self.name, Outcome::Failure, Some(message)));
     }
 
-    /// Ends the step well.
+    /// Finishes the step successfully.
     pub fn done(mut self, message: &str) {
         self.done = true;
         self.reporter.with(|writer| writer.finish(self.name, Outcome::Success, Some(message)));
@@ -233,7 +233,7 @@ impl Drop for Step {
     }
 }
 
-/// Says nothing but what went wrong, and what the user should know of data.
+/// Writes problems and warnings, and no progress.
 struct Silent {
     mode: Mode,
 }
@@ -257,7 +257,9 @@ impl Writer for Silent {
     }
 }
 
-/// Writes data to standard output, and says whether anybody still reads it.
+/// Writes data to standard output.
+///
+/// Fails with a broken pipe once nothing reads it.
 pub fn data(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
@@ -267,7 +269,7 @@ pub fn data(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A sentence beside the data, outside any task.
+/// Writes a sentence to standard error, outside any task.
 pub fn note(mode: Mode, message: &str) {
     match mode {
         Mode::Json => json::message("Info", message),
@@ -276,7 +278,7 @@ pub fn note(mode: Mode, message: &str) {
     }
 }
 
-/// A problem before any story has begun: of the command line itself.
+/// Writes a problem of the command line itself, before any task has begun.
 pub fn problem(mode: Mode, report: &Report) {
     match mode {
         Mode::Json => {
@@ -287,12 +289,12 @@ pub fn problem(mode: Mode, report: &Report) {
     }
 }
 
-/// In JSON mode, what can be typed, where too little was.
+/// Writes the usage in JSON mode, for a command line that lacks an argument.
 pub fn usage(text: &str) {
     json::Json::default().finish(crate::session::MIRRORD, Outcome::Failure, Some(text));
 }
 
-/// Nobody is left to tell of an error in telling.
+/// Writes a line to standard error. A failure to do so cannot be reported anywhere.
 fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
@@ -302,12 +304,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spinners_are_for_people_at_a_terminal_that_can_show_them() {
+    fn spinners_are_used_on_an_interactive_terminal_only() {
         for (is_terminal, term, ci, unchosen, chosen) in [
             (true, Some("xterm"), None, Mode::Standard, Mode::Standard),
             (true, Some("xterm"), Some("false"), Mode::Standard, Mode::Standard),
             (true, Some("xterm"), Some("true"), Mode::Plain, Mode::Standard),
-            // There the spinners' library is silent, and warnings would be lost.
+            // The spinners' library writes nothing there, and warnings would be lost.
             (true, Some("dumb"), None, Mode::Plain, Mode::Plain),
             (true, None, None, Mode::Plain, Mode::Plain),
             (false, Some("xterm"), None, Mode::Plain, Mode::Plain),

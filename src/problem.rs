@@ -1,28 +1,28 @@
-//! What went wrong, in the order a reader needs it: what could not be done,
-//! why, and one thing to type next. Values only; `output` prints them.
+//! Errors as values, in the order a reader needs them: what could not be done,
+//! why, and one thing to type next. `output` prints them.
 
 use std::fmt;
 
-/// The exit codes that scripts rely on; `docs/output.md` lists them.
+/// The exit codes, which scripts rely on; `docs/output.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It could not be done.
+    /// Any failure without a code of its own.
     Failed = 1,
-    /// The command line or the configuration is wrong, or asks for what cannot
-    /// be; nothing was created.
+    /// The command line or the configuration is wrong, or asks for something
+    /// impossible; nothing was created.
     Usage = 2,
-    /// The target, or the environment to stop, does not exist.
+    /// The target or the environment does not exist.
     NotFound = 3,
-    /// The cluster did not allow it.
+    /// The cluster denied a request for lack of permissions.
     NotAllowed = 4,
-    /// It was not ready in the time given.
+    /// The environment was not ready in time.
     TimedOut = 5,
-    /// The preview pod itself failed: image, crash, probe.
+    /// The preview pod failed: image, crash or probe.
     PreviewFailed = 6,
-    /// Routing could not be proven.
+    /// No proof that requests reach the preview.
     NotRouted = 7,
-    /// A bug of ours.
+    /// A bug in mirrord.
     Bug = 70,
     /// Interrupted by the user.
     Interrupted = 130,
@@ -36,10 +36,10 @@ impl From<Exit> for i32 {
     }
 }
 
-/// One thing that could not be done: the outermost line of an error.
+/// One line of an error, with its hint and exit code.
 ///
-/// It travels inside [`anyhow::Error`], and holds its cause itself: an anyhow
-/// context could not be found again below another one.
+/// It travels inside [`anyhow::Error`] and holds its cause itself, because an
+/// anyhow context cannot be found again below another one.
 #[derive(Debug)]
 pub struct Problem {
     what: String,
@@ -48,7 +48,7 @@ pub struct Problem {
     cause: Option<anyhow::Error>,
 }
 
-/// Gives the error of a `Result` its place under a [`Problem`].
+/// Puts the error of a `Result` under a [`Problem`].
 pub trait Explain<T> {
     /// Puts `problem` above the error.
     fn explain(self, problem: impl FnOnce() -> Problem) -> anyhow::Result<T>;
@@ -62,14 +62,14 @@ impl Problem {
         Self { what: what.into(), hint: None, exit: None, cause: None }
     }
 
-    /// Says why: the error that led to this problem.
+    /// Adds the error that caused this problem.
     #[must_use]
     pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Says why in words, where there is no error to pass on.
+    /// Adds the cause in words, where there is no error value.
     #[must_use]
     pub fn because_of(self, why: impl Into<String>) -> Self {
         self.because(anyhow::Error::msg(why.into()))
@@ -82,7 +82,7 @@ impl Problem {
         self
     }
 
-    /// Says how the process ends; the outermost problem that says so decides.
+    /// Sets the exit code; the outermost problem that has one decides.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = Some(exit);
@@ -128,8 +128,8 @@ pub struct Report {
 impl Report {
     /// Reads the chain of an error, whose [`Problem`]s may sit at any depth.
     ///
-    /// The innermost hint wins, because it was written where most was known;
-    /// the outermost exit code wins, because it was chosen by the verb.
+    /// The innermost hint wins, because the code there knew most; the outermost
+    /// exit code wins, because the verb chose it.
     pub fn of(error: &anyhow::Error) -> Self {
         let problems = || error.chain().filter_map(|cause| cause.downcast_ref::<Problem>());
         let mut lines: Vec<String> = Vec::new();
@@ -163,7 +163,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Keeps the further lines of a cause (a log's tail) under its first.
+/// Indents the further lines of a cause, for example the tail of a log.
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n    ")
 }

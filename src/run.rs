@@ -51,8 +51,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `mirrord agent`: the half that runs in the cluster, which is no part of the
-/// help, the completions or the story that the command line tells.
+/// Runs `mirrord agent`, the program in a target's pod. Help and completions
+/// leave it out.
 fn within_pod(arguments: &[OsString]) -> ExitCode {
     // A panic ends one connection, not the agent.
     let _ = std::panic::take_hook();
@@ -62,33 +62,34 @@ fn within_pod(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// `mirrord keeper`: the pod of an environment's root, started by Kubernetes
-/// alone. It never ends well, which would complete the environment.
+/// Runs `mirrord keeper`, the program in the pod of an environment's root, which
+/// Kubernetes starts. It never exits 0: a pod that succeeds completes the Job and
+/// ends the environment.
 fn keeper(environment: &Environment) -> ExitCode {
     let _ = std::panic::take_hook();
-    let kept = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let kept = kept
+    let result = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = result
         .map_err(Into::into)
         .and_then(|runtime| runtime.block_on(keeper::run(environment.text(session::ASSIGNMENT))));
-    match kept {
+    match result {
         Ok(()) => ExitCode::from(Exit::Bug as u8),
         Err(error) => ended(Mode::Plain, Err(error)),
     }
 }
 
-/// How long a shell waits for candidates.
+/// How long a shell waits for candidates at most.
 const COMPLETION: Duration = Duration::from_secs(2);
 
-/// `mirrord candidates`: what a shell offers while somebody types. There may be
-/// nothing to offer, but never an error. Asked by a thread of its own: what
-/// the kubeconfig runs to get a token may hold that up for long.
+/// Runs `mirrord candidates`, which completion scripts call. It prints no errors,
+/// because they would appear in the line that the user is typing. A thread of its
+/// own asks the cluster: a kubeconfig's credential plugin may block for long.
 fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
     let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let Some(wanted) = words.first().and_then(|word| Wanted::of(word)) else { return ExitCode::SUCCESS };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut typed = Typed::of(&words[1..]);
-        // Standard input is the shell's.
+        // The shell owns standard input.
         typed.flags.config_file = typed.flags.config_file.filter(|path| path.as_os_str() != "-");
         let selection =
             Selection::resolve(&typed.flags, &environment, Named::Otherwise, Uuid::new_v4()).ok()?;
@@ -98,13 +99,13 @@ fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
         sender.send(candidates.ok()?).ok()
     });
     if let Ok(candidates) = receiver.recv_timeout(COMPLETION) {
-        // A shell that has stopped listening needs no candidates.
+        // A shell that has closed the pipe needs no candidates.
         let _ = output::data(&candidates.join("\n"));
     }
     ExitCode::SUCCESS
 }
 
-/// How the story is told: as chosen, or as fits the place.
+/// The progress mode: `MIRRORD_PROGRESS_MODE`, or the default for this terminal.
 fn mode(environment: &Environment) -> Result<Mode> {
     let terminal =
         Terminal::of_process(environment.text("TERM").as_deref(), environment.text("CI").as_deref());
@@ -117,8 +118,8 @@ fn mode(environment: &Environment) -> Result<Mode> {
     Ok(Mode::fitting(chosen.transpose()?, terminal))
 }
 
-/// Begins to log, where that is wished; a spinner and a log would write over
-/// each other.
+/// Starts the log if `MIRRORD_LOG` is set. Progress is then plain, because a
+/// spinner would overwrite the log.
 fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
     let Some(text) = environment.text("MIRRORD_LOG") else { return Ok(mode) };
     let verbosity: Verbosity = text.parse().map_err(|why: String| {
@@ -126,25 +127,26 @@ fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
     })?;
     for part in &verbosity.foreign {
         Reporter::quiet(mode).warning(&format!(
-            "`{part}` in `MIRRORD_LOG` is ignored: what can be logged is `kube_client` and `kube_runtime`"
+            "`{part}` in `MIRRORD_LOG` is ignored: only `kube_client` and `kube_runtime` can be logged"
         ));
     }
     verbosity.begin(mode);
     Ok(if mode == Mode::Standard { Mode::Plain } else { mode })
 }
 
-/// Help and versions are what was asked for; the rest is a usage error.
+/// Prints help or the version if the user asked for it; anything else is a usage
+/// error.
 fn refused(error: &clap::Error, mode: Mode) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ended(mode, output::data(&error.render().to_string()).map_err(Into::into));
     }
     if mode != Mode::Json {
-        // clap colours its own message, where there are colours.
+        // clap colours its own message where the terminal has colours.
         let _ = error.print();
         return ExitCode::from(Exit::Usage as u8);
     }
     let text = error.render().to_string();
-    // Help, which is no error's words.
+    // The text is help, without an error's prefix.
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         output::usage(text.trim_end());
         return ExitCode::from(Exit::Usage as u8);
@@ -170,7 +172,7 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
             match runtime {
                 Ok(runtime) => {
                     let code = runtime.block_on(verb(*preview, environment, mode));
-                    // A look-up of a name that nobody answers must not hold the prompt.
+                    // A name lookup that is never answered must not delay the prompt.
                     runtime.shutdown_background();
                     code
                 }
@@ -190,12 +192,12 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Verb::Doctor(_) => "mirrord preview doctor",
         Verb::Rbac(_) => "mirrord preview rbac",
     };
-    // A list is data: it has no tree around it.
+    // These verbs print data, without a progress tree around it.
     let reporter = match verb {
         Verb::Status(_) | Verb::Rbac(_) => Reporter::quiet(mode),
         _ => Reporter::new(mode, name),
     };
-    match Box::pin(tell(common, verb, environment, &reporter)).await {
+    match Box::pin(call(common, verb, environment, &reporter)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -206,7 +208,8 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
     }
 }
 
-async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &Reporter) -> Result<()> {
+/// Calls the verb with its arguments.
+async fn call(common: Common, verb: Verb, environment: &Environment, reporter: &Reporter) -> Result<()> {
     let Common { key, config_file, context, kubeconfig } = common;
     let flags = Overrides { config_file, key, context, kubeconfig, ..Overrides::default() };
     match verb {
@@ -255,8 +258,8 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
             let namespace = match selection.namespace {
                 Some(namespace) => namespace,
                 None => cluster::Cluster::namespace(&selection.connection).await.map_err(|error| {
-                    // To set up a kubeconfig is not what one who prints YAML came for.
-                    Problem::new("no namespace is named, and a kubeconfig names none")
+                    // Printing YAML needs no cluster, so the hint is about `-n` and not about the kubeconfig.
+                    Problem::new("no namespace is given, and the kubeconfig has none")
                         .because_of(format!("{error:#}"))
                         .hint("pass `-n <namespace>`")
                         .exit(Exit::Usage)
@@ -272,7 +275,7 @@ async fn tell(common: Common, verb: Verb, environment: &Environment, reporter: &
     }
 }
 
-/// Which environments are meant, and where to look for them.
+/// Which environments the flags select, and where to look for them.
 fn select(
     flags: Overrides,
     environment: &Environment,
@@ -297,7 +300,7 @@ fn select(
     Ok((selection, selector, scope))
 }
 
-/// Ends a command that has no story.
+/// The exit code of a command without a progress tree; prints its problem.
 fn ended(mode: Mode, result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

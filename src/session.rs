@@ -1,7 +1,7 @@
 //! A session: one key on one target, as its labels and annotations say it.
 //!
-//! Values only: this room reads and writes metadata, it never asks the cluster
-//! nor the time.
+//! Values only: this module reads and writes metadata, and never asks the cluster
+//! or the clock.
 
 pub mod clock;
 pub mod duration;
@@ -20,7 +20,7 @@ pub use ttl::Ttl;
 
 use crate::workload::Target;
 
-/// Whose objects these are; the standard label, so that every tool shows it.
+/// The standard label for the tool that manages an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`].
 pub const MIRRORD: &str = "mirrord";
@@ -38,46 +38,49 @@ pub const CONTAINER: &str = "preview.mirrord.io/container";
 pub const IMAGE: &str = "preview.mirrord.io/image";
 /// The annotation with the number of preview pods wanted.
 pub const REPLICAS: &str = "preview.mirrord.io/replicas";
-/// The annotation with the instant of readiness: the clock runs from there.
+/// The annotation with the instant of readiness, from which the time to live counts.
 pub const READY_AT: &str = "preview.mirrord.io/ready-at";
 /// The annotation of the root with the instant at which `start` planned it, by
-/// that machine's clock: tells apart what the cluster made in one second.
+/// that machine's clock: it orders roots that the cluster created in one second.
 pub const PLANNED_AT: &str = "preview.mirrord.io/planned-at";
-/// The annotation of the root with who started it, as the API server knows them.
+/// The annotation of the root with the user who started it, as the API server
+/// knows them.
 pub const OWNER: &str = "preview.mirrord.io/owner";
-/// The annotation of the root with what its specification says of its life, as JSON.
+/// The annotation of the root with its deadline, as JSON (see [`clock`]).
 pub const CLOCK: &str = "preview.mirrord.io/clock";
 /// The annotation of the root with the digest of the template that was copied.
 pub const TEMPLATE: &str = "preview.mirrord.io/template";
-/// The annotation with the reason of a start that failed, on the root that is kept of it.
+/// The annotation of a failed start's root with the reason of the failure.
 pub const FAILED: &str = "preview.mirrord.io/failed";
-/// The annotation of a root that was told to end soon because a later session
-/// replaces it: that one's identifier.
+/// The annotation of a root that a later session replaces, with the identifier
+/// of that session.
 pub const REPLACED_BY: &str = "preview.mirrord.io/replaced-by";
 /// The annotation of the root with the keeper's report of its traffic, as JSON:
 /// `contract::Report` reads it.
 pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
-/// The variable of the keeper's container that says what to keep, as JSON.
+/// The variable of the keeper's container with its assignment, as JSON.
 pub const ASSIGNMENT: &str = "MIRRORD_KEEPER";
 /// The label that tells the keeper's pod from the preview's.
 pub const ROLE: &str = "preview.mirrord.io/role";
 /// The value of [`ROLE`] on the keeper's pod.
 pub const KEEPER: &str = "keeper";
-/// The condition of preview pods that says whether requests come to them.
+/// The condition of preview pods that says whether requests are routed to them.
 pub const ROUTED: &str = "preview.mirrord.io/routed";
 /// The readiness gate that nobody ever satisfies, so that no Service routes here.
 pub const GATE: &str = "preview.mirrord.io/kept-out-of-services";
 
-/// The deadline, in seconds from its start, of a root that was told to end. No
-/// time to live is as short as this.
+/// The deadline of a root that `stop` ends, in seconds from the Job's start. A time
+/// to live is never this short: it counts from readiness.
 pub const ENDING: i64 = 1;
 
-/// What is left of a session's place for the order within a second, as a mask.
-const WITHIN: u64 = (1 << 21) - 1;
-/// How far a machine's clock may be off, in milliseconds: about 17 minutes.
-const ASTRAY: i64 = 1 << 20;
+/// The low bits of [`Session::order`], which hold the offset of `planned-at` within
+/// a second of the cluster's clock.
+const SUB_SECOND_MASK: u64 = (1 << 21) - 1;
+/// How far a machine's clock may differ from the cluster's, in milliseconds: about
+/// 17 minutes.
+const MAX_CLOCK_SKEW_MS: i64 = 1 << 20;
 
-/// What distinguishes a session from every other.
+/// The facts that identify a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its identifier, new for each start.
@@ -86,11 +89,11 @@ pub struct Identity {
     pub key: Key,
     /// The live workload.
     pub target: Target,
-    /// How long it lives.
+    /// Its time to live.
     pub ttl: Ttl,
     /// When it was planned, by this machine's clock.
     pub planned_at: Timestamp,
-    /// Who started it, where the API server says so.
+    /// The user who started it, if the API server tells.
     pub owner: Option<String>,
 }
 
@@ -104,22 +107,22 @@ pub struct Session {
     /// The live workload, as the version that made the session wrote it: it may
     /// be of a kind that this version does not know.
     pub target: String,
-    /// How long it lives, where this version can read it.
+    /// Its time to live, if this version can read it.
     pub ttl: Option<Ttl>,
-    /// Where it lives.
+    /// Its namespace.
     pub namespace: String,
     /// The root's name.
     pub root: String,
-    /// The root's creation; the older of two sessions is the replaced one.
+    /// The root's creation; the younger of two sessions replaces the older.
     pub created: Option<Timestamp>,
-    /// When the root's deadline ends it; nothing while it has none.
+    /// When the root's deadline ends it; `None` without a deadline.
     pub expiry: Option<Timestamp>,
     /// When it was planned, by the clock of the machine that planned it.
     pub planned_at: Option<Timestamp>,
-    /// Who started it.
+    /// The user who started it.
     pub owner: Option<String>,
-    /// The digest of the template that was copied; nothing where the target has
-    /// none that could be compared.
+    /// The digest of the copied template; `None` if the target has no template that
+    /// could be compared.
     pub template: Option<String>,
     /// When its pods became ready.
     pub ready_at: Option<Timestamp>,
@@ -131,15 +134,15 @@ pub struct Session {
     pub replicas: usize,
     /// Whether a keeper routes requests to it.
     pub is_routed: bool,
-    /// What the keeper was told, as JSON.
+    /// The keeper's assignment, as JSON.
     pub assignment: Option<String>,
-    /// The keeper's latest report of its traffic, as JSON; nothing before the first.
+    /// The keeper's latest report of its traffic, as JSON; `None` before the first.
     pub traffic: Option<String>,
-    /// Why its start failed, where this root is all that is kept of it.
+    /// Why its start failed, if this root is the record of a failed start.
     pub failed: Option<String>,
-    /// Whether it is on its way out: deleted, failed or past its deadline.
+    /// Whether it is ending: deleted, failed or past its deadline.
     pub ending: bool,
-    /// Whether it only serves until the one that replaces it does.
+    /// Whether a later session replaces it: it serves until that one is ready.
     pub is_replaced: bool,
 }
 
@@ -159,7 +162,7 @@ impl Identity {
         .into()
     }
 
-    /// The annotations that give the raw words behind the labels.
+    /// The annotations with the raw texts of labels that may be hashed.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         [(KEY, self.key.as_str().to_owned()), (TARGET, self.target.to_string())]
             .map(|(name, value)| (name.to_owned(), value))
@@ -170,9 +173,10 @@ impl Identity {
 // === impl Session ===
 
 impl Session {
-    /// Reads the root; `None` for a Job that is not one of ours. What another
-    /// version wrote is read as far as this one understands it, so that it can
-    /// be listed and stopped.
+    /// Reads a root; `None` for a Job that mirrord does not manage.
+    ///
+    /// A root of another version is read as far as this version understands it, so
+    /// that it can be listed and stopped.
     pub fn of(root: &Job) -> Option<Self> {
         let metadata = &root.metadata;
         let labels = metadata.labels.as_ref()?;
@@ -216,7 +220,7 @@ impl Session {
         })
     }
 
-    /// Whether it is on `target`, and on its container where that names one.
+    /// Whether it previews `target`, and the container that `target` names, if any.
     pub fn is_on(&self, target: &Target) -> bool {
         let container = target.container().is_none_or(|wanted| self.container.as_deref() == Some(wanted));
         self.target == target.path() && container
@@ -225,7 +229,7 @@ impl Session {
     /// Whether `other` is an earlier session of the same key on the same target,
     /// which this one replaces.
     pub fn replaces(&self, other: &Self) -> bool {
-        let meant = |session: &Self| {
+        let identity = |session: &Self| {
             (
                 session.key.clone(),
                 session.namespace.clone(),
@@ -234,32 +238,32 @@ impl Session {
             )
         };
         let age = |session: &Self| (session.order(), session.root.clone());
-        meant(self) == meant(other) && age(other) < age(self)
+        identity(self) == identity(other) && age(other) < age(self)
     }
 
     /// Its place among the sessions of a namespace: lower is earlier.
     ///
-    /// The cluster's clock decides, which counts whole seconds; within one of
-    /// them the clock of the machine that planned it, so that a start that
-    /// follows another on one machine always comes later. How far that clock is
-    /// off does not matter up to [`ASTRAY`].
+    /// The cluster's clock decides, which counts whole seconds. Within a second the
+    /// clock of the machine that planned it decides, so that the later of two starts
+    /// on one machine always comes later, as long as that clock is off by less than
+    /// [`MAX_CLOCK_SKEW_MS`].
     pub fn order(&self) -> u64 {
         let created = self.created.map_or(0, Timestamp::as_second);
         let within = self.planned_at.map_or(0, |planned| {
             let after = planned.as_millisecond() - created * 1000;
-            u64::try_from(after + ASTRAY).unwrap_or(0).min(WITHIN)
+            u64::try_from(after + MAX_CLOCK_SKEW_MS).unwrap_or(0).min(SUB_SECOND_MASK)
         });
-        (u64::try_from(created).unwrap_or(0) << WITHIN.count_ones()) | within
+        (u64::try_from(created).unwrap_or(0) << SUB_SECOND_MASK.count_ones()) | within
     }
 
-    /// What is left of its life at `now`; `None` where it has no end.
+    /// The time until its deadline at `now`; `None` without a deadline.
     pub fn left(&self, now: Timestamp) -> Option<std::time::Duration> {
         let left = self.expiry?.duration_since(now).as_secs();
         Some(std::time::Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
 }
 
-/// What the keeper was told, in the environment of its container.
+/// The keeper's assignment, from the environment of its container.
 fn assignment(root: &Job) -> Option<String> {
     let pod = root.spec.as_ref()?.template.spec.as_ref()?;
     let variables = pod.containers.iter().flat_map(|container| container.env.iter().flatten());
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_version_made_can_be_listed_and_stopped() {
+    fn a_root_of_another_version_can_be_listed_and_stopped() {
         let none = json!({});
         let newer = session(
             "queue/orders",
@@ -303,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_on_a_target_and_on_its_container_where_one_is_named() {
+    fn a_session_is_selected_by_target_and_by_container_if_one_is_named() {
         let session = session("deployment/shop", "web", "1", &json!({}));
         for (target, on) in [
             ("deployment/shop", true),
@@ -326,7 +330,7 @@ mod tests {
             session("deployment/shop", "web", "1", &change)
         };
         for (hour, minute) in [("00", "00"), ("00", "10"), ("09", "00")] {
-            // Within a second of the cluster's the machine's clock tells, and be it wrong.
+            // Within one second of the cluster's clock the machine's clock decides, even if it is wrong.
             let earlier = planned("z", &format!("2026-01-01T{hour}:{minute}:01.100Z"));
             let later = planned("a", &format!("2026-01-01T{hour}:{minute}:01.101Z"));
             assert_eq!(later.replaces(&earlier), hour == "00", "{hour}:{minute}");

@@ -1,4 +1,4 @@
-//! The manual page, from the same source as the help: one page for the
+//! The manual page, made from the same clap types as the help: one page for the
 //! program and all its verbs.
 
 use std::io::{self, Write as _};
@@ -11,7 +11,7 @@ use super::Cli;
 /// The page as roff.
 pub fn page() -> io::Result<Vec<u8>> {
     let mut program = Cli::command();
-    // What a verb takes from its parents, and how it is called, is known then.
+    // Fills in global arguments and the full name of each verb.
     program.build();
     let mut page = Vec::new();
     let whole = Man::new(program.clone());

@@ -1,5 +1,5 @@
-//! What the shell offers for a key, a namespace or a target. Fewer candidates
-//! are no error: somebody is typing.
+//! The candidates that a shell offers for a key, a namespace or a target. An error
+//! gives fewer candidates and no message, because the user is typing.
 
 use anyhow::Result;
 
@@ -18,7 +18,7 @@ pub async fn candidates(selection: &Selection, wanted: Wanted, is_of_sessions: b
         }
         Wanted::Key | Wanted::Target => {
             let scope = selection.namespace.clone().map_or(Scope::All, Scope::Namespace);
-            // What is kept of a failure among them: it can be looked at, and stopped.
+            // Failed starts are among them: they can be shown and stopped.
             let sessions = cluster.sessions(&scope, &[]).await?.sessions;
             sessions
                 .into_iter()

@@ -129,7 +129,7 @@ pub(super) fn take(value: &mut Value) -> Result<Vec<String>> {
     }
     for path in NOT_ONE {
         if field(value, path).is_some() {
-            return Err(wrong(format!("`{path}` names no single workload to copy"))
+            return Err(wrong(format!("`{path}` does not name a single workload"))
                 .hint("name one, as in `\"target\": \"deployment/shop\"`")
                 .into());
         }

@@ -1,7 +1,7 @@
-//! JSON lines, for programs; on standard output, where mirrord's readers look
-//! for them. The GitHub Action (metalbear-co/mirrord-preview, `scripts/run.sh`)
+//! Progress as JSON lines on standard output, where mirrord's readers look for
+//! them. The GitHub Action (metalbear-co/mirrord-preview, `scripts/run.sh`)
 //! merges both streams and takes the first object whose `name` begins with
-//! `key: `; a single line that is no JSON before it would lose the key.
+//! `key: `; a line before it that is not JSON would lose the key.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ impl Writer for Json {
         line(&json!({"type": "NewTask", "name": name, "parent": parent}));
     }
 
-    /// A program is told of a change, not of every look.
+    /// Written when the message changes, not at every poll.
     fn update(&mut self, _: &str, message: &str) {
         if self.last_update.as_deref() != Some(message) {
             self.last_update = Some(message.to_owned());
@@ -45,16 +45,16 @@ impl Writer for Json {
         }
     }
 
-    /// The root task was finished with it.
+    /// Nothing to write: the root task was finished with this report.
     fn problem(&mut self, _: &Report) {}
 }
 
-/// A message that belongs to no task.
+/// Writes a message outside any task.
 pub(super) fn message(kind: &str, message: &str) {
     line(&json!({"type": kind, "message": message}));
 }
 
 fn line(object: &Value) {
-    // A reader that has gone away has read what it wanted.
+    // A reader that has closed the pipe has read enough.
     let _ = super::data(&object.to_string());
 }

@@ -1,8 +1,8 @@
-//! `MIRRORD_LOG`: which API calls were made, and what the API client has to
-//! say, on standard error.
+//! `MIRRORD_LOG`: API calls and messages of the API client, on standard error.
 //!
-//! No secrets: of a call its method, address and status, never a header or a
-//! body. The client's own messages that quote answers are left out.
+//! The log holds no secrets: a call is logged with its method, URL and status,
+//! never with a header or a body. Messages in which the client quotes answers
+//! are left out.
 
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -20,29 +20,29 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Mode, to_stderr};
 
-/// The span of a call, and where the client opens it.
+/// The target and the name of the client's span for one API call.
 const CALL: (&str, &str) = ("kube_client::client::builder", "HTTP");
-/// Where the client's messages quote what the cluster answered.
+/// The target of messages in which the client quotes the cluster's answers.
 const QUOTING: &str = "kube_client::client";
-/// Whose messages there are.
+/// The prefix of every target that can be logged.
 const ROOT: &str = "kube";
 
-/// What is logged: a level for all, or for parts of the client.
+/// A log level for the client, or for parts of it.
 #[derive(Clone, Debug)]
 pub struct Verbosity {
     targets: Targets,
-    /// What is asked for of programs that are not in this one: a variable that
-    /// others read too may well name them.
+    /// Directives for targets that this program does not have. Other programs
+    /// read the same variable, so they are warned about and not refused.
     pub foreign: Vec<String>,
 }
 
-/// Writes what is logged.
+/// The layer that writes the log.
 struct Log {
     verbosity: Verbosity,
     mode: Mode,
 }
 
-/// A call under way.
+/// An API call that has not been answered yet.
 struct Call {
     began: Instant,
     fields: Map<String, Value>,
@@ -80,7 +80,7 @@ impl FromStr for Verbosity {
 }
 
 impl Verbosity {
-    /// Begins to log. There is one log in a process; a second is not begun.
+    /// Starts logging. A process has one log; a second call does nothing.
     pub fn begin(self, mode: Mode) {
         let _ = tracing_subscriber::registry().with(Log { verbosity: self, mode }).try_init();
     }
@@ -199,12 +199,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_for_the_whole_client_or_for_a_part_of_it() {
+    fn a_level_applies_to_the_whole_client_or_to_a_part_of_it() {
         let verbosity: Verbosity = "warn, kube_runtime=debug".parse().unwrap();
         assert!(verbosity.wants("kube_runtime::watcher", Level::DEBUG));
         assert!(verbosity.wants(CALL.0, Level::WARN) && !verbosity.wants(CALL.0, Level::INFO));
         let all: Verbosity = "trace".parse().unwrap();
-        // These would quote what the cluster answered, and the frames' headers.
+        // These messages would quote the cluster's answers and the frames' headers.
         assert!(!all.wants(QUOTING, Level::WARN) && !all.wants("h2::codec", Level::ERROR));
         for wrong in ["loud", "", "kube_client=", "info,"] {
             assert!(wrong.parse::<Verbosity>().is_err(), "{wrong}");

@@ -1,10 +1,10 @@
-//! Plain lines, for logs and pipes: a line when a step begins or changes, and
-//! the finished tree at the end.
+//! Progress as plain lines, for logs and pipes: a line when a step begins or
+//! changes, and the finished tree at the end.
 
 use super::{Outcome, Writer, to_stderr};
 use crate::problem::Report;
 
-/// The tree so far.
+/// The finished part of the tree.
 #[derive(Default)]
 pub(super) struct Plain {
     root: String,

@@ -1,4 +1,4 @@
-//! The tree with spinners, for a terminal.
+//! Progress as a tree with spinners, for a terminal.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Default for Spinner {
 
 impl Spinner {
     fn line(&self, text: &str) {
-        // On a terminal that has gone away nobody is left to tell.
+        // A terminal that has been closed shows nothing.
         let _ = self.bars.println(text);
     }
 }

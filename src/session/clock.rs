@@ -1,5 +1,5 @@
-//! When a session ends, noted where its metadata tell: so that thousands of
-//! roots can be listed without what else they hold.
+//! A root's deadline as an annotation, so that `status` can list thousands of roots
+//! by their metadata alone.
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{CLOCK, Session};
 
-/// What of a root's specification and status tells how long it lives, as of one
-/// generation: whoever changes the deadline notes it, so that thousands of roots
-/// can be listed by their metadata, and any other change outdates it.
+/// The fields of a root's specification and status that determine its deadline, as
+/// of one generation. Every change of the deadline writes them; any other change of
+/// the specification raises the generation and thereby invalidates them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Clock {
@@ -23,8 +23,8 @@ struct Clock {
 // === impl Session ===
 
 impl Session {
-    /// Reads the root from its metadata alone, where its [`CLOCK`] is of the root
-    /// as it is.
+    /// Reads a root from its metadata alone; `None` if its [`CLOCK`] is missing or
+    /// belongs to an earlier generation.
     pub fn of_metadata(metadata: &ObjectMeta) -> Option<Self> {
         let noted: Clock = serde_json::from_str(metadata.annotations.as_ref()?.get(CLOCK)?).ok()?;
         let root = Job {
@@ -40,8 +40,8 @@ impl Session {
     }
 }
 
-/// The [`CLOCK`] of `root` once its deadline is `seconds`; nothing before its
-/// life has begun.
+/// The [`CLOCK`] of `root` once its deadline is `seconds`; `None` before the Job
+/// has started.
 pub fn clock(root: &Job, seconds: Option<i64>) -> Option<String> {
     let spec = root.spec.as_ref()?;
     let is_changed = spec.active_deadline_seconds != seconds;
@@ -62,7 +62,7 @@ mod tests {
     use crate::session::{KEY, MANAGED_BY, MIRRORD, SESSION, TARGET, TTL};
 
     #[test]
-    fn metadata_tell_what_the_whole_root_does_as_long_as_nobody_changes_it() {
+    fn metadata_read_like_the_whole_root_until_the_specification_changes() {
         let mut root: Job = serde_json::from_value(json!({
             "metadata": {
                 "name": "preview-keeper-1", "namespace": "a", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 2,
@@ -78,11 +78,11 @@ mod tests {
             root.metadata.annotations.as_mut().unwrap().insert(CLOCK.to_owned(), noted);
             root.metadata.generation = Some(generation);
             root.spec.as_mut().unwrap().active_deadline_seconds = seconds;
-            let told = Session::of_metadata(&root.metadata).unwrap();
+            let from_metadata = Session::of_metadata(&root.metadata).unwrap();
             let whole = Session::of(&root).unwrap();
-            assert_eq!(format!("{told:?}"), format!("{whole:?}"));
+            assert_eq!(format!("{from_metadata:?}"), format!("{whole:?}"));
         }
-        // Somebody else, or an older version, has changed the specification.
+        // Another client or version has changed the specification.
         root.metadata.generation = Some(5);
         assert!(Session::of_metadata(&root.metadata).is_none());
         root.status = None;

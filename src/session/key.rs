@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::kubernetes_names::label_value;
@@ -15,21 +16,24 @@ const LONGEST: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
-/// Why a text is no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a text cannot be a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
-    /// An empty key would name every environment.
+    /// An empty key would select every environment.
+    #[error("a key may not be empty")]
     Empty,
-    /// A control character cannot travel in a header, nor be read in a list.
+    /// A control character cannot travel in a header and cannot be read in a list.
+    #[error("a key may not contain control characters")]
     Control,
-    /// Longer than 512 bytes.
+    /// The key has more than 512 bytes.
+    #[error("a key may have at most 512 bytes")]
     TooLong,
 }
 
 // === impl Key ===
 
 impl Key {
-    /// A key for those who gave none: five hexadecimal digits.
+    /// A generated key: five hexadecimal digits.
     pub fn generated(randomness: Uuid) -> Self {
         let mut digits = randomness.simple().to_string();
         digits.truncate(5);
@@ -71,20 +75,6 @@ impl FromStr for Key {
     }
 }
 
-// === impl KeyError ===
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Empty => "a key may not be empty",
-            Self::Control => "a key may not contain control characters",
-            Self::TooLong => "a key may have at most 512 bytes",
-        })
-    }
-}
-
-impl std::error::Error for KeyError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_key_is_labelled_by_a_hash_that_is_legal_and_its_own() {
+    fn any_other_key_is_labelled_by_a_legal_and_distinct_hash() {
         let keys = ["feat/login", "-a", "a.", "ключ", "a b", "🦀", &"x".repeat(100)];
         let mut seen = std::collections::BTreeSet::new();
         for key in keys {
@@ -109,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_would_do_harm_are_refused() {
+    fn empty_long_and_unprintable_keys_are_refused() {
         for (text, error) in [
             ("", KeyError::Empty),
             ("  ", KeyError::Empty),

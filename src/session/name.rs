@@ -5,14 +5,14 @@ use uuid::Uuid;
 use crate::kubernetes_names::hash;
 use crate::workload::Target;
 
-/// What the names of roots, and so of keepers' pods, begin with.
+/// The prefix of the names of roots, and so of the keepers' pods.
 pub const ROOT: &str = "preview-keeper";
 
-/// The longest name, in bytes, of an object whose pods append `-xxxxx`: pod
-/// names longer than 63 are cut in the pod's host name.
+/// The longest name, in bytes, of an object whose pods append `-xxxxx`. Kubernetes
+/// cuts a pod's host name at 63 bytes.
 const LONGEST: usize = 63 - "-xxxxx".len();
 
-/// Tells one session from every other: eight hexadecimal digits.
+/// The identifier of a session: eight hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(String);
 
@@ -41,27 +41,28 @@ impl SessionId {
         self.name(ROOT, target)
     }
 
-    /// The name of the ReplicaSet, and the beginning of its pods' names.
+    /// The name of the ReplicaSet, and the prefix of its pods' names.
     pub fn preview_name(&self, target: &Target) -> String {
         self.name("preview-session", target)
     }
 
     fn name(&self, prefix: &str, target: &Target) -> String {
         let kind = target.kind().name;
-        let room = LONGEST - prefix.len() - kind.len() - self.0.len() - 3;
-        format!("{prefix}-{kind}-{}-{}", shortened(target.name(), room), self.0)
+        let most = LONGEST - prefix.len() - kind.len() - self.0.len() - 3;
+        format!("{prefix}-{kind}-{}-{}", shortened(target.name(), most), self.0)
     }
 }
 
-/// A DNS label of at most `room` bytes that still tells `name` apart.
-fn shortened(name: &str, room: usize) -> String {
-    // Names of workloads may hold dots, names of pods' host names may not.
+/// `name` as a DNS label of at most `most` bytes; a hash keeps shortened names
+/// distinct.
+fn shortened(name: &str, most: usize) -> String {
+    // A workload's name may contain dots, a pod's host name may not.
     let label = name.replace('.', "-");
-    if label.len() <= room {
+    if label.len() <= most {
         return label;
     }
     let digits = hash(name, 6);
-    let kept = label[..room - digits.len() - 1].trim_end_matches('-');
+    let kept = label[..most - digits.len() - 1].trim_end_matches('-');
     format!("{kept}-{digits}")
 }
 
@@ -74,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn names_say_the_kind_and_the_target() {
+    fn names_contain_the_kind_and_the_target() {
         let target: Target = "deployment/shop".parse().unwrap();
         assert_eq!(id().preview_name(&target), "preview-session-deployment-shop-1a2b3c4d");
         assert_eq!(id().root_name(&target), "preview-keeper-deployment-shop-1a2b3c4d");
     }
 
     #[test]
-    fn long_names_stay_apart_within_63_bytes_of_the_pods_name() {
+    fn long_names_stay_distinct_and_pod_names_within_63_bytes() {
         let name = |last: char| {
             let long = format!("{}{last}", "a-very.long".repeat(20));
             let target: Target = format!("deployment/{}", &long).parse().unwrap();

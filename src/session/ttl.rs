@@ -1,50 +1,55 @@
-//! How long an environment lives.
+//! The time to live of an environment.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::duration::{DurationError, Unit, duration};
 
-/// The life of an environment, counted from its readiness.
+/// A time to live, counted from the environment's readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ttl {
-    /// Ends by itself after this time, in whole seconds, at least one.
+    /// The environment expires after this time: whole seconds, at least one.
     Finite(Duration),
-    /// Ends when it is stopped.
+    /// The environment lives until it is stopped.
     Infinite,
 }
 
 /// Why a text or a number is not a time to live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TtlError {
     /// Zero, or less than a second.
+    #[error("a time to live must be at least a second")]
     Zero,
-    /// A number with more digits than can be counted.
+    /// A number with more digits than a u64 holds.
+    #[error("it is too large; for a time to live without end use `infinite`")]
     TooLong,
     /// Neither a number of this unit, nor a duration, nor `infinite`.
+    #[error("a time to live is {0} as a number, a duration like `90s` or `2h`, or `infinite`")]
     Unreadable(Unit),
 }
 
 // === impl Ttl ===
 
 impl Ttl {
-    /// Where no source sets one: one hour.
+    /// The default: one hour.
     pub const DEFAULT: Self = Self::Finite(Duration::from_hours(1));
 
-    /// mirrord's mark for a life without end: the largest number of seconds in a u32.
-    const FOR_EVER: u64 = u32::MAX as u64;
+    /// mirrord's own value for "infinite": the largest u32, in seconds.
+    const INFINITE_SECONDS: u64 = u32::MAX as u64;
 
-    /// A life of `seconds`; 2^32-1 and more are infinite, as in mirrord.
+    /// A time to live of `seconds`; 2^32-1 and more are infinite, as in mirrord.
     pub fn from_seconds(seconds: u64) -> Result<Self, TtlError> {
         match seconds {
             0 => Err(TtlError::Zero),
-            Self::FOR_EVER.. => Ok(Self::Infinite),
+            Self::INFINITE_SECONDS.. => Ok(Self::Infinite),
             _ => Ok(Self::Finite(Duration::from_secs(seconds))),
         }
     }
 
-    /// A life of `minutes`.
+    /// A time to live of `minutes`.
     pub fn from_minutes(minutes: u64) -> Result<Self, TtlError> {
         Self::from_seconds(Unit::Minutes.times(minutes).as_secs())
     }
@@ -96,29 +101,12 @@ impl fmt::Display for Ttl {
     }
 }
 
-// === impl TtlError ===
-
-impl fmt::Display for TtlError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Zero => formatter.write_str("a time to live must be at least a second"),
-            Self::TooLong => formatter.write_str("it is too large; a time to live without end is `infinite`"),
-            Self::Unreadable(unit) => write!(
-                formatter,
-                "a time to live is {unit} as a number, a duration like `90s` or `2h`, or `infinite`"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for TtlError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_people_type_is_read() {
+    fn minutes_durations_and_infinite_are_read() {
         let seconds = |seconds| Ok(Ttl::Finite(Duration::from_secs(seconds)));
         let unreadable = TtlError::Unreadable(Unit::Minutes);
         for (text, ttl) in [

@@ -1,37 +1,37 @@
-//! Whether a workload looks like one that fetches its work itself: a queue's
-//! consumer, a scheduler. A copy of it works for real, key or no key.
+//! Recognises workloads that fetch their work themselves: consumers of a queue,
+//! schedulers. A copy of one does real work, with or without a key.
 
 use serde_json::Value;
 
 use super::Source;
 use super::container::Choice;
 
-/// Programs that do nothing else.
+/// Programs that only consume or schedule.
 const PROGRAMS: &[&str] = &["celery", "sidekiq", "resque", "dramatiq", "rqworker"];
-/// What such workloads are called, alone or behind a hyphen.
+/// Names of such workloads, alone or after a hyphen.
 const NAMES: &[&str] = &["worker", "workers", "consumer", "consumers", "scheduler"];
-/// How the variables begin that tell a program where its queue is.
+/// Prefixes of variables that hold a queue's address.
 const VARIABLES: &[&str] = &["KAFKA_", "RABBITMQ_", "SQS_"];
 
-/// What gives it away, in words; nothing where nothing does.
+/// The sign by which a workload is recognised, in words; `None` without one.
 pub fn sign(name: &str, source: &Source, container: &Choice) -> Option<String> {
-    if is_called_so(name) {
+    if is_consumer_name(name) {
         return Some(format!("it is called `{name}`"));
     }
     let spec = source.template.get("spec")?;
     let container = spec.get("containers")?.get(container.index)?;
     let text = |field: &str| container.get(field).and_then(Value::as_str).unwrap_or_default();
-    if is_called_so(text("name")) {
+    if is_consumer_name(text("name")) {
         return Some(format!("its container is called `{}`", text("name")));
     }
     let image = text("image");
     let repository =
         image.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
-    if is_called_so(repository) {
+    if is_consumer_name(repository) {
         return Some(format!("its image is `{image}`"));
     }
     let words = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
-    // A shell's script is one word of the API's.
+    // The API holds a shell script as one word.
     let words =
         words("command").chain(words("args")).filter_map(Value::as_str).flat_map(str::split_whitespace);
     let program = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
@@ -44,7 +44,7 @@ pub fn sign(name: &str, source: &Source, container: &Choice) -> Option<String> {
     Some(format!("it has the variable `{queue}`"))
 }
 
-fn is_called_so(name: &str) -> bool {
+fn is_consumer_name(name: &str) -> bool {
     let last = name.rsplit(['-', '_']).next().unwrap_or_default();
     NAMES.contains(&last) || name.split(['-', '_']).any(|part| PROGRAMS.contains(&part))
 }
@@ -57,7 +57,7 @@ mod tests {
     use crate::workload::container::choose;
 
     #[test]
-    fn a_consumer_is_known_by_its_names_its_program_or_its_variables() {
+    fn a_consumer_is_recognised_by_name_program_or_variables() {
         let web = json!({"name": "web", "image": "registry.test:5000/shop:celery-1"});
         let with = |field: &str, value: Value| {
             let mut container = web.clone();

@@ -1,16 +1,16 @@
-//! Which container of the target gets the user's image.
-
-use std::fmt;
+//! Chooses the container that gets the user's image.
 
 use serde_json::Value;
+use thiserror::Error;
 
 use super::Source;
+use crate::words;
 
-/// Says which container `kubectl logs` and `kubectl exec` take by default.
+/// The annotation that names the default container of `kubectl logs` and `exec`.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// Containers that are put beside the application by others: service meshes,
-/// secret agents, Knative, Telepresence. The list is mirrord's.
+/// Sidecars that other tools inject: service meshes, secret agents, Knative,
+/// Telepresence. mirrord has the same list.
 const SIDECARS: &[&str] = &[
     "kuma-sidecar",
     "kuma-init",
@@ -31,26 +31,29 @@ pub struct Choice {
     pub name: String,
     /// Its place in `spec.containers`.
     pub index: usize,
-    /// Whether it was a guess among several, which the user should hear of.
+    /// The containers it was chosen from without the user's or the template's word;
+    /// the output names them.
     pub guessed_among: Vec<String>,
 }
 
-/// Why no container could be chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why no container can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ContainerError {
-    /// The named one is not there; these are.
+    /// The named container does not exist; the pod has these.
+    #[error("there is no container `{0}`; the pod has {names}", names = words::quoted_list(.1))]
     Missing(String, Vec<String>),
-    /// The template has none.
+    /// The template has no containers.
+    #[error("its pod template has no containers")]
     None,
 }
 
-/// Whether a container is one that others put beside the application.
+/// Whether a container is a known sidecar.
 pub fn is_mesh(name: &str) -> bool {
     SIDECARS.contains(&name)
 }
 
 /// Chooses the container: the named one, the only one, the annotated one, or
-/// the first that is no known sidecar.
+/// the first that is not a known sidecar.
 pub fn choose(source: &Source, wanted: Option<&str>) -> Result<Choice, ContainerError> {
     let template = &source.template;
     let names: Vec<String> = template
@@ -89,23 +92,6 @@ pub fn choose(source: &Source, wanted: Option<&str>) -> Result<Choice, Container
     }
 }
 
-// === impl ContainerError ===
-
-impl fmt::Display for ContainerError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(wanted, names) => write!(
-                formatter,
-                "there is no container `{wanted}`; there is {}",
-                names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-            ),
-            Self::None => formatter.write_str("its pod template has no containers"),
-        }
-    }
-}
-
-impl std::error::Error for ContainerError {}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -122,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_is_the_named_one_else_the_annotated_else_the_first_that_is_no_sidecar() {
+    fn the_container_is_the_named_else_the_annotated_else_the_first_non_sidecar() {
         for (names, annotation, wanted, chosen, guessed) in [
             (&["web"][..], None, None, "web", false),
             (&["web", "log"], None, Some("log"), "log", false),
@@ -137,7 +123,7 @@ mod tests {
         }
         assert_eq!(
             choose(&source(&["web"], None), Some("wbe")).unwrap_err().to_string(),
-            "there is no container `wbe`; there is `web`"
+            "there is no container `wbe`; the pod has `web`"
         );
         assert_eq!(choose(&source(&[], None), None), Err(ContainerError::None));
     }

@@ -1,4 +1,5 @@
-//! What tells whether a target has changed since it was copied.
+//! A digest of the template, to detect that a target has changed since it was
+//! copied.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::kubernetes_names::hash;
 // === impl Source ===
 
 impl Source {
-    /// A digest of the template, which tells whether the target has changed
-    /// since; nothing for a pod that has lived, which changes by living.
+    /// The digest of the template; `None` for a live pod, which Kubernetes keeps
+    /// changing.
     pub fn digest(&self) -> Option<String> {
         let mut text = String::new();
         canonical(&Value::Object(self.template.clone()), &mut text);
@@ -19,8 +20,8 @@ impl Source {
     }
 }
 
-/// JSON with its names in order, and without nulls, which a newer API server
-/// may leave out.
+/// JSON with sorted names and without nulls, which a newer API server may leave
+/// out.
 fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_compared_by_what_it_says() {
+    fn a_template_is_compared_by_content_not_by_order_or_nulls() {
         let source =
             |template: Value| Source { template: template.as_object().unwrap().clone(), ..Source::default() };
         let one = source(json!({"a": {"b": [1, {"c": "x"}]}, "d": null}));

@@ -14,7 +14,8 @@ pub(super) static KIND: Kind = Kind {
     read,
 };
 
-/// A live pod is its own template, once what the cluster put into it is gone.
+/// A live pod is its own template; the plan removes the values that the cluster
+/// wrote into it.
 fn read(object: &serde_json::Value) -> Option<Origin> {
     let mut source = Source::at(object, "")?;
     source.template.retain(|name, _| name == "metadata" || name == "spec");

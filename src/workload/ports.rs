@@ -1,11 +1,11 @@
-//! The ports that a container of the target says it listens on.
+//! The ports that a container of the target declares.
 
 use serde_json::Value;
 
 use super::Source;
 use super::container::Choice;
 
-/// Where TLS is spoken by custom.
+/// Ports that conventionally carry TLS.
 const TLS_PORTS: &[u16] = &[443, 8443];
 
 /// One TCP port.
@@ -13,7 +13,7 @@ const TLS_PORTS: &[u16] = &[443, 8443];
 pub struct Declared {
     /// Its number.
     pub port: u16,
-    /// Whether it speaks TLS, by its name, its number or the probes that ask it.
+    /// Whether it carries TLS, judged by its name, its number or the probes on it.
     pub is_encrypted: bool,
 }
 
@@ -46,12 +46,12 @@ pub fn declared(source: &Source, container: &Choice) -> Vec<Declared> {
 fn is_probed_by_https(container: &Value, port: u16, name: &str) -> bool {
     ["readinessProbe", "livenessProbe", "startupProbe"].iter().any(|probe| {
         let Some(get) = container.get(probe).and_then(|probe| probe.get("httpGet")) else { return false };
-        let asked = match get.get("port") {
-            Some(Value::String(asked)) => !name.is_empty() && asked == name,
-            Some(asked) => asked.as_u64() == Some(port.into()),
+        let is_probed = match get.get("port") {
+            Some(Value::String(probed)) => !name.is_empty() && probed == name,
+            Some(probed) => probed.as_u64() == Some(port.into()),
             None => false,
         };
-        asked && get.get("scheme").and_then(Value::as_str) == Some("HTTPS")
+        is_probed && get.get("scheme").and_then(Value::as_str) == Some("HTTPS")
     })
 }
 
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tcp_ports_of_the_chosen_container_are_its_ports() {
+    fn only_tcp_ports_of_the_chosen_container_are_declared() {
         let template = json!({"spec": {"containers": [
             {"name": "log", "ports": [{"containerPort": 9}]},
             {"name": "web", "ports": [

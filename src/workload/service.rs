@@ -1,4 +1,4 @@
-//! Services: the workload is the one whose pods the selector takes.
+//! Services, which lead to the workload whose pods they select.
 
 use super::{Kind, Origin};
 

@@ -14,8 +14,8 @@ pub(super) static KIND: Kind = Kind {
     read,
 };
 
-/// Each pod of a StatefulSet has disks of its own, which the template only
-/// mounts; the preview gets empty ones under the same names.
+/// Each pod of a StatefulSet has disks of its own, which the template mounts and the
+/// claim templates describe; the preview gets empty volumes under the same names.
 fn read(object: &serde_json::Value) -> Option<Origin> {
     let mut source = Source::at(object, "/spec/template")?;
     let claims = object.pointer("/spec/volumeClaimTemplates").and_then(serde_json::Value::as_array);

@@ -93,7 +93,7 @@ fn a_program_that_gives_no_token_says_so_with_something_to_do() {
 #[test]
 fn without_a_kubeconfig_rbac_asks_for_no_more_than_a_namespace() {
     let screen = screen(&["preview", "rbac"], &[], &[]);
-    assert!(screen.contains("error: no namespace is named, and a kubeconfig names none"), "{screen}");
+    assert!(screen.contains("error: no namespace is given, and the kubeconfig has none"), "{screen}");
     assert!(screen.contains("hint: pass `-n <namespace>`"), "{screen}");
     assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
 }

@@ -27,7 +27,7 @@ async fn an_unknown_target_says_what_there_is() {
             3,
             &[
                 "could not choose a container of `deployment/shop`",
-                "there is no container `wbe`; there is `web`",
+                "there is no container `wbe`; the pod has `web`",
             ],
         );
         assert_eq!(world.objects().await, before);

@@ -229,10 +229,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#"{"protocol": "tls", "server_name": "a"}"#,
         "`feature.network.incoming.https_delivery` is not supported yet",
     ),
-    ("target", r#""targetless""#, "names no single workload"),
-    ("target", r#"{"labels": {"app": "a"}, "container": "b"}"#, "`target.labels` names no single workload"),
-    ("target.path", r#"{"label": "app=a"}"#, "`target.path.label` names no single workload"),
-    ("target", r#"{"serverless": "a"}"#, "`target.serverless` names no single workload"),
+    ("target", r#""targetless""#, "does not name a single workload"),
+    (
+        "target",
+        r#"{"labels": {"app": "a"}, "container": "b"}"#,
+        "`target.labels` does not name a single workload",
+    ),
+    ("target.path", r#"{"label": "app=a"}"#, "`target.path.label` does not name a single workload"),
+    ("target", r#"{"serverless": "a"}"#, "`target.serverless` does not name a single workload"),
 ];
 
 /// A file that holds one field.
