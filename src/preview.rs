@@ -3,6 +3,7 @@
 
 pub mod doctor;
 pub mod extend;
+mod features;
 pub(crate) mod lifetime;
 pub(crate) mod plan;
 mod preflight;

@@ -42,6 +42,11 @@ pub struct Kind {
     pub kind: &'static str,
     /// The resource in paths and roles.
     pub plural: &'static str,
+    /// Whether it may be the workload that a Service leads to. Pods are not:
+    /// their controller is. Jobs are not: they serve nobody.
+    pub is_behind_service: bool,
+    /// Whether it has no pods itself and leads to the workload whose pods it selects.
+    pub is_service: bool,
     /// Finds the template in the live object.
     read: fn(&Value) -> Option<Origin>,
 }
@@ -62,6 +67,12 @@ pub static KINDS: &[&Kind] = &[
 // === impl Kind ===
 
 impl Kind {
+    /// Whether every cluster has it. API groups of custom resources are domain
+    /// names, those of Kubernetes' workloads are not.
+    pub fn is_built_in(&self) -> bool {
+        !self.group.contains('.')
+    }
+
     /// Finds the template in the live object.
     pub fn origin(&self, object: &Value) -> Option<Origin> {
         let mut origin = (self.read)(object)?;

@@ -7,19 +7,15 @@ use anyhow::Result;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
-};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{Api, ListParams, LogParams};
+use kube::api::{Api, DynamicObject, ListParams, LogParams};
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt as _};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use super::{Cluster, explain};
+use super::{Cluster, Leftover, explain};
 use crate::session::{MANAGED_BY, MIRRORD, ROLE, SESSION, Session, SessionId};
 use crate::words;
 use crate::workload::{Source, Target, Workload};
@@ -304,9 +300,16 @@ impl Cluster {
         })
     }
 
-    /// What is still there of a session, if anything. The root goes first, and
-    /// the garbage collector takes the rest one by one.
-    pub async fn remains(&self, namespace: &str, root: &str, session: &SessionId) -> Result<Option<Remains>> {
+    /// The first object of a session that is still there: the root, a pod, or an
+    /// object of these `kinds`. The garbage collector removes the others after
+    /// the root.
+    pub async fn remains(
+        &self,
+        namespace: &str,
+        root: &str,
+        session: &SessionId,
+        kinds: &[Leftover],
+    ) -> Result<Option<Remains>> {
         let plain = |what: String| Ok(Some(Remains { what, ..Remains::default() }));
         if self.root(namespace, root).await?.is_some() {
             return plain(format!("job `{root}`"));
@@ -320,34 +323,18 @@ impl Cluster {
         if let Some(pod) = pods.first() {
             return Ok(Some(Remains::of(pod)));
         }
-        if self.any::<ReplicaSet>(namespace, &selector).await? {
-            return plain("the replica set".to_owned());
-        }
-        if self.any::<ConfigMap>(namespace, &selector).await?
-            || self.any::<Secret>(namespace, &selector).await?
-        {
-            return plain("its files".to_owned());
-        }
-        if self.any::<NetworkPolicy>(namespace, &selector).await? {
-            return plain("its network policy".to_owned());
-        }
-        if self.any::<RoleBinding>(namespace, &selector).await?
-            || self.any::<Role>(namespace, &selector).await?
-            || self.any::<ServiceAccount>(namespace, &selector).await?
-        {
-            return plain("the keeper's rights".to_owned());
+        for kind in kinds {
+            if self.any(namespace, kind, &selector).await? {
+                return plain(kind.what.to_owned());
+            }
         }
         Ok(None)
     }
 
-    /// Whether there are any. What the user may not list, Kubernetes removes all
-    /// the same.
-    async fn any<K>(&self, namespace: &str, selector: &str) -> Result<bool>
-    where
-        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
-        K::DynamicType: Default,
-    {
-        let api: Api<K> = Api::namespaced(self.client(), namespace);
+    /// Whether there are objects of this kind. Kubernetes also removes those that
+    /// the user may not list.
+    async fn any(&self, namespace: &str, kind: &Leftover, selector: &str) -> Result<bool> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client(), namespace, &kind.types());
         match api.list_metadata(&ListParams::default().labels(selector).limit(1)).await {
             Ok(list) => Ok(!list.items.is_empty()),
             Err(error) if explain::is_judgement(&error) => Ok(false),

@@ -86,8 +86,7 @@ impl Cluster {
     ) -> Result<Source> {
         let mut found: Vec<(String, Source)> = Vec::new();
         let mut refused = None;
-        // What a controller owns is found by its controller; pods and Services own nothing.
-        for kind in KINDS.iter().filter(|kind| !matches!(kind.name, "pod" | "service" | "job" | "cronjob")) {
+        for kind in KINDS.iter().filter(|kind| kind.is_behind_service) {
             match every(&self.workloads(kind, namespace), ListParams::default()).await {
                 Ok(objects) => found.extend(objects.into_iter().filter_map(|object| {
                     let owned = object.owner_references().iter().any(|owner| owner.controller == Some(true));

@@ -4,10 +4,11 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::connected;
+use super::features::{self, FEATURES};
 use super::plan::{Account, Plan, Request};
 use super::preflight::admission::{self, Which};
 use super::preflight::{self, inspection, keeper_account, network_policies, nodes};
-use super::rights::{self, Document, GRANTING, KEEPER, Right};
+use super::rights::{self, Document, GRANTING, Right};
 use crate::cluster::{Cluster, Verdict, explain};
 use crate::config::{Config, Environment, Overrides};
 use crate::output::{Mode, Reporter};
@@ -54,8 +55,8 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
     let case = Case { cluster: &cluster, config: &config, namespace: &namespace, reporter };
     let found = case.target(&mut findings).await;
     case.rights(found.as_ref(), &mut findings).await?;
-    let is_routed = preflight::rights::facts(&config, None, found.as_ref().ok()).is_routed;
-    let account = if is_routed { case.keeper(&mut findings).await? } else { None };
+    let needs_keeper = !rights::keeper(&features::of(&config, found.as_ref().ok())).is_empty();
+    let account = if needs_keeper { case.keeper(&mut findings).await? } else { None };
     if let Ok(request) = found {
         case.request(request, account, &mut findings).await;
     }
@@ -193,7 +194,7 @@ impl Case<'_> {
             Err(error) => {
                 findings.obstacles += 1;
                 findings.is_forbidden |= Report::of(&error).exit == Exit::NotAllowed;
-                let lacking = self.missing(&[GRANTING, KEEPER].concat()).await?;
+                let lacking = self.missing(&[GRANTING, &rights::keeper(FEATURES)].concat()).await?;
                 step.failed(&if lacking.is_empty() {
                     in_a_line(&error)
                 } else {
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_role_that_lacks_is_the_same_in_both_forms_whatever_the_namespace_is_called() {
-        let missing = needed(&Facts::default());
+        let missing = needed(&Facts { features: FEATURES.to_vec(), ..Facts::default() });
         for namespace in ["123", "true", "1e3", "no", "shop"] {
             let yaml = role(&missing, namespace, Mode::Plain).unwrap();
             let json = role(&missing, namespace, Mode::Json).unwrap();

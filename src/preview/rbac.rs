@@ -1,11 +1,12 @@
-//! `rbac`: what an admin can apply once, so that people without the right to
-//! make roles can start previews. Text alone; no cluster is asked.
+//! `rbac`: prints the objects that an admin applies once, so that users who may
+//! not create Roles can start previews. It does not contact a cluster.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::features::FEATURES;
 use super::preflight::keeper_account::PREPARED;
-use super::rights::{self, Document, KEEPER, USER};
+use super::rights::{self, Document};
 use crate::output::{self, Mode};
 
 /// The name of the users' Role.
@@ -19,11 +20,11 @@ pub enum Subject {
     User(String),
     /// A group of users.
     Group(String),
-    /// A ServiceAccount, and its namespace where it is another.
+    /// A ServiceAccount, and its namespace if that is a different one.
     ServiceAccount(String, Option<String>),
 }
 
-/// Prints it.
+/// Prints the ServiceAccount and the Roles for `namespace`, and the bindings.
 pub fn rbac(namespace: &str, subject: Option<&Subject>, mode: Mode) -> Result<()> {
     Ok(output::data(&rights::text(&documents(namespace, subject), mode)?)?)
 }
@@ -48,8 +49,8 @@ fn documents(namespace: &str, subject: Option<&Subject>) -> Vec<Document> {
     vec![
         plain(
             &format!(
-                "The keeper: the pod of an environment that routes requests to it. Whoever may create pods in\n\
-                 `{namespace}` can have one run under this account, and so do there what it may do."
+                "The keeper's ServiceAccount. The keeper is the pod that routes requests to a preview. Everybody who\n\
+                 may create pods in `{namespace}` can run one under this ServiceAccount, with the rights below."
             ),
             json!({
                 "apiVersion": "v1", "kind": "ServiceAccount",
@@ -57,17 +58,17 @@ fn documents(namespace: &str, subject: Option<&Subject>) -> Vec<Document> {
                 "automountServiceAccountToken": false,
             }),
         ),
-        Document { rules: KEEPER.to_vec(), ..plain("", role(PREPARED)) },
+        Document { rules: rights::keeper(FEATURES), ..plain("", role(PREPARED)) },
         plain("", binding(PREPARED, account)),
         Document {
-            rules: USER.to_vec(),
-            ..plain("The people, and the CI jobs, who start, look at and stop previews.", role(USERS))
+            rules: rights::user(),
+            ..plain("The Role of the users and CI jobs that start, list and stop previews.", role(USERS))
         },
         match subject {
             Some(subject) => plain("", binding(USERS, subject.object(namespace))),
             None => plain(
                 &format!(
-                    "To give somebody the Role above: `--user`, `--group` or `--service-account` adds the binding, or\n\
+                    "To bind this Role, pass `--user`, `--group` or `--service-account`, or run\n\
                      kubectl create rolebinding {USERS} -n {namespace} --role {USERS} --user <name>"
                 ),
                 Value::Null,
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_can_apply_what_is_printed() {
+    fn the_printed_objects_are_complete_and_bind_each_kind_of_subject() {
         let kinds = |documents: &[Value]| -> Vec<String> {
             documents
                 .iter()
@@ -123,7 +124,7 @@ mod tests {
                 "Role/mirrord-preview-users"
             ]
         );
-        assert_eq!(alone[1]["rules"].as_array().unwrap().len(), KEEPER.len());
+        assert_eq!(alone[1]["rules"].as_array().unwrap().len(), rights::keeper(FEATURES).len());
         assert!(alone[1]["rules"][4]["resourceNames"].is_null());
         for (subject, kind, name, namespace) in [
             (Subject::User("ann@example.com".to_owned()), "User", "ann@example.com", Value::Null),
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_yaml_would_take_for_something_else_stays_a_name() {
+    fn names_that_yaml_would_read_as_other_types_stay_strings() {
         for name in ["123", "true", "1e3", "null", "0x1f", "1.5", "no", "2026-01-01", "shop"] {
             let account = Subject::ServiceAccount(name.to_owned(), None);
             for subject in [Subject::User(name.to_owned()), account] {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn where_everything_is_json_the_objects_are_one_line() {
+    fn in_json_mode_the_objects_are_one_line() {
         for subject in [None, Some(&Subject::User("ann".to_owned()))] {
             let text = rights::text(&documents("shop", subject), Mode::Json).unwrap();
             assert_eq!(text.lines().count(), 1);

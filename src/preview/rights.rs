@@ -1,14 +1,15 @@
-//! Who needs which right, and why: the keeper, and whoever starts previews.
+//! Which rights the keeper and the users need, and why. The features contribute
+//! them: [`super::features`].
 
+mod manifest;
 mod needed;
-mod paper;
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-pub(crate) use needed::{Facts, needed, useful};
-pub(crate) use paper::{Document, text};
+pub(crate) use manifest::{Document, text};
+pub(crate) use needed::{Facts, keeper, needed, useful, user};
 
 use crate::cluster::Access;
 
@@ -19,128 +20,41 @@ pub(crate) struct Right {
     pub(crate) resource: &'static str,
     pub(crate) verbs: Cow<'static, [&'static str]>,
     pub(crate) extent: Extent,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: Cow<'static, str>,
 }
 
-/// How much of the namespace a right is for, and how much depends on it.
+/// How much of the namespace a right covers, and what depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Without it nothing goes.
+    /// `start`, or the keeper, fails without it.
     Needed,
-    /// The same, but for the environment's own root alone, where that has a name.
+    /// The same, but only for the environment's root, if the root's name is known.
     RootAlone,
-    /// Without it something goes unsaid.
+    /// A check or a warning is skipped without it.
     Useful,
 }
 
-use Extent::{Needed, RootAlone, Useful};
+use Extent::{Needed, RootAlone};
 
-const fn right(
+pub(crate) const fn right(
     extent: Extent,
     group: &'static str,
     resource: &'static str,
     verbs: &'static [&'static str],
     reason: &'static str,
 ) -> Right {
-    Right { group, resource, verbs: Cow::Borrowed(verbs), extent, reason }
+    Right { group, resource, verbs: Cow::Borrowed(verbs), extent, reason: Cow::Borrowed(reason) }
 }
 
-/// All that a keeper may do.
-pub(crate) const KEEPER: &[Right] = &[
-    right(
-        Needed,
-        "",
-        "pods",
-        &["list", "watch"],
-        "to see the target's pods and the preview's come, become ready and go",
-    ),
-    right(
-        Needed,
-        "",
-        "pods/ephemeralcontainers",
-        &["patch"],
-        "to put an agent beside the containers of each of the target's pods",
-    ),
-    // A WebSocket begins as a GET; Kubernetes 1.35 asks for `create` all the same.
-    right(
-        Needed,
-        "",
-        "pods/exec",
-        &["create", "get"],
-        "to hand the agents their rules: they listen on no port",
-    ),
-    right(
-        Needed,
-        "",
-        "pods/status",
-        &["patch"],
-        "to say on the preview pods whether requests come to them, as a condition",
-    ),
-    right(
-        RootAlone,
-        "batch",
-        "jobs",
-        &["get", "patch"],
-        "to know whether the environment ends, and to write down how things stand",
-    ),
-];
-
-/// All that somebody needs who starts, looks at and stops previews, where the
-/// keeper's account is there already.
-pub(crate) const USER: &[Right] = &[
-    right(
-        Needed,
-        "batch",
-        "jobs",
-        &["create", "get", "list", "watch", "patch", "delete"],
-        "an environment's root is a Job; a target may be one",
-    ),
-    right(
-        Needed,
-        "apps",
-        "replicasets",
-        &["create", "get", "list", "watch"],
-        "the preview pods are a ReplicaSet's",
-    ),
-    right(
-        Needed,
-        "",
-        "pods",
-        &["get", "list", "watch"],
-        "to see the preview become ready, and why it does not",
-    ),
-    right(Useful, "apps", "deployments", &["get", "list"], "targets"),
-    right(Useful, "apps", "statefulsets", &["get", "list"], "targets"),
-    right(Useful, "apps", "daemonsets", &["get", "list"], "targets"),
-    right(Useful, "batch", "cronjobs", &["get", "list"], "targets"),
-    right(Useful, "argoproj.io", "rollouts", &["get", "list"], "targets, where there is Argo"),
-    right(Useful, "", "services", &["get", "list"], "targets, and a Service that would route to the preview"),
-    right(Useful, "", "configmaps", &["create", "list"], "`feature.preview.config_mounts`"),
-    right(Useful, "", "secrets", &["create", "list"], "`feature.preview.secret_mounts`; none is read"),
-    right(Useful, "", "pods/log", &["get"], "the last words of a preview that crashes"),
-    right(Useful, "", "events", &["list"], "why an image is not pulled, or a pod not scheduled"),
-    right(Useful, "", "persistentvolumeclaims", &["get"], "which disks are the live workload's alone"),
-    right(Useful, "", "serviceaccounts", &["get"], "whether the keeper's account is there"),
-    right(Useful, "policy", "poddisruptionbudgets", &["list"], "budgets that count the preview"),
-    right(Useful, "autoscaling", "horizontalpodautoscalers", &["list"], "scalers that count the preview"),
-    right(
-        Useful,
-        "networking.k8s.io",
-        "networkpolicies",
-        &["list", "create"],
-        "policies between the target and the preview",
-    ),
-];
-
-/// What somebody needs besides where the keeper gets an account of its own;
-/// and all that it holds, since nobody may grant what they lack.
+/// The rights of a user who gives the keeper a ServiceAccount of its own. The user
+/// also needs the keeper's rights: nobody may grant rights that they do not have.
 pub(crate) const GRANTING: &[Right] = &[
-    right(Needed, "", "serviceaccounts", &["create"], "the keeper's account"),
-    right(Needed, "rbac.authorization.k8s.io", "roles", &["create"], "the keeper's rights"),
-    right(Needed, "rbac.authorization.k8s.io", "rolebindings", &["create"], "the keeper's rights"),
+    right(Needed, "", "serviceaccounts", &["create"], "the keeper's ServiceAccount"),
+    right(Needed, "rbac.authorization.k8s.io", "roles", &["create"], "the keeper's Role"),
+    right(Needed, "rbac.authorization.k8s.io", "rolebindings", &["create"], "the keeper's RoleBinding"),
 ];
 
-/// The questions that tell whether somebody has these rights.
+/// One question for each verb of these rights.
 pub(crate) fn questions(rights: &[Right]) -> Vec<Access> {
     let of = |right: &Right| {
         let (group, resource) = (right.group, right.resource);
@@ -149,7 +63,7 @@ pub(crate) fn questions(rights: &[Right]) -> Vec<Access> {
     rights.iter().flat_map(of).collect()
 }
 
-/// What lacks of these rights, down to the verb.
+/// The part of these rights that was refused, down to the verb.
 pub(crate) fn lacking(rights: &[Right], refused: &[Access]) -> Vec<Right> {
     let lacks = |right: &Right| {
         let verbs = right.verbs.iter().copied().filter(|verb| {
@@ -163,7 +77,7 @@ pub(crate) fn lacking(rights: &[Right], refused: &[Access]) -> Vec<Right> {
     rights.iter().filter_map(lacks).collect()
 }
 
-/// Rights, for a sentence: `jobs` (create, get), `pods` (list).
+/// Rights in a sentence: `jobs` (create, get), `pods` (list).
 pub(crate) fn named(rights: &[Right]) -> String {
     let of = |right: &Right| format!("`{}` ({})", right.resource, right.verbs.join(", "));
     rights.iter().map(of).collect::<Vec<_>>().join(", ")
@@ -172,8 +86,14 @@ pub(crate) fn named(rights: &[Right]) -> String {
 // === impl Right ===
 
 impl Right {
-    /// The rule of a Role; `root` names the one Job that it is for, where it is
-    /// for one.
+    /// Whether one rule of a Role can hold both.
+    fn is_for_the_same(&self, other: &Self) -> bool {
+        let extent = |right: &Self| (right.group, right.resource, right.extent == RootAlone);
+        extent(self) == extent(other)
+    }
+
+    /// The rule of a Role; `root` is the name of the only Job that a right of
+    /// [`RootAlone`] covers.
     pub(crate) fn rule(&self, root: Option<&str>) -> Value {
         let mut rule = json!({"apiGroups": [self.group], "resources": [self.resource], "verbs": self.verbs});
         if let Some(root) = root.filter(|_| self.extent == RootAlone) {
@@ -198,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_right_that_lacks_one_verb_that_verb_alone_is_missing() {
+    fn only_the_refused_verbs_of_a_right_are_missing() {
         let jobs = right(Needed, "batch", "jobs", &["create", "get", "delete"], "roots");
         let pods = right(Needed, "", "pods", &["list", "watch"], "pods");
         let rights = [jobs, pods];

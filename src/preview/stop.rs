@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{Interrupts, Selector, connected, status};
+use super::{Interrupts, Selector, connected, features, status};
 use crate::cluster::{Cluster, END, Remains, Scope, persist};
 use crate::config::Selection;
 use crate::output::Reporter;
@@ -131,10 +131,11 @@ pub(super) fn unwatched(session: &Session) -> Problem {
 pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn(&Remains)) -> Result<()> {
     let Ending { namespace, root, session } = ending;
     let began = Instant::now();
+    let kinds = features::gone();
     let mut deleted = false;
     // What may take long by its own word is waited for.
     let mut patience = PATIENCE;
-    while let Some(left) = persist(async || cluster.remains(namespace, root, session).await).await? {
+    while let Some(left) = persist(async || cluster.remains(namespace, root, session, &kinds).await).await? {
         tell(&left);
         patience = patience.max(left.grace.saturating_add(END));
         if began.elapsed() > patience {

@@ -11,5 +11,7 @@ pub(super) static KIND: Kind = Kind {
     version: "v1",
     kind: "CronJob",
     plural: "cronjobs",
+    is_behind_service: false,
+    is_service: false,
     read: |object| Source::at(object, "/spec/jobTemplate/spec/template").map(Origin::Here),
 };

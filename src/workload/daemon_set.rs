@@ -11,5 +11,7 @@ pub(super) static KIND: Kind = Kind {
     version: "v1",
     kind: "DaemonSet",
     plural: "daemonsets",
+    is_behind_service: true,
+    is_service: false,
     read: |object| Source::at(object, "/spec/template").map(Origin::Here),
 };

@@ -11,6 +11,8 @@ pub(super) static KIND: Kind = Kind {
     version: "v1",
     kind: "Pod",
     plural: "pods",
+    is_behind_service: false,
+    is_service: false,
     read,
 };
 

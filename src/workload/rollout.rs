@@ -13,6 +13,8 @@ pub(super) static KIND: Kind = Kind {
     version: "v1alpha1",
     kind: "Rollout",
     plural: "rollouts",
+    is_behind_service: true,
+    is_service: false,
     read,
 };
 

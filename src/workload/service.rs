@@ -11,6 +11,8 @@ pub(super) static KIND: Kind = Kind {
     version: "v1",
     kind: "Service",
     plural: "services",
+    is_behind_service: false,
+    is_service: true,
     read: |object| {
         let selector = object.pointer("/spec/selector")?.as_object()?;
         let selector =

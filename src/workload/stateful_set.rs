@@ -11,6 +11,8 @@ pub(super) static KIND: Kind = Kind {
     version: "v1",
     kind: "StatefulSet",
     plural: "statefulsets",
+    is_behind_service: true,
+    is_service: false,
     read,
 };
 

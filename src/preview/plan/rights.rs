@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{Account, Request, metadata};
-use crate::preview::rights::KEEPER;
+use crate::preview::features::FEATURES;
+use crate::preview::rights::keeper;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// The rules of a keeper's Role, whose root is this Job.
 pub(crate) fn rules(root: &str) -> Vec<Value> {
-    KEEPER.iter().map(|right| right.rule(Some(root))).collect()
+    keeper(FEATURES).iter().map(|right| right.rule(Some(root))).collect()
 }
 
 /// The name of an environment's own ServiceAccount, Role and RoleBinding.

@@ -8,8 +8,9 @@ use crate::cluster::{Cluster, explain};
 use crate::config;
 use crate::contract::agent_container;
 use crate::contract::assignment::Assignment;
+use crate::preview::features::FEATURES;
 use crate::preview::plan::{Account, Routing, rights};
-use crate::preview::rights::{GRANTING, KEEPER, lacking, named, questions};
+use crate::preview::rights::{GRANTING, keeper, lacking, named, questions};
 use crate::problem::{Exit, Problem};
 
 /// The ServiceAccount that `rbac` prints, for users who may not create roles.
@@ -66,7 +67,7 @@ pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::
     if cluster.has_account(namespace, PREPARED).await {
         return Ok(Account::Prepared(PREPARED.to_owned()));
     }
-    let lines: Vec<String> = KEEPER
+    let lines: Vec<String> = keeper(FEATURES)
         .iter()
         .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
         .collect();

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::config::scalar::Mode;
+use crate::preview::features;
 use crate::preview::plan::Request;
 use crate::preview::rights::{self, Facts};
 use crate::problem::{Exit, Problem};
@@ -17,12 +17,7 @@ pub(crate) fn facts(config: &Config, target: Option<&Target>, request: Option<&R
     Facts {
         target: target.map(Target::kind),
         workload: workload.and_then(|workload| find(&workload.kind)),
-        has_config_mounts: !config.config_mounts.is_empty(),
-        has_secret_mounts: !config.secret_mounts.is_empty(),
-        is_routed: match request {
-            Some(request) => request.routing.is_some(),
-            None => config.incoming.mode != Some(Mode::Off),
-        },
+        features: features::of(config, request),
     }
 }
 

@@ -1,95 +1,109 @@
-//! Which rights a start needs, from what is known of it. Pure: a right that
-//! this configuration never uses is none that could lack.
-
-use std::borrow::Cow;
+//! Which rights one environment, or any environment, needs. Pure.
 
 use super::Extent::{Needed, Useful};
-use super::{Right, USER, right};
+use super::{Right, right};
+use crate::preview::features::{FEATURES, Feature};
 use crate::workload::{KINDS, Kind};
 
-/// What decides which rights are needed.
+/// What is known when rights are asked for.
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
-    /// The kind that was typed; nothing where no target is named.
+    /// The kind in the target's name; `None` without a target.
     pub(crate) target: Option<&'static Kind>,
-    /// The kind that the template was found in; nothing where none was found.
+    /// The kind that the template was found in; `None` if none was found.
     pub(crate) workload: Option<&'static Kind>,
-    /// Whether there are files for a ConfigMap.
-    pub(crate) has_config_mounts: bool,
-    /// Whether there are files for a Secret.
-    pub(crate) has_secret_mounts: bool,
-    /// Whether requests come to the preview.
-    pub(crate) is_routed: bool,
+    /// The features of the environment.
+    pub(crate) features: Vec<&'static Feature>,
 }
 
-/// The rights without which `start` would fail, beside those that it takes to
-/// give the keeper its own: each resource once.
+/// The rights without which `start` fails, each resource once. The rights to
+/// give the keeper its own are not among them.
 pub(crate) fn needed(facts: &Facts) -> Vec<Right> {
     let mut rights = Vec::new();
-    let mut need =
-        |group, resource, verbs, reason| add(&mut rights, right(Needed, group, resource, verbs, reason));
-    need(
-        "batch",
-        "jobs",
-        &["create", "get", "list", "watch", "patch", "delete"],
-        "an environment's root is a Job",
-    );
-    need("apps", "replicasets", &["create", "list", "watch"], "the preview pods are a ReplicaSet's");
-    need("", "pods", &["list", "watch"], "to see the preview become ready, and why it does not");
-    if facts.has_config_mounts {
-        need("", "configmaps", &["create"], "`feature.preview.config_mounts`");
-    }
-    if facts.has_secret_mounts {
-        need("", "secrets", &["create"], "`feature.preview.secret_mounts`; none is read");
-    }
+    add(&mut rights, of_users(&facts.features, Needed));
     let Some(target) = facts.target else { return rights };
-    need(target.group, target.plural, &["get"], "the target");
-    let found = facts.workload.filter(|workload| workload.kind != target.kind);
-    match (target.name, found) {
-        // Any of these may be behind it; Argo's are where there is Argo.
-        ("service", None) => {
-            for kind in ["deployment", "statefulset", "daemonset", "replicaset"] {
-                for kind in KINDS.iter().filter(|known| known.name == kind) {
-                    need(kind.group, kind.plural, &["list"], "the workload behind the Service");
-                }
+    let mut need = |kind: &Kind, verbs, reason| {
+        add(&mut rights, [right(Needed, kind.group, kind.plural, verbs, reason)]);
+    };
+    need(target, &["get"], "the target");
+    match facts.workload.filter(|workload| workload.kind != target.kind) {
+        Some(workload) if target.is_service => need(workload, &["list"], "the workload behind the Service"),
+        Some(workload) => need(workload, &["get"], "the workload that the target names"),
+        None if target.is_service => {
+            for kind in KINDS.iter().filter(|kind| kind.is_behind_service && kind.is_built_in()) {
+                need(kind, &["list"], "the workload behind the Service");
             }
         }
-        ("service", Some(workload)) => {
-            need(workload.group, workload.plural, &["list"], "the workload behind the Service");
-        }
-        (_, Some(workload)) => {
-            need(workload.group, workload.plural, &["get"], "the workload that the target names");
-        }
-        (_, None) => {}
+        None => {}
     }
     rights
 }
 
-/// The rights without which something goes unsaid.
+/// The rights without which `start` skips a check or a warning.
 pub(crate) fn useful(facts: &Facts) -> Vec<Right> {
-    let of = |right: &Right| {
-        let is_kind = KINDS.iter().any(|kind| (kind.group, kind.plural) == (right.group, right.resource));
-        match right.resource {
-            "services" if facts.target.is_some() => {
-                Some(Right { verbs: Cow::Borrowed(&["list"]), ..right.clone() })
-            }
-            // Needed, or never asked for.
-            "configmaps" | "secrets" => None,
-            "serviceaccounts" | "networkpolicies" => facts.is_routed.then(|| right.clone()),
-            _ if is_kind => facts.target.is_none().then(|| right.clone()),
-            _ => Some(right.clone()),
-        }
-    };
-    USER.iter().filter(|right| right.extent == Useful).filter_map(of).collect()
+    let needed = needed(facts);
+    let mut rights = Vec::new();
+    if facts.target.is_none() {
+        let others = targets().filter(|right| needed.iter().all(|known| !known.is_for_the_same(right)));
+        add(&mut rights, others);
+    }
+    add(&mut rights, of_users(&facts.features, Useful));
+    rights
 }
 
-/// Adds a right, as further verbs where there are some for the resource.
-fn add(rights: &mut Vec<Right>, more: Right) {
-    let known = rights.iter_mut().find(|known| (known.group, known.resource) == (more.group, more.resource));
-    let Some(known) = known else { return rights.push(more) };
-    for verb in more.verbs.iter() {
-        if !known.verbs.contains(verb) {
-            known.verbs.to_mut().push(verb);
+/// The rights of a user of any environment on any target, whose keeper gets a
+/// ServiceAccount that exists already.
+pub(crate) fn user() -> Vec<Right> {
+    let mut rights = Vec::new();
+    add(&mut rights, of_users(&FEATURES[..1], Needed));
+    add(&mut rights, targets());
+    for extent in [Needed, Useful] {
+        add(&mut rights, of_users(FEATURES, extent));
+    }
+    // `stop` waits until all that a user may create is gone.
+    for gone in FEATURES.iter().flat_map(|feature| feature.gone) {
+        let list = right(Useful, gone.group, gone.plural, &["list"], "to see that they are gone");
+        let is_created = |known: &Right| known.is_for_the_same(&list) && known.verbs.contains(&"create");
+        if rights.iter().any(is_created) {
+            add(&mut rights, [list]);
+        }
+    }
+    rights
+}
+
+/// The rights of a keeper for these features.
+pub(crate) fn keeper(features: &[&Feature]) -> Vec<Right> {
+    let mut rights = Vec::new();
+    add(&mut rights, features.iter().flat_map(|feature| feature.keeper).cloned());
+    rights
+}
+
+fn of_users(features: &[&'static Feature], extent: super::Extent) -> impl Iterator<Item = Right> {
+    let rights = features.iter().flat_map(|feature| feature.user);
+    rights.filter(move |right| right.extent == extent).cloned()
+}
+
+/// The rights to read targets of every kind.
+fn targets() -> impl Iterator<Item = Right> {
+    KINDS.iter().map(|kind| {
+        let reason = if kind.is_built_in() { "targets" } else { "targets, if the cluster has this kind" };
+        right(Useful, kind.group, kind.plural, &["get", "list"], reason)
+    })
+}
+
+/// Adds rights; to a resource that is there already, the verbs and the reason.
+fn add(rights: &mut Vec<Right>, more: impl IntoIterator<Item = Right>) {
+    for more in more {
+        let Some(known) = rights.iter_mut().find(|known| known.is_for_the_same(&more)) else {
+            rights.push(more);
+            continue;
+        };
+        let verbs: Vec<_> = more.verbs.iter().filter(|verb| !known.verbs.contains(verb)).copied().collect();
+        if !verbs.is_empty() {
+            known.verbs.to_mut().extend(verbs);
+        }
+        if !known.reason.contains(more.reason.as_ref()) {
+            known.reason.to_mut().push_str(&format!("; {}", more.reason));
         }
     }
 }
@@ -103,12 +117,23 @@ mod tests {
     const ALWAYS: &str = "`jobs` (create, get, list, watch, patch, delete), `replicasets` (create, list, watch), \
                           `pods` (list, watch)";
 
+    /// The features of an environment, by their place in [`FEATURES`].
+    const ENVIRONMENT: usize = 0;
+    const CONFIG_MOUNTS: usize = 1;
+    const SECRET_MOUNTS: usize = 2;
+    const TRAFFIC: usize = 3;
+
+    fn with(features: &[usize]) -> Facts {
+        let features = [&[ENVIRONMENT], features].concat();
+        Facts { features: features.iter().map(|index| FEATURES[*index]).collect(), ..Facts::default() }
+    }
+
     fn facts(target: &str, workload: &str) -> Facts {
-        Facts { target: find(target), workload: find(workload), ..Facts::default() }
+        Facts { target: find(target), workload: find(workload), ..with(&[]) }
     }
 
     #[test]
-    fn what_is_needed_depends_on_the_target_and_on_the_files() {
+    fn needed_rights_depend_on_the_target_and_on_the_features() {
         for (facts, more) in [
             (facts("", ""), ""),
             (facts("deployment", "deployment"), ", `deployments` (get)"),
@@ -122,8 +147,9 @@ mod tests {
             ),
             (facts("rollout", "rollout"), ", `rollouts` (get)"),
             (facts("rollout", "deployment"), ", `rollouts` (get), `deployments` (get)"),
-            (Facts { has_config_mounts: true, ..Facts::default() }, ", `configmaps` (create)"),
-            (Facts { has_secret_mounts: true, ..Facts::default() }, ", `secrets` (create)"),
+            (with(&[CONFIG_MOUNTS]), ", `configmaps` (create)"),
+            (with(&[SECRET_MOUNTS]), ", `secrets` (create)"),
+            (with(&[TRAFFIC]), ""),
         ] {
             assert_eq!(named(&needed(&facts)), format!("{ALWAYS}{more}"));
         }
@@ -132,20 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn the_users_role_holds_whatever_is_needed() {
+    fn the_users_role_holds_every_needed_and_every_useful_right() {
+        let role = user();
         let kinds = KINDS.iter().copied().map(Some);
-        for target in kinds.clone() {
+        for target in kinds.clone().chain([None]) {
             for workload in kinds.clone().chain([None]) {
-                let facts = Facts {
-                    target,
-                    workload,
-                    has_config_mounts: true,
-                    has_secret_mounts: true,
-                    is_routed: true,
-                };
-                for need in needed(&facts) {
-                    let held =
-                        USER.iter().find(|one| (one.group, one.resource) == (need.group, need.resource));
+                let facts = Facts { target, workload, features: FEATURES.to_vec() };
+                for need in needed(&facts).iter().chain(&useful(&facts)) {
+                    let held = role.iter().find(|one| one.is_for_the_same(need));
                     let held = held.map(|right| right.verbs.to_vec()).unwrap_or_default();
                     assert!(need.verbs.iter().all(|verb| held.contains(verb)), "{need:?}");
                 }
@@ -154,7 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_is_not_missed() {
+    fn a_user_may_list_every_kind_of_object_that_a_user_may_create() {
+        for right in user().iter().filter(|right| right.verbs.contains(&"create")) {
+            assert!(right.verbs.contains(&"list"), "{right:?}");
+        }
+    }
+
+    #[test]
+    fn rights_of_unused_features_and_of_other_kinds_are_not_asked_for() {
         let resources = |facts: &Facts| useful(facts).iter().map(|right| right.resource).collect::<Vec<_>>();
         let quiet = resources(&facts("deployment", "deployment"));
         for absent in
@@ -163,7 +190,9 @@ mod tests {
             assert!(!quiet.contains(&absent), "{absent}");
         }
         assert!(quiet.contains(&"services") && quiet.contains(&"events"));
-        let routed = resources(&Facts { is_routed: true, ..Facts::default() });
+        let routed = resources(&with(&[TRAFFIC]));
         assert!(routed.contains(&"networkpolicies") && routed.contains(&"deployments"));
+        // Needed rights are asked for once.
+        assert!(!routed.contains(&"jobs") && !routed.contains(&"pods"));
     }
 }

@@ -1,5 +1,5 @@
-//! Objects for an admin to apply, as text: YAML with the reasons as comments,
-//! or one line of JSON where everything is.
+//! Objects that an admin can apply, as text: YAML with the reasons as comments,
+//! or one line of JSON in JSON mode.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::Right;
 use crate::output::Mode;
 
-/// An object, and what is said above it.
+/// An object and the comment above it.
 pub(crate) struct Document {
     /// Lines without their `#`.
     pub(crate) comment: String,
-    /// The object, but for the rules; null where there is a comment alone.
+    /// The object without its rules; null for a comment without an object.
     pub(crate) object: Value,
     /// The rules of a Role.
     pub(crate) rules: Vec<Right>,
@@ -44,8 +44,8 @@ impl Document {
         object
     }
 
-    /// The rules are written by hand, each below its reason; the rest by what
-    /// knows which names YAML would take for numbers.
+    /// The rules are written by hand, each below its reason. A YAML library writes
+    /// the rest: it quotes names that YAML would read as numbers.
     fn yaml(&self) -> Result<String> {
         let mut text = String::new();
         for line in self.comment.lines() {
