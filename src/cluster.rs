@@ -5,12 +5,14 @@ mod act;
 mod ask;
 mod connect;
 mod deadline;
-pub mod explain;
+mod error;
+mod explain;
 #[cfg(test)]
 pub(crate) mod fake;
 mod glance;
 mod keep;
 mod leftover;
+pub mod messages;
 mod names;
 mod persist;
 mod read;
@@ -25,6 +27,7 @@ use kube::Client;
 pub(crate) use act::END;
 pub use ask::{Access, Verdict, place};
 pub(crate) use deadline::Deadline;
+pub use error::{Error, MissingRight, Result};
 pub use leftover::Leftover;
 pub(crate) use persist::{SILENCE, persist};
 pub use read::{Found, Remains, Scope};
@@ -52,7 +55,7 @@ struct Patient {
 
 impl Cluster {
     /// A client that waits for ever.
-    fn patient(&self) -> kube::Result<Client> {
+    fn patient(&self) -> Result<Client> {
         if let Some(client) = self.patient.client.get() {
             return Ok(client.clone());
         }

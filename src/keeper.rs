@@ -24,7 +24,7 @@ use k8s_openapi::api::batch::v1::Job;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::cluster::{Change, Cluster, explain};
+use crate::cluster::{Change, Cluster};
 use crate::config::Connection;
 use crate::problem::{Explain as _, Problem};
 use crate::session::{ASSIGNMENT, ROLE, SESSION, Session};
@@ -114,9 +114,9 @@ impl Rights {
             Some(Change::Forbidden(error)) => {
                 let since = *self.refused_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < RIGHTS_SHOW_WITHIN {
-                    return Ok(Change::Lost(explain::words(&error)));
+                    return Ok(Change::Lost(error.to_string()));
                 }
-                Err(explain::api(&error, "the keeper may not look at the pods").into())
+                Err(error.into_problem("the keeper may not look at the pods").into())
             }
             // The watch goes on trying, and has not been let in yet.
             Some(change @ (Change::PodsAnew | Change::Lost(_))) => Ok(change),
@@ -132,12 +132,13 @@ impl Rights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster;
 
     #[tokio::test(start_paused = true)]
     async fn rights_that_an_api_server_does_not_know_yet_are_waited_for() {
         let refusal = || {
-            let status = kube::core::Status { code: 403, ..kube::core::Status::default() };
-            Some(Change::Forbidden(Box::new(kube::Error::Api(status.boxed()))))
+            let words = "pods is forbidden".to_owned();
+            Some(Change::Forbidden(Box::new(cluster::Error::Forbidden { words, right: None })))
         };
         let mut rights = Rights::default();
         for _ in 0..3 {

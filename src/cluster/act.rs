@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -10,7 +9,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::{Cluster, explain};
+use super::{Cluster, Error, Result};
 use crate::session::TTL;
 
 /// Who we are in an object's `managedFields`.
@@ -20,43 +19,44 @@ const MANAGER: &str = "mirrord";
 
 impl Cluster {
     /// Creates the root.
-    pub async fn create_root(&self, root: &Job) -> Result<Job> {
+    pub async fn create_root(&self, root: &Job) -> anyhow::Result<Job> {
         let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
         let name = root.metadata.name.as_deref().unwrap_or_default();
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
-        api.create(&Self::creation(), root).await.map_err(|error| {
-            explain::api(&error, format!("could not create job `{name}` in namespace `{namespace}`")).into()
+        api.create(&Self::creation(), root).await.map_err(Error::from).map_err(|error| {
+            error.into_problem(format!("could not create job `{name}` in namespace `{namespace}`")).into()
         })
     }
 
     /// Creates an object that the root owns.
-    pub async fn create(&self, object: Value) -> Result<()> {
+    pub async fn create(&self, object: Value) -> anyhow::Result<()> {
         let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
         self.post(object, &Self::creation()).await.map_err(|error| {
             let what =
                 format!("could not create {} `{name}` in namespace `{namespace}`", kind.to_lowercase());
-            explain::api(&error, what).into()
+            error.into_problem(what).into()
         })
     }
 
     /// Whether an object would be created; it is not.
-    pub async fn would_create(&self, object: Value) -> kube::Result<()> {
+    pub async fn would_create(&self, object: Value) -> Result<()> {
         self.post(object, &PostParams { dry_run: true, ..Self::creation() }).await
     }
 
-    async fn post(&self, object: Value, parameters: &PostParams) -> kube::Result<()> {
-        let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    async fn post(&self, object: Value, parameters: &PostParams) -> Result<()> {
+        let object: DynamicObject =
+            serde_json::from_value(object).expect("an object that was planned has metadata");
         let types = object.types.clone().unwrap_or_default();
         let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client(), &namespace, &resource);
-        api.create(parameters, &object).await.map(drop)
+        Ok(api.create(parameters, &object).await.map(drop)?)
     }
 
     /// Lets the root have its pod, once all that this needs is there.
-    pub async fn begin(&self, root: &Job) -> Result<()> {
+    pub async fn begin(&self, root: &Job) -> anyhow::Result<()> {
         let parallelism = root.spec.as_ref().and_then(|spec| spec.parallelism);
         let (namespace, name) = (
             root.metadata.namespace.as_deref().unwrap_or_default(),
@@ -64,11 +64,9 @@ impl Cluster {
         );
         match self.patch_root(namespace, name, &json!({"spec": {"parallelism": parallelism}})).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(explain::api(
-                &error,
-                format!("could not start the keeper of `{name}` in namespace `{namespace}`"),
-            )
-            .into()),
+            Err(error) => Err(error
+                .into_problem(format!("could not start the keeper of `{name}` in namespace `{namespace}`"))
+                .into()),
         }
     }
 
@@ -86,22 +84,21 @@ impl Cluster {
         }
     }
 
-    pub(super) async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> kube::Result<Job> {
+    pub(super) async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> Result<Job> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        api.patch(root, &parameters, &Patch::Merge(patch)).await
+        Ok(api.patch(root, &parameters, &Patch::Merge(patch)).await?)
     }
 
     /// Deletes the root, and by it everything that it owns.
-    pub async fn delete(&self, namespace: &str, root: &str) -> Result<()> {
+    pub async fn delete(&self, namespace: &str, root: &str) -> anyhow::Result<()> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
-        match api.delete(root, &DeleteParams::background()).await {
+        match api.delete(root, &DeleteParams::background()).await.map_err(Error::from) {
             Ok(_) => Ok(()),
-            Err(error) if explain::is_not_found(&error) => Ok(()),
-            Err(error) => {
-                Err(explain::api(&error, format!("could not delete `{root}` in namespace `{namespace}`"))
-                    .into())
-            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error
+                .into_problem(format!("could not delete `{root}` in namespace `{namespace}`"))
+                .into()),
         }
     }
 }

@@ -13,7 +13,7 @@ use kube::api::{Api, ListParams, PostParams};
 
 use serde_json::Value;
 
-use super::{Cluster, explain};
+use super::{Cluster, Error, Result, messages};
 
 /// How many questions are asked at once.
 const AT_ONCE: usize = 8;
@@ -46,14 +46,16 @@ pub enum Verdict {
 
 impl Verdict {
     /// Reads the API server's answer to a dry run.
-    fn of(message: &str) -> Self {
-        let untold = ["cannot create resource", "does not support dry run"];
-        if untold.iter().any(|words| message.contains(words)) {
-            Self::Untold
-        } else if explain::is_final(message) {
-            Self::Refused(message.to_owned())
-        } else {
-            Self::NotNow(message.to_owned())
+    fn of(error: &Error) -> Self {
+        let words = error.to_string();
+        match error {
+            Error::Forbidden { right: Some(_), .. } => Self::Untold,
+            // A webhook with side effects: neither code nor reason are its own.
+            Error::Invalid(_) if words.contains("does not support dry run") => Self::Untold,
+            Error::Forbidden { .. } if messages::lacks_account(&words) => Self::NotNow(words),
+            Error::Forbidden { .. } | Error::Invalid(_) => Self::Refused(words),
+            Error::NotFound(_) | Error::Conflict(_) | Error::Unavailable(_) => Self::NotNow(words),
+            _ => Self::Untold,
         }
     }
 }
@@ -78,7 +80,7 @@ impl Access {
 impl Cluster {
     /// Which of these the user may not do; an error where the cluster does not
     /// answer such questions.
-    pub async fn refused(&self, namespace: &str, asked: Vec<Access>) -> kube::Result<Vec<Access>> {
+    pub async fn refused(&self, namespace: &str, asked: Vec<Access>) -> Result<Vec<Access>> {
         let answers = stream::iter(asked).map(|access| async move {
             let allowed = self.may(namespace, &access).await;
             allowed.map(|allowed| (access, allowed))
@@ -97,7 +99,7 @@ impl Cluster {
     /// The same, with one question where the answer is plain: the rules that the
     /// cluster lists for the user in the namespace are not always all there are,
     /// but what they allow need not be asked for one by one.
-    pub async fn refused_at_once(&self, namespace: &str, asked: Vec<Access>) -> kube::Result<Vec<Access>> {
+    pub async fn refused_at_once(&self, namespace: &str, asked: Vec<Access>) -> Result<Vec<Access>> {
         let review = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
             ..SelfSubjectRulesReview::default()
@@ -110,7 +112,7 @@ impl Cluster {
         self.refused(namespace, asked.into_iter().filter(|access| !plain(access)).collect()).await
     }
 
-    async fn may(&self, namespace: &str, access: &Access) -> kube::Result<bool> {
+    async fn may(&self, namespace: &str, access: &Access) -> Result<bool> {
         let (resource, subresource) = match access.resource.split_once('/') {
             Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
             None => (access.resource, None),
@@ -167,8 +169,7 @@ impl Cluster {
         pod["metadata"]["generateName"] = format!("{name}-").into();
         match self.would_create(pod).await {
             Ok(()) => Verdict::Taken,
-            Err(kube::Error::Api(status)) => Verdict::of(&status.message),
-            Err(_) => Verdict::Untold,
+            Err(error) => Verdict::of(&error),
         }
     }
 
@@ -235,19 +236,26 @@ mod tests {
     fn a_refusal_is_told_from_a_question_that_nobody_answers() {
         let refused = |text: &str| Verdict::Refused(text.to_owned());
         let not_now = |text: &str| Verdict::NotNow(text.to_owned());
-        for (message, verdict) in [
+        for (code, message, verdict) in [
             (
+                403,
                 r#"pods is forbidden: User "ann" cannot create resource "pods" in API group "" in the namespace "shop""#,
                 (|_| Verdict::Untold) as fn(&str) -> Verdict,
             ),
-            (r#"admission webhook "w" does not support dry run"#, |_| Verdict::Untold),
-            (r#"pods "x" is forbidden: exceeded quota: small"#, refused),
-            (r#"pods "x" is forbidden: no PriorityClass with name high was found"#, refused),
-            (r#"admission webhook "w" denied the request: no"#, refused),
-            (r#"pods "x" is forbidden: error looking up service account shop/x: not found"#, not_now),
-            ("Internal error occurred: failed calling webhook \"w\"", not_now),
+            (400, r#"admission webhook "w" does not support dry run"#, |_| Verdict::Untold),
+            (403, r#"pods "x" is forbidden: exceeded quota: small"#, refused),
+            (403, r#"pods "x" is forbidden: no PriorityClass with name high was found"#, refused),
+            (400, r#"admission webhook "w" denied the request: no"#, refused),
+            (422, r#"Pod "x" is invalid: spec.containers: Required value"#, refused),
+            (403, r#"pods "x" is forbidden: error looking up service account shop/x: not found"#, not_now),
+            (404, r#"namespaces "shop" not found"#, not_now),
+            (500, "Internal error occurred: failed calling webhook \"w\"", not_now),
         ] {
-            assert_eq!(Verdict::of(message), verdict(message), "{message}");
+            let status =
+                kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
+            let error = Error::from(kube::Error::Api(status.boxed()));
+            assert_eq!(Verdict::of(&error), verdict(message), "{message}");
         }
+        assert_eq!(Verdict::of(&Error::Unreachable("connection refused".to_owned())), Verdict::Untold);
     }
 }

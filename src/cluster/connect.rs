@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::retry::RetryPolicy;
@@ -14,7 +14,7 @@ use kube::{Client, Config};
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
-use super::{Cluster, Patient, explain};
+use super::{Cluster, Patient};
 use crate::config::Connection;
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::words;
@@ -54,9 +54,9 @@ impl Cluster {
                 .hint("log in again, or check the `users` section of your kubeconfig")
                 .exit(Exit::NotAllowed)
         })?;
-        let ahead = greet(&client).await.map_err(|error| {
-            explain::api(&error, format!("could not connect to the cluster at `{server}`"))
-        })?;
+        let ahead = greet(&client)
+            .await
+            .map_err(|error| error.into_problem(format!("could not connect to the cluster at `{server}`")))?;
         Ok(Self { client, default_namespace, patient, ahead })
     }
 
@@ -77,7 +77,7 @@ impl Cluster {
 
 /// A client that asks again, for a few seconds, where the server has said that it
 /// is too busy (429, 503, 504).
-pub(super) fn client(config: Config) -> kube::Result<Client> {
+pub(super) fn client(config: Config) -> super::Result<Client> {
     let patience = RetryPolicy::new(ASKS_AGAIN.0, ASKS_AGAIN.1, TRIES, false);
     let patience = patience.map_err(|error| kube::Error::Service(error.into()))?;
     // A request that may be made again has to be copied, and so its way too.
@@ -87,7 +87,7 @@ pub(super) fn client(config: Config) -> kube::Result<Client> {
 
 /// Asks for the server's version, and reads its clock in passing. HTTP's `Date`
 /// counts whole seconds, so a difference of a second or two is none.
-async fn greet(client: &Client) -> kube::Result<SignedDuration> {
+async fn greet(client: &Client) -> super::Result<SignedDuration> {
     let request = http::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
     let response = client.send(request).await?;
     if !response.status().is_success() {
@@ -141,7 +141,7 @@ fn merged(paths: &[PathBuf]) -> Result<Kubeconfig> {
     // Where none is, the first says so.
     let read = if there.is_empty() { paths.iter().take(1).collect() } else { there };
     if read.is_empty() {
-        return Err(Error::msg("there is no kubeconfig, and no home folder to look for it in"));
+        return Err(anyhow::Error::msg("there is no kubeconfig, and no home folder to look for it in"));
     }
     let mut whole: Option<Kubeconfig> = None;
     for path in read {

@@ -7,7 +7,7 @@ use kube::api::Api;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Cluster, explain};
+use super::{Cluster, Result};
 use crate::session::clock::clock;
 use crate::session::{CLOCK, ENDING, Session};
 
@@ -42,7 +42,7 @@ impl Cluster {
         namespace: &str,
         root: &str,
         change: impl Fn(&Job, &Session) -> Option<Deadline>,
-    ) -> kube::Result<Option<Job>> {
+    ) -> Result<Option<Job>> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
         let mut tries = 1;
         loop {
@@ -52,8 +52,8 @@ impl Cluster {
             };
             match self.patch_root(namespace, root, &patch(&read, deadline)).await {
                 Ok(root) => return Ok(Some(root)),
-                Err(error) if explain::is_not_found(&error) => return Ok(None),
-                Err(error) if explain::is_conflict(&error) && tries < TRIES => {
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) if error.is_conflict() && tries < TRIES => {
                     tries += 1;
                     sleep(PAUSE).await;
                 }
@@ -69,9 +69,9 @@ impl Cluster {
     pub async fn end(&self, namespace: &str, root: &str) -> anyhow::Result<()> {
         match self.patch_root(namespace, root, &json!({"spec": {"activeDeadlineSeconds": ENDING}})).await {
             Ok(_) => Ok(()),
-            Err(error) if explain::is_not_found(&error) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             Err(error) => {
-                Err(explain::api(&error, format!("could not end `{root}` in namespace `{namespace}`")).into())
+                Err(error.into_problem(format!("could not end `{root}` in namespace `{namespace}`")).into())
             }
         }
     }
@@ -142,7 +142,7 @@ mod tests {
         let api = FakeApi::new((0..100).flat_map(|version| [Answer::of(root(version, 30)), conflict()]));
         let began = Instant::now();
         let refused = api.cluster().change_deadline("shop", "root", in_a_minute).await;
-        assert!(explain::is_conflict(&refused.unwrap_err()));
+        assert!(refused.unwrap_err().is_conflict());
         assert_eq!(api.asked().len(), 2 * usize::try_from(TRIES).unwrap());
         assert_eq!(began.elapsed(), PAUSE * (TRIES - 1));
     }
@@ -166,7 +166,7 @@ mod tests {
     async fn a_refusal_is_not_tried_again() {
         let api = FakeApi::new([Answer::of(root(1, 30)), Answer::refusal(403, "jobs.batch is forbidden")]);
         let refused = api.cluster().change_deadline("shop", "root", in_a_minute).await;
-        assert!(explain::is_forbidden(&refused.unwrap_err()));
+        assert!(refused.unwrap_err().is_forbidden());
     }
 
     #[tokio::test]

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Cluster;
 use super::read::{Found, PAGE, Scope, selector};
+use super::{Cluster, Error, Result};
 use crate::session::name::ROOT;
 use crate::session::{KEEPER, ROLE, SESSION, Session};
 
@@ -106,7 +106,7 @@ impl Cluster {
         scope: &Scope,
         labels: &[(&str, String)],
         begun: Page<Outline>,
-    ) -> kube::Result<Vec<Session>> {
+    ) -> Result<Vec<Session>> {
         let (outlines, _) = self.rest::<Job, Outline>(scope, &selector(labels), OUTLINES, begun).await?;
         let mut sessions = Vec::with_capacity(outlines.len());
         let mut unclear = Vec::new();
@@ -122,7 +122,9 @@ impl Cluster {
         } else {
             let whole = stream::iter(unclear).map(|metadata| async move {
                 let scope = Scope::Namespace(metadata.namespace.unwrap_or_default());
-                scope.api_of::<Job>(self.client()).get_opt(&metadata.name.unwrap_or_default()).await
+                let root =
+                    scope.api_of::<Job>(self.client()).get_opt(&metadata.name.unwrap_or_default()).await;
+                root.map_err(Error::from)
             });
             let whole: Vec<Option<Job>> = whole.buffer_unordered(AT_ONCE).try_collect().await?;
             sessions.extend(whole.iter().flatten().filter_map(Session::of));
@@ -131,7 +133,7 @@ impl Cluster {
         Ok(sessions)
     }
 
-    async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> kube::Result<Pods> {
+    async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<Pods> {
         let meant = selector(labels);
         let begun = self.page::<Pod, Row>(scope, &meant, TABLE, None).await?;
         let (rows, columns) = self.rest::<Pod, Row>(scope, &meant, TABLE, begun).await?;
@@ -173,7 +175,7 @@ impl Cluster {
         selector: &str,
         form: &str,
         begun: Page<T>,
-    ) -> kube::Result<(Vec<T>, Vec<String>)>
+    ) -> Result<(Vec<T>, Vec<String>)>
     where
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
@@ -197,7 +199,7 @@ impl Cluster {
         selector: &str,
         form: &str,
         token: Option<&str>,
-    ) -> kube::Result<Page<T>>
+    ) -> Result<Page<T>>
     where
         K: Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
@@ -209,15 +211,15 @@ impl Cluster {
             Some(token) => parameters.continue_token(token),
             None => parameters,
         };
-        let wrong = |error: http::Error| kube::Error::HttpError(error);
+        let unreadable = |error: &dyn std::error::Error| Error::Unreadable(error.to_string());
         let mut request =
-            kube::core::Request::new(&path).list(&parameters).map_err(kube::Error::BuildRequest)?;
-        let accepted = form.parse().map_err(|error| wrong(http::Error::from(error)))?;
+            kube::core::Request::new(&path).list(&parameters).map_err(|error| unreadable(&error))?;
+        let accepted = form.parse().expect("the forms are constants");
         request.headers_mut().insert(http::header::ACCEPT, accepted);
         // Rows alone, without the metadata that is as long as they are.
         let uri = format!("{}&includeObject=None", request.uri());
-        *request.uri_mut() = uri.parse().map_err(|error| wrong(http::Error::from(error)))?;
-        self.client().request(request).await
+        *request.uri_mut() = uri.parse().map_err(|error| unreadable(&error))?;
+        Ok(self.client().request(request).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::Cluster;
+use super::{Cluster, Result};
 use crate::contract::assignment::Pods;
 use crate::session::SESSION;
 
@@ -21,12 +21,12 @@ impl Cluster {
         pod: &str,
         resource_version: Option<&str>,
         container: &Value,
-    ) -> kube::Result<Pod> {
+    ) -> Result<Pod> {
         self.patch_containers(namespace, pod, resource_version, container, &PatchParams::default()).await
     }
 
     /// Whether such a container would be taken, asked of every admission check.
-    pub async fn would_attach(&self, namespace: &str, pod: &str, container: &Value) -> kube::Result<Pod> {
+    pub async fn would_attach(&self, namespace: &str, pod: &str, container: &Value) -> Result<Pod> {
         self.patch_containers(namespace, pod, None, container, &PatchParams::default().dry_run()).await
     }
 
@@ -37,13 +37,13 @@ impl Cluster {
         resource_version: Option<&str>,
         container: &Value,
         parameters: &PatchParams,
-    ) -> kube::Result<Pod> {
+    ) -> Result<Pod> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let patch = json!({
             "metadata": {"resourceVersion": resource_version},
             "spec": {"ephemeralContainers": [container]},
         });
-        api.patch_ephemeral_containers(pod, parameters, &Patch::Strategic(patch)).await
+        Ok(api.patch_ephemeral_containers(pod, parameters, &Patch::Strategic(patch)).await?)
     }
 
     /// One of a target's pods, where there is one to be seen.
@@ -70,23 +70,23 @@ impl Cluster {
         pod: &str,
         container: &str,
         command: &[&str],
-    ) -> kube::Result<AttachedProcess> {
+    ) -> Result<AttachedProcess> {
         // It may be silent for longer than an answer may take.
         let api: Api<Pod> = Api::namespaced(self.patient()?, namespace);
         let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
-        api.exec(pod, command.iter().copied(), &parameters).await
+        Ok(api.exec(pod, command.iter().copied(), &parameters).await?)
     }
 
     /// Writes annotations on a root.
-    pub async fn annotate_root(&self, namespace: &str, root: &str, annotations: Value) -> kube::Result<()> {
+    pub async fn annotate_root(&self, namespace: &str, root: &str, annotations: Value) -> Result<()> {
         self.patch_root(namespace, root, &json!({"metadata": {"annotations": annotations}})).await.map(drop)
     }
 
     /// Sets a condition of a pod.
-    pub async fn set_condition(&self, namespace: &str, pod: &str, condition: &Value) -> kube::Result<()> {
+    pub async fn set_condition(&self, namespace: &str, pod: &str, condition: &Value) -> Result<()> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         // Conditions are merged by their type: the kubelet's own stay.
         let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-        api.patch_status(pod, &PatchParams::default(), &patch).await.map(drop)
+        Ok(api.patch_status(pod, &PatchParams::default(), &patch).await.map(drop)?)
     }
 }

@@ -1,11 +1,11 @@
-//! What was begun is seen through, though the cluster be silent for a while.
+//! Trying again while the cluster does not answer.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::explain;
+use super::Error;
 
 /// How long the cluster may be silent before it counts as lost: longer than an
 /// API server takes to restart behind a load balancer's back.
@@ -13,36 +13,39 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(20);
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Does it until the cluster has answered, or for [`SILENCE`] in vain. What may
-/// have been done before the connection broke is done again.
+/// Tries until the cluster has answered, or for [`SILENCE`] in vain. The same
+/// may have been done once before the connection broke.
 pub(crate) async fn persist<T>(act: impl AsyncFn() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     loop {
         match act().await {
-            Err(error) if !explain::is_judged(&error) && began.elapsed() < SILENCE => sleep(PAUSE).await,
+            Err(error) if !is_final(&error) && began.elapsed() < SILENCE => sleep(PAUSE).await,
             result => return result,
         }
     }
+}
+
+fn is_final(error: &anyhow::Error) -> bool {
+    Error::among(error).is_some_and(Error::is_final)
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
-    use anyhow::Error;
     use kube::core::Status;
 
     use super::*;
 
-    fn answer(code: u16) -> Error {
+    fn answer(code: u16) -> anyhow::Error {
         let status = Status { code, ..Status::default() };
-        explain::api(&kube::Error::Api(status.boxed()), "could not end it").into()
+        Error::from(kube::Error::Api(status.boxed())).into_problem("could not end it").into()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_waited_out_and_a_refusal_is_the_last_word() {
+    async fn silence_is_waited_out_and_a_refusal_is_final() {
         let tries = Cell::new(0);
-        let begin = |until: u32, error: fn() -> Error| {
+        let begin = |until: u32, error: fn() -> anyhow::Error| {
             tries.set(0);
             let tries = &tries;
             persist(async move || {
@@ -50,12 +53,12 @@ mod tests {
                 if tries.get() < until { Err(error()) } else { Ok(()) }
             })
         };
-        assert!(begin(4, || Error::msg("connection reset")).await.is_ok());
+        assert!(begin(4, || anyhow::Error::msg("connection reset")).await.is_ok());
         assert!(begin(4, || answer(503)).await.is_ok());
         assert_eq!(tries.get(), 4);
         assert!(begin(4, || answer(403)).await.is_err());
         assert_eq!(tries.get(), 1);
-        assert!(begin(u32::MAX, || Error::msg("connection refused")).await.is_err());
+        assert!(begin(u32::MAX, || anyhow::Error::msg("connection refused")).await.is_err());
         assert!(tries.get() > 10);
     }
 }

@@ -15,7 +15,7 @@ use kube::core::{NamespaceResourceScope, Selector, SelectorExt as _};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use super::{Cluster, Leftover, explain};
+use super::{Cluster, Error, Leftover};
 use crate::session::{MANAGED_BY, MIRRORD, ROLE, SESSION, Session, SessionId};
 use crate::words;
 use crate::workload::{Source, Target, Workload};
@@ -78,12 +78,12 @@ impl Cluster {
         let selector = selector(labels);
         let mut scope = scope.clone();
         let mut jobs = self.list::<Job>(&scope, &selector).await;
-        if scope == Scope::All && matches!(&jobs, Err(error) if explain::is_forbidden(error)) {
+        if scope == Scope::All && matches!(&jobs, Err(error) if error.is_forbidden()) {
             scope = Scope::Namespace(self.default_namespace.clone());
             jobs = self.list::<Job>(&scope, &selector).await;
         }
         let jobs = jobs.map_err(|error| {
-            explain::api(&error, format!("could not list environments{}", scope.in_words()))
+            error.into_problem(format!("could not list environments{}", scope.in_words()))
         })?;
         let mut sessions: Vec<Session> = jobs.iter().filter_map(Session::of).collect();
         sessions.sort_by_key(|session| (session.order(), session.root.clone()));
@@ -110,7 +110,7 @@ impl Cluster {
         labels: &[(&str, String)],
     ) -> Result<BTreeMap<String, Vec<Pod>>> {
         let pods = self.list::<Pod>(scope, &selector(labels)).await.map_err(|error| {
-            explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
+            error.into_problem(format!("could not list preview pods{}", scope.in_words()))
         })?;
         let mut by_session: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
         for pod in pods {
@@ -121,7 +121,7 @@ impl Cluster {
         Ok(by_session)
     }
 
-    pub(super) async fn list<K>(&self, scope: &Scope, selector: &str) -> kube::Result<Vec<K>>
+    pub(super) async fn list<K>(&self, scope: &Scope, selector: &str) -> super::Result<Vec<K>>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
@@ -295,8 +295,8 @@ impl Cluster {
     /// A root as it is; `None` once it is gone.
     pub async fn root(&self, namespace: &str, name: &str) -> Result<Option<Job>> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
-        api.get_opt(name).await.map_err(|error| {
-            explain::api(&error, format!("could not look at `{name}` in namespace `{namespace}`")).into()
+        api.get_opt(name).await.map_err(Error::from).map_err(|error| {
+            error.into_problem(format!("could not look at `{name}` in namespace `{namespace}`")).into()
         })
     }
 
@@ -318,7 +318,7 @@ impl Cluster {
         let labels = [(SESSION, session.as_str().to_owned())];
         let selector = selector(&labels);
         let pods = self.list::<Pod>(&scope, &selector).await.map_err(|error| {
-            explain::api(&error, format!("could not list preview pods{}", scope.in_words()))
+            error.into_problem(format!("could not list preview pods{}", scope.in_words()))
         })?;
         if let Some(pod) = pods.first() {
             return Ok(Some(Remains::of(pod)));
@@ -335,14 +335,12 @@ impl Cluster {
     /// the user may not list.
     async fn any(&self, namespace: &str, kind: &Leftover, selector: &str) -> Result<bool> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client(), namespace, &kind.types());
-        match api.list_metadata(&ListParams::default().labels(selector).limit(1)).await {
+        match api.list_metadata(&ListParams::default().labels(selector).limit(1)).await.map_err(Error::from) {
             Ok(list) => Ok(!list.items.is_empty()),
-            Err(error) if explain::is_judgement(&error) => Ok(false),
-            Err(error) => Err(explain::api(
-                &error,
-                format!("could not look for what is left in namespace `{namespace}`"),
-            )
-            .into()),
+            Err(error) if error.is_final() => Ok(false),
+            Err(error) => Err(error
+                .into_problem(format!("could not look for what is left in namespace `{namespace}`"))
+                .into()),
         }
     }
 }
@@ -393,7 +391,7 @@ pub(super) fn selector(labels: &[(&str, String)]) -> String {
 }
 
 /// Every object that the parameters mean, a page at a time.
-pub(super) async fn every<K>(api: &Api<K>, parameters: ListParams) -> kube::Result<Vec<K>>
+pub(super) async fn every<K>(api: &Api<K>, parameters: ListParams) -> super::Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {

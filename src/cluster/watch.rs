@@ -17,7 +17,7 @@ use kube::runtime::watcher::{self, Event};
 use serde::de::DeserializeOwned;
 
 use super::read::{Scope, selector};
-use super::{Cluster, explain};
+use super::{Cluster, Error};
 use crate::session::SESSION;
 
 /// One change to a session's objects.
@@ -44,7 +44,7 @@ pub enum Change {
     /// The cluster did not answer; the watch goes on trying.
     Lost(String),
     /// The user may not look, or not any more; trying again is of no use.
-    Forbidden(Box<kube::Error>),
+    Forbidden(Box<Error>),
 }
 
 // === impl Cluster ===
@@ -132,10 +132,13 @@ where
 {
     let change = move |event| match event {
         Ok(event) => said(event),
-        Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
-            if explain::is_refused(&error) =>
-        {
-            Some(Change::Forbidden(Box::new(error)))
+        Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) => {
+            let error = Error::from(error);
+            Some(if error.is_refused() {
+                Change::Forbidden(Box::new(error))
+            } else {
+                Change::Lost(error.to_string())
+            })
         }
         Err(error) => Some(Change::Lost(error.to_string())),
     };

@@ -16,11 +16,10 @@ use super::link::{self, Peer, Said, Wanted};
 use super::pace::Pace;
 use super::pods::Seen;
 use super::scribe::{Page, Scribe};
-use crate::cluster::{Cluster, explain};
+use crate::cluster::{self, Cluster};
 use crate::contract::Assignment;
 use crate::contract::agent_container;
 use crate::contract::report::Obstacle;
-use crate::problem::{Exit, Report};
 use crate::session::Session;
 use crate::traffic::{Refusal, Rules, rules};
 
@@ -42,7 +41,7 @@ enum Heard {
     /// How an attachment went.
     Attached(String, Attached),
     /// How the writing of a report went.
-    Written(Box<(Page, kube::Result<()>)>),
+    Written(Box<(Page, cluster::Result<()>)>),
 }
 
 /// How an attachment went.
@@ -348,12 +347,12 @@ impl Hands {
             let result = match cluster.attach(&namespace, &pod.name, version, &container).await {
                 Ok(_) => Attached::Taken,
                 // Somebody was faster; the watch shows what there is now.
-                Err(error) if explain::is_conflict(&error) || explain::is_not_found(&error) => {
+                Err(error) if error.is_conflict() || error.is_not_found() => {
                     Attached::Outdated(pod.resource_version)
                 }
                 Err(error) => Attached::Refused {
-                    obstacle: explain::attachment(&error, &pod.name),
-                    is_passing: !explain::is_judgement(&error),
+                    obstacle: error.attachment_obstacle(&pod.name),
+                    is_passing: !error.is_final(),
                 },
             };
             let _ = hear.send(Heard::Attached(pod.uid, result));
@@ -428,7 +427,7 @@ impl Hands {
             Ok(None) => true,
             // Its own rights go with the root. Of anything else, nothing is
             // known, and the lease settles it.
-            Err(error) => Report::of(&error).exit == Exit::NotAllowed,
+            Err(error) => cluster::Error::among(&error).is_some_and(cluster::Error::is_refused),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::canary::{self, Unproven};
 use super::pace::Pace;
-use crate::cluster::{Cluster, explain};
+use crate::cluster::{Cluster, Error};
 use crate::contract::control::Method;
 use crate::contract::control::{PROTOCOL, Reply, Request, Status};
 use crate::traffic::{Refusal, Rules};
@@ -115,8 +115,8 @@ pub(crate) async fn run(
     let uid = peer.uid.clone();
     let over = match converse(&cluster, &peer, wanted, &pace, &said).await {
         Ok(()) => Said::Over("the agent has left".to_owned()),
-        Err(error) => match error.downcast_ref::<kube::Error>() {
-            Some(refusal) if explain::is_refused(refusal) => Said::Forbidden(refusal.to_string()),
+        Err(error) => match Error::among(&error) {
+            Some(refusal) if refusal.is_refused() => Said::Forbidden(refusal.to_string()),
             _ => Said::Over(format!("{error:#}")),
         },
     };
@@ -217,7 +217,7 @@ async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedPr
             Ok(Err(error)) => error,
             Err(_) => return Err(anyhow!("the node of pod `{}` does not answer", peer.pod)),
         };
-        if begun.elapsed() >= STARTS_WITHIN || explain::is_refused(&error) {
+        if begun.elapsed() >= STARTS_WITHIN || error.is_refused() {
             return Err(error.into());
         }
         let early = begun.elapsed() < SOON;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 
-use crate::cluster::{Change, explain};
+use crate::cluster::{Change, messages};
 
 /// What the names of agents' containers begin with; a number follows.
 pub(crate) const AGENT: &str = "mirrord-agent";
@@ -152,7 +152,7 @@ impl AgentState {
         let reason = waiting.reason.unwrap_or_default();
         // None of these says that anything is wrong for good.
         let has_trouble = !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
-            && !waiting.message.as_deref().is_some_and(explain::is_passing);
+            && !waiting.message.as_deref().is_some_and(messages::is_passing);
         Self::Waiting(has_trouble.then(|| match waiting.message {
             Some(message) => format!("{reason}: {message}"),
             None => reason,

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::contract::Assignment;
 use crate::contract::Report;
 use crate::session::{ROUTED, TRAFFIC};
@@ -73,7 +73,7 @@ impl Scribe {
     }
 
     /// Takes note of what was written.
-    pub(super) fn wrote(&mut self, page: Page, result: &kube::Result<()>) {
+    pub(super) fn wrote(&mut self, page: Page, result: &cluster::Result<()>) {
         self.is_writing = false;
         if result.is_err() {
             self.pause = Some(Instant::now() + TRIES_AGAIN);
@@ -92,10 +92,10 @@ impl Scribe {
 
 impl Page {
     /// Writes it.
-    pub(super) async fn write(&self, cluster: &Cluster, assignment: &Assignment) -> kube::Result<()> {
+    pub(super) async fn write(&self, cluster: &Cluster, assignment: &Assignment) -> cluster::Result<()> {
         let namespace = &assignment.namespace;
         if self.root {
-            let text = serde_json::to_string(&self.report).map_err(kube::Error::SerdeError)?;
+            let text = serde_json::to_string(&self.report).expect("a report has no keys but strings");
             cluster.annotate_root(namespace, &assignment.root, json!({TRAFFIC: text})).await?;
         }
         for (name, changes) in &self.pods {

@@ -9,7 +9,7 @@ use super::plan::{Account, Plan, Request};
 use super::preflight::admission::{self, Which};
 use super::preflight::{self, inspection, keeper_account, network_policies, nodes};
 use super::rights::{self, Document, GRANTING, Right};
-use crate::cluster::{Cluster, Verdict, explain};
+use crate::cluster::{Cluster, Verdict};
 use crate::config::{Config, Environment, Overrides};
 use crate::output::{Mode, Reporter};
 use crate::problem::{Exit, Problem, Report};
@@ -212,7 +212,7 @@ impl Case<'_> {
 
     async fn missing(&self, rights: &[Right]) -> Result<Vec<Right>> {
         let refused = self.cluster.refused(self.namespace, rights::questions(rights)).await;
-        let refused = refused.map_err(|error| explain::api(&error, "could not ask for your rights"))?;
+        let refused = refused.map_err(|error| error.into_problem("could not ask for your rights"))?;
         Ok(rights::lacking(rights, &refused))
     }
 

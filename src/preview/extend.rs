@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
 use super::{Selector, connected, lifetime, status, unless_interrupted};
-use crate::cluster::{Cluster, Deadline, Scope, explain};
+use crate::cluster::{Cluster, Deadline, Scope};
 use crate::config::Selection;
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Problem};
@@ -83,7 +83,7 @@ async fn set(cluster: &Cluster, session: &Session, ttl: Ttl) -> Result<Session> 
     };
     let changed = cluster.change_deadline(namespace, name, change).await;
     let root = changed
-        .map_err(|error| explain::api(&error, problem().to_string()))?
+        .map_err(|error| error.into_problem(problem().to_string()))?
         .ok_or_else(|| problem().because_of("it has ended meanwhile").exit(Exit::NotFound))?;
     let scope = Scope::Namespace(namespace.clone());
     let mut pods = cluster.preview_pods(&scope, &[(SESSION, session.id.as_str().to_owned())]).await?;

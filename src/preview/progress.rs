@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 
-use crate::cluster::{Change, explain};
+use crate::cluster::{Change, messages};
 use crate::contract::Report;
 use crate::session::{KEEPER, ROLE, Session};
 
@@ -155,7 +155,7 @@ pub(super) fn refusal(set: &ReplicaSet) -> Option<(String, bool)> {
         .iter()
         .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
     let message = failure.message.clone().unwrap_or_default();
-    Some((uncreated(&message), explain::is_final(&message)))
+    Some((uncreated(&message), messages::is_final(&message)))
 }
 
 /// That a pod cannot come to be, in the words that `start` has for it.
@@ -212,7 +212,7 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
                 why: format!("container `{name}` crashes: {}", exit(status.last_state.as_ref())),
                 crashed: Some((pod.to_owned(), name.clone())),
             })),
-            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" if explain::is_passing(&message) => {
+            "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" if messages::is_passing(&message) => {
                 Some(PodState::Waiting(format!(
                     "image `{}` cannot be pulled for now: {message}",
                     status.image
@@ -227,7 +227,7 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
             | "SignatureValidationFailed" => {
                 failed(format!("image `{}` cannot be pulled: {}", status.image, or_reason(&message, reason)))
             }
-            "CreateContainerConfigError" | "CreateContainerError" if explain::is_passing(&message) => {
+            "CreateContainerConfigError" | "CreateContainerError" if messages::is_passing(&message) => {
                 Some(PodState::Waiting(format!("container `{name}` cannot be started for now: {message}")))
             }
             "CreateContainerConfigError"

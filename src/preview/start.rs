@@ -19,7 +19,7 @@ use super::preflight::concurrent_steal::{self, Extent as OtherKeys};
 use super::preflight::{admission, inspection, keeper_account, network_policies, rights, selectors};
 use super::stop::Ending;
 use super::{connected, render, stop};
-use crate::cluster::{Cluster, Deadline, Scope, explain, persist};
+use crate::cluster::{self, Cluster, Deadline, Scope, persist};
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::format::ObjectFormat;
 use crate::output::{self, Reporter};
@@ -118,7 +118,7 @@ pub async fn start(
     let created = match cluster.create_root(&plan.first_root()).await {
         // Nothing was made, so there is nothing to remove. A server in trouble may have made it
         // all the same, and a name that is taken is only ever our own.
-        Err(error) if explain::is_judged(&error) => {
+        Err(error) if cluster::Error::among(&error).is_some_and(cluster::Error::is_final) => {
             drop(step);
             return Err(not_started(error));
         }
@@ -317,7 +317,7 @@ async fn set_deadline(
     // Everything exists by now: a short silence of the API server must not undo it.
     let root = persist(async || {
         let changed = cluster.change_deadline(&session.namespace, &session.root, change).await;
-        Ok(changed.map_err(|error| explain::api(&error, problem().to_string()))?)
+        Ok(changed.map_err(|error| error.into_problem(problem().to_string()))?)
     });
     let root = root.await?;
     let session = root.as_ref().and_then(Session::of);
@@ -375,7 +375,7 @@ async fn retire(
     };
     let changed = cluster.change_deadline(&old.namespace, &old.root, change).await;
     let problem = || format!("could not set an end to `{}`", old.root);
-    if changed.map_err(|error| explain::api(&error, problem()))?.is_none() {
+    if changed.map_err(|error| error.into_problem(problem()))?.is_none() {
         return Ok(());
     }
     reporter.warning(&format!(

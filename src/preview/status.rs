@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::progress::{is_keeper, refusal};
 use super::render::{self, Copied, Listed};
 use super::{Selector, Standing};
-use crate::cluster::{Change, Cluster, Scope, explain};
+use crate::cluster::{Change, Cluster, Scope};
 use crate::config::Selection;
 use crate::output::format::ListFormat;
 use crate::output::{self, Mode, Reporter};
@@ -201,7 +201,7 @@ async fn follow(
     let mut changes = cluster.watch_all(scope, &selector.labels())?;
     while let Some(change) = changes.next().await {
         if let Change::Forbidden(error) = change {
-            return Err(explain::api(&error, "could not watch the environments").into());
+            return Err(error.into_problem("could not watch the environments").into());
         }
         // Where something changes all the time, what has come by then is shown.
         let gathered = async { while let Ok(Some(_)) = timeout(TOGETHER, changes.next()).await {} };

@@ -22,7 +22,7 @@ async fn an_unknown_target_says_what_there_is() {
         world
             .start("deployment/warehouse", "pr-1", &[])
             .await
-            .failure(3, &["hint: there is `shop`; or pass `-n <namespace>`"]);
+            .failure(3, &["hint: the namespace has `shop`; or pass `-n <namespace>`"]);
         world.start("deployment/shop/container/wbe", "pr-1", &[]).await.failure(
             3,
             &[

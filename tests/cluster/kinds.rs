@@ -173,7 +173,7 @@ async fn pods_and_services_are_copied_from_what_lives() {
             3,
             &[
                 "could not find the workload behind `service/nobody`",
-                "no workload's pods carry what it selects: {\"app\":\"nobody\"}",
+                "it selects {\"app\":\"nobody\"}, and no workload makes such pods",
             ],
         );
     })

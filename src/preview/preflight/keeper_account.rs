@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cluster::{Cluster, explain};
+use crate::cluster::Cluster;
 use crate::config;
 use crate::contract::agent_container;
 use crate::contract::assignment::Assignment;
@@ -55,12 +55,11 @@ pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::
     let missing = lacking(GRANTING, &refused.unwrap_or_default());
     match &made {
         Ok(()) if missing.is_empty() => return Ok(Account::Own),
-        Err(refusal) if !explain::is_forbidden(refusal) => {
-            return Err(explain::api(
-                refusal,
-                "could not check whether the keeper can be granted its permissions",
-            )
-            .into());
+        Err(refusal) if !refusal.is_forbidden() => {
+            return Err(refusal
+                .clone()
+                .into_problem("could not check whether the keeper can be granted its permissions")
+                .into());
         }
         Ok(()) | Err(_) => {}
     }
@@ -75,8 +74,8 @@ pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::
         "the keeper cannot be granted the permissions that it needs in namespace `{namespace}`\n{}",
         lines.join("\n")
     );
-    let problem = match &made {
-        Err(refusal) => explain::api(refusal, what),
+    let problem = match made {
+        Err(refusal) => refusal.into_problem(what),
         Ok(()) => Problem::new(what).because_of(format!("you are missing permissions: {}", named(&missing))),
     };
     Err(problem.hint(format!(
@@ -100,7 +99,7 @@ pub(crate) async fn may_attach(cluster: &Cluster, assignment: &Assignment, accou
     let container = agent_container::container("mirrord-agent-probe", 0, &assignment.agent);
     match cluster.would_attach(&assignment.namespace, &pod, &container).await {
         Ok(_) => Ok(()),
-        Err(error) if explain::is_not_found(&error) || explain::is_conflict(&error) => Ok(()),
-        Err(error) => Err(explain::attachment(&error, &pod).into_problem().into()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error.attachment_obstacle(&pod).into_problem().into()),
     }
 }

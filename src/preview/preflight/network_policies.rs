@@ -6,7 +6,7 @@ pub(crate) mod isolation;
 use std::collections::BTreeSet;
 
 use self::isolation::Parties;
-use crate::cluster::{Cluster, explain};
+use crate::cluster::Cluster;
 use crate::output::Reporter;
 use crate::preview::plan::policy::in_words;
 use crate::preview::plan::{Plan, Request};
@@ -38,7 +38,7 @@ pub(crate) async fn admitted(cluster: &Cluster, request: &mut Request, reporter:
             reporter.warning(&format!(
                 "{} may keep requests from the preview, and no policy that lets them through can be created: {}",
                 in_words(&names.into_iter().collect::<Vec<_>>()),
-                explain::words(&error)
+                error
             ));
             return;
         }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Event;
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
-use crate::cluster::{Change, Cluster, Deadline, SILENCE, explain};
+use crate::cluster::{Change, Cluster, Deadline, SILENCE};
 use crate::contract::Report;
 use crate::output::{Reporter, Step};
 use crate::preview::plan::Request;
@@ -65,7 +65,7 @@ pub(super) async fn until_ready(
                     lost = Some((since, error));
                 }
                 Some(Change::Forbidden(error)) => {
-                    return Err(explain::api(&error, "could not watch the preview become ready").into());
+                    return Err(error.into_problem("could not watch the preview become ready").into());
                 }
                 // Said before the list is asked for: no sign of an answer.
                 Some(change @ (Change::RootAnew | Change::PodsAnew)) => observed.apply(change),
