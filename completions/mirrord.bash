@@ -1112,7 +1112,7 @@ _mirrord_live() {
             COMPREPLY+=("$(printf '%q' "${candidate#"${part}"}")")
         fi
     done < <(mirrord candidates "${what}" -- "${COMP_WORDS[@]:1}" </dev/null 2>/dev/null)
-    # No file can be meant.
+    # The value is never a file.
     compopt +o default +o bashdefault 2>/dev/null
 }
 

@@ -1,8 +1,9 @@
 //! Completion of keys, namespaces and targets, which only the cluster knows.
 //!
-//! The generated scripts ask `mirrord candidates WHAT -- WORDS`, which is no
-//! part of the help. clap's own dynamic completion would not do: what it calls
-//! for a value does not see the other words, as in `-n staging -t <TAB>`.
+//! The generated scripts call `mirrord candidates WHAT -- WORDS`, which help does
+//! not list. clap's own dynamic completion was tried and not taken: its bash
+//! function does not complete values that contain a colon or follow `--flag=`, and
+//! does not quote blanks (`findings/clap-complete-bash-word-breaks.sh`).
 
 pub mod candidates;
 pub mod scripts;
@@ -11,30 +12,30 @@ use std::path::PathBuf;
 
 use crate::config::Overrides;
 
-/// What is completed.
+/// A kind of value that the cluster completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// The keys of the environments that there are.
+    /// Keys of existing environments.
     Key,
     /// Namespaces.
     Namespace,
-    /// Workloads, or the targets of the environments that there are.
+    /// Workloads, or the targets of existing environments.
     Target,
 }
 
-/// What has been typed so far, as far as candidates depend on it.
+/// The part of an unfinished command line on which candidates depend.
 #[derive(Debug, Default)]
 pub struct Typed {
-    /// Where to look.
+    /// The flags that say where to look.
     pub flags: Overrides,
-    /// Whether the verb is about environments that there are.
+    /// Whether the verb is about existing environments.
     pub is_of_sessions: bool,
 }
 
 // === impl Wanted ===
 
 impl Wanted {
-    /// The word that the scripts use.
+    /// Reads the word that the scripts pass.
     pub fn of(word: &str) -> Option<Self> {
         match word {
             "key" => Some(Self::Key),
@@ -48,10 +49,10 @@ impl Wanted {
 // === impl Typed ===
 
 impl Typed {
-    /// Reads a command line that is not finished, and may never be right.
+    /// Reads a command line that is unfinished and may be wrong.
     pub fn of(words: &[String]) -> Self {
         let mut typed = Self::default();
-        // bash parts words at `=`, the other shells do not.
+        // bash splits words at `=`, the other shells do not.
         let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "=").collect();
         for (place, word) in words.iter().enumerate() {
             if matches!(*word, "status" | "stop" | "extend") {
@@ -61,7 +62,7 @@ impl Typed {
                 Some((flag, value)) => (flag, Some(value)),
                 None => (*word, words.get(place + 1).copied()),
             };
-            // Without a value it has its own.
+            // The flag has a default value.
             if matches!(flag, "-f" | "--config-file") {
                 typed.flags.config_file = Some(PathBuf::from(crate::cli::DEFAULT_FILE));
             }
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_finished_says_where_to_look() {
+    fn an_unfinished_line_gives_the_flags_typed_so_far() {
         for line in [
             "preview -f x.toml stop -n a -k ",
             "preview stop --namespace=a --config-file x.toml -k",

@@ -3,11 +3,13 @@
 
 use clap_complete::Shell;
 
-/// The script that clap generates, asking the cluster where the shell allows it.
+/// The script that clap generates, with live completion for bash, zsh and fish.
 pub fn wired(shell: Shell, script: &str) -> String {
     match shell {
         Shell::Bash => {
-            let script = script.replace("complete -F _mirrord -o", "complete -F _mirrord_live -o");
+            let registration = "complete -F _mirrord -o";
+            assert!(script.contains(registration), "clap_complete registers the function by this line");
+            let script = script.replace(registration, "complete -F _mirrord_live -o");
             before(&script, "if [[ \"${BASH_VERSINFO", BASH)
         }
         Shell::Zsh => {
@@ -19,9 +21,9 @@ pub fn wired(shell: Shell, script: &str) -> String {
     }
 }
 
-/// An argument's line, with the function that knows its values.
+/// A line of the zsh script with the function that completes its value.
 fn zsh(line: &str) -> String {
-    // `NAME` is also a context's, and a user's.
+    // The value name `NAME` also stands for contexts and users.
     let is_namespace = ["-n+[", "-namespace=["].iter().any(|mark| line.contains(mark));
     let name = if is_namespace { ":NAME:_mirrord_live_namespace" } else { ":NAME:_default" };
     line.replace(":KEY:_default", ":KEY:_mirrord_live_key")
@@ -29,15 +31,13 @@ fn zsh(line: &str) -> String {
         .replace(":NAME:_default", name)
 }
 
-/// Puts `more` before the last place where the script says `mark`.
+/// Inserts `more` before the last occurrence of `mark`.
 fn before(script: &str, mark: &str, more: &str) -> String {
-    match script.rfind(mark) {
-        Some(place) => format!("{}{more}\n{}", &script[..place], &script[place..]),
-        None => script.to_owned(),
-    }
+    let place = script.rfind(mark).expect("clap_complete writes this line");
+    format!("{}{more}\n{}", &script[..place], &script[place..])
 }
 
-/// What bash takes for a word ends at `=` and `:`; a key may hold both.
+/// bash splits words at `=` and `:`; a key may contain both.
 const BASH: &str = r#"# Asks the cluster for keys, namespaces and targets.
 _mirrord_live() {
     local what line="${COMP_LINE:0:COMP_POINT}" words
@@ -64,7 +64,7 @@ _mirrord_live() {
             COMPREPLY+=("$(printf '%q' "${candidate#"${part}"}")")
         fi
     done < <(mirrord candidates "${what}" -- "${COMP_WORDS[@]:1}" </dev/null 2>/dev/null)
-    # No file can be meant.
+    # The value is never a file.
     compopt +o default +o bashdefault 2>/dev/null
 }
 "#;
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_contexts_and_users_are_no_namespaces() {
+    fn contexts_and_users_are_not_completed_as_namespaces() {
         assert_eq!(
             zsh("'--context=[The kubeconfig]:NAME:_default' \\"),
             "'--context=[The kubeconfig]:NAME:_default' \\"
