@@ -26,6 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::cluster::{Change, Cluster};
 use crate::config::Connection;
+use crate::logging::Log;
 use crate::problem::{Explain as _, Problem};
 use crate::session::{ASSIGNMENT, ROLE, SESSION, Session};
 
@@ -47,6 +48,7 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
         .ok_or_else(|| Error::msg(format!("`{ASSIGNMENT}` is not set")))
         .and_then(|text| Ok(serde_json::from_str(&text)?))
         .explain(|| Problem::new("the keeper does not know what to keep"))?;
+    let log = Log::start(assignment.agent.log_level.as_deref());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let cluster = Cluster::connect(&Connection::default()).await?;
@@ -73,7 +75,7 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
             change = targets.next() => hands.observed.targets.apply(targets_seen.seen(change)?),
             change = previews.next() => hands.observed.previews.apply(previews_seen.seen(change)?),
             () = hands.hear() => {}
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => log.note_dropped(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

@@ -18,6 +18,7 @@
 //!   traffic           rules and filters as values
 //!   session           what labels and annotations say
 //!   workload          targets: grammar, kinds, containers
+//!   logging           the log of keeper and agents
 //!   problem           what, why, hint, exit code
 //!   kubernetes_names  names and label values that Kubernetes takes
 //!   words             lists, counts and durations in a sentence
@@ -34,6 +35,7 @@ pub mod contract;
 pub mod fuzzing;
 pub mod keeper;
 mod kubernetes_names;
+mod logging;
 pub mod output;
 pub mod preview;
 pub mod problem;

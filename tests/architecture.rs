@@ -39,8 +39,8 @@ const MODULES: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
-    ("keeper", &["cluster", "contract", "problem", "session", "traffic", "words"]),
-    ("agent", &["contract", "problem", "traffic"]),
+    ("keeper", &["cluster", "contract", "logging", "problem", "session", "traffic", "words"]),
+    ("agent", &["contract", "logging", "problem", "traffic"]),
     ("cluster", &["contract", "kubernetes_names", "problem", "session", "words", "workload"]),
     ("cli", &["config", "kubernetes_names", "output", "session", "words", "workload"]),
     ("config", &["kubernetes_names", "problem", "session", "traffic", "words", "workload"]),
@@ -49,6 +49,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("traffic", &[]),
     ("session", &["kubernetes_names", "problem", "words", "workload"]),
     ("workload", &["kubernetes_names", "words"]),
+    ("logging", &[]),
     ("problem", &[]),
     ("kubernetes_names", &[]),
     ("words", &[]),
@@ -59,8 +60,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     // `config::Connection` belongs to `cluster`.
     ("keeper", "config"),
     ("cluster", "config"),
-    // The keeper logs with the command line's writer.
-    ("keeper", "output"),
 ];
 
 /// The name of the top-level module that a file belongs to.

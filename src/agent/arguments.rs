@@ -1,6 +1,5 @@
-//! What can be typed behind `mirrord agent`: nobody does by hand, the keeper
-//! writes it into the target's pod.
-#![expect(missing_docs, reason = "the help texts say it: a comment on a field becomes its help")]
+//! The arguments of `mirrord agent`, which the keeper writes into the target's pod.
+#![expect(missing_docs, reason = "the comment on a field is its help text")]
 
 use std::path::PathBuf;
 
@@ -9,11 +8,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::contract::control::Method;
 
-/// Where the agent is controlled: on its own container's file system, which
-/// the application cannot reach.
+/// The socket for keepers, on the file system of the agent's own container, which the
+/// application cannot reach.
 pub const SOCKET: &str = "/run/mirrord-agent.sock";
 
-/// Give the requests that a session wants to its preview, from inside the target's pod
+/// Send the requests that match a session to its preview, from inside the target's pod
 #[derive(Debug, Parser)]
 #[command(name = "agent", bin_name = "mirrord agent", args_conflicts_with_subcommands = true)]
 pub struct Agent {
@@ -31,45 +30,45 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Where to be controlled
+    /// Socket to listen on for keepers
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     pub socket: PathBuf,
-    /// Leave after so many seconds without rules and without connections
+    /// End after this time without rules and without connections
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub idle_seconds: u64,
-    /// Carry open connections on for so many seconds at least when told to leave
+    /// When told to end, let open connections go on for this time at least
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
-    /// Log nothing but how it ended
-    #[arg(long)]
-    pub quiet: bool,
-    /// When told to leave, go on for so long: with new connections while the application listens, with open ones until they end
+    /// What to log: off, error, warn, info, debug or trace, or a list like `mirrord=debug,warn`
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// When told to end, go on for this time: accept connections while the application listens, and let open ones finish
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub stay_seconds: u64,
-    /// Carry new connections unread while more memory than this is in use
+    /// Do not read new connections while the agent uses more memory than this
     #[arg(long, value_name = "MEBIBYTES", default_value_t = 128)]
     pub memory_mebibytes: u64,
-    /// Where the reason for leaving is written
+    /// File to write the reason for ending into
     #[arg(long, value_name = "PATH", default_value = "/dev/termination-log")]
     pub termination_log: PathBuf,
-    /// How to take connections over, instead of trying one way after the other
+    /// How to capture connections, instead of the first method that works
     #[arg(long, value_name = "METHOD", value_parser = method())]
     pub method: Option<Method>,
 }
 
 #[derive(Debug, Args)]
 pub struct Control {
-    /// Where the agent is controlled
+    /// Socket of the agent
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     pub socket: PathBuf,
 }
 
-/// Reads a [`Method`] by its word.
+/// Reads a [`Method`] from its name.
 fn method() -> impl TypedValueParser<Value = Method> {
     PossibleValuesParser::new(Method::ALL.map(Method::as_str)).map(|word| {
         Method::ALL
             .into_iter()
             .find(|method| method.as_str() == word)
-            .expect("the parser takes these words alone")
+            .expect("the parser accepts only these names")
     })
 }

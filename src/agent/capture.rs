@@ -1,9 +1,8 @@
-//! How new connections reach the agent: the only room that touches the
-//! kernel's hooks.
+//! Captures new connections. No other module uses the kernel's hooks.
 //!
-//! Whatever happens to the process, the kernel gives the application its
-//! connections back: the hook belongs to the process, and it lets connections
-//! pass by itself when the process has been silent for [`MAX_SILENCE`].
+//! Whatever happens to the process, new connections go to the application again: the
+//! hook ends with the process, and lets connections pass by itself when the process
+//! has sent no heartbeat for [`MAX_SILENCE`].
 
 mod diag;
 mod dial;
@@ -30,7 +29,7 @@ use diag::Sockets;
 pub(super) use dial::{dial, is_exhausted};
 use hook::Hook;
 pub(super) use place::Place;
-pub(super) use predating::Which;
+pub(super) use predating::{SocketTable, Which};
 pub(super) use program::MAX_SILENCE;
 pub(super) use singleton::Singleton;
 pub(super) use system::ask_for_short_slices;
@@ -46,23 +45,24 @@ pub(super) struct Capture {
     captured: BTreeSet<Place>,
 }
 
-/// What an update changed.
+/// The changes of an update.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    /// The places that now come to the agent.
+    /// The places whose new connections now go to the agent.
     pub(super) added: Vec<Place>,
-    /// The places that are the application's again.
+    /// The places whose new connections now go to the application.
     pub(super) removed: Vec<Place>,
 }
 
 // === impl Capture ===
 
 impl Capture {
-    /// Finds a way in, or takes the one that is asked for. Tried, never
-    /// guessed from versions. Each listener may hold as many as the `backlog`
-    /// for the agent to accept.
+    /// Attaches to the network namespace by this method, or by the first one that
+    /// works; versions do not tell. Up to `backlog` connections wait in each listener
+    /// for the agent to accept them.
     pub(super) fn open(method: Option<Method>, backlog: i32) -> anyhow::Result<Self> {
-        let sockets = Sockets::open().explain(|| Problem::new("could not ask the kernel for its sockets"))?;
+        let sockets =
+            Sockets::open().explain(|| Problem::new("could not ask the kernel for the pod's listeners"))?;
         let version4 = listener(Ipv4Addr::LOCALHOST.into(), backlog)
             .explain(|| Problem::new("could not listen on 127.0.0.1"))?;
         let version6 = listener(Ipv6Addr::LOCALHOST.into(), backlog).ok();
@@ -70,24 +70,23 @@ impl Capture {
         Ok(Self { hook, sockets, version4, version6, captured: BTreeSet::new() })
     }
 
-    /// How it got in.
+    /// The method by which it is attached.
     pub(super) fn method(&self) -> Method {
         self.hook.method()
     }
 
-    /// The listeners at which captured connections arrive.
+    /// The listeners that accept captured connections.
     pub(super) fn listeners(&self) -> io::Result<Vec<TcpListener>> {
         std::iter::once(&self.version4).chain(&self.version6).map(TcpListener::try_clone).collect()
     }
 
-    /// Says that the agent is alive.
+    /// Tells the kernel that the agent is alive.
     pub(super) fn beat(&self) -> io::Result<()> {
         self.hook.beat()
     }
 
-    /// Captures the `ports` on which the application listens now, and no others.
-    /// What fails is not what holds up the rest: the first error comes back beside
-    /// what was changed all the same.
+    /// Captures the `ports` on which the application listens now, and no others. An
+    /// error does not prevent the other changes: the first one is returned beside them.
     pub(super) fn update(&mut self, ports: &[u16]) -> (Change, io::Result<()>) {
         let mut change = Change::default();
         let wanted = if ports.is_empty() { Ok(BTreeSet::new()) } else { self.wanted(ports) };
@@ -133,49 +132,36 @@ impl Capture {
             .collect())
     }
 
-    /// Where the agent itself listens: a connection that was dialled there
-    /// directly is nobody's.
+    /// The addresses on which the agent itself listens. A connection to one of them
+    /// was not captured, and is closed.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let listeners = std::iter::once(&self.version4).chain(&self.version6);
         listeners.filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// What is captured now.
+    /// The captured places.
     pub(super) fn captured(&self) -> &BTreeSet<Place> {
         &self.captured
     }
 
-    /// Lets new connections pass to the application from now on, until the next beat.
+    /// Sends new connections to the application until the next heartbeat.
     pub(super) fn pause(&mut self) -> io::Result<()> {
         self.hook.pause()
     }
 
-    /// Gives everything back to the application, at once. What cannot be taken
-    /// out of the kernel does no harm there, as long as nothing beats any more.
+    /// Sends all new connections to the application from now on. Places that cannot be
+    /// removed do no harm without a heartbeat.
     pub(super) fn release(&mut self) -> io::Result<()> {
         let paused = self.hook.pause();
         let (_, removed) = self.update(&[]);
         paused.and(removed)
     }
-
-    /// How many of the application's connections on captured ports did not
-    /// come through the agent, which has `accepted` open ones itself.
-    pub(super) fn predating(&mut self, accepted: usize) -> io::Result<usize> {
-        let ports = self.captured.iter().map(|place| place.port).collect();
-        predating::count(&mut self.sockets, &ports, accepted)
-    }
-
-    /// Closes those of them that are on these ports; how many were closed.
-    pub(super) fn close_predating(&mut self, ports: &[u16], which: Which) -> io::Result<usize> {
-        predating::close(&mut self.sockets, &self.captured, ports, which)
-    }
 }
 
-/// A listener for captured connections. Plain TCP: the kernel refuses
-/// multipath listeners in its map. With `SO_REUSEADDR`, which accepted
-/// connections inherit: they occupy the application's port, and without it the
-/// application could not bind it again after a restart. They inherit too that
-/// the kernel asks whether silent clients are still there.
+/// A listener for captured connections. It is plain TCP, because the kernel refuses
+/// multipath listeners in its map. Accepted connections inherit `SO_REUSEADDR`: they
+/// have the application's port, and without it the application could not bind that
+/// again after a restart. They inherit keep-alive probes, too.
 fn listener(address: IpAddr, backlog: i32) -> io::Result<TcpListener> {
     let domain = Domain::for_address((address, 0).into());
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;

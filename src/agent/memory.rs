@@ -1,30 +1,35 @@
-//! The agent lives in the target's memory: it takes little, says when it takes
-//! more, and asks the kernel to be ended before the application is.
+//! The agent uses the target pod's memory: it has a budget, and asks the kernel to
+//! kill it before the application when memory runs out.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::log;
+use tracing::warn;
+
 use super::shared::Shared;
 
-/// When memory runs out, this process goes first: without it the application
-/// is as it was before.
-pub(super) fn offer_to_die_first() {
+/// Lets the kernel kill this process first when memory runs out. The application
+/// works without it as before.
+pub(super) fn raise_oom_score() {
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
-        log::line("memory", &format!("the kernel will not end the agent first: {error}"));
+        warn!(%error, "when memory runs out, the kernel may kill the application before the agent");
     }
 }
 
-/// Compares the memory in use with the budget; says so when the answer is new.
-pub(super) fn judge(shared: &Shared, budget_mebibytes: u64) -> Option<bool> {
-    let over_memory_budget = resident_bytes()? > budget_mebibytes * 1024 * 1024;
-    let was = shared.over_memory_budget.swap(over_memory_budget, Relaxed);
-    (was != over_memory_budget).then_some(over_memory_budget)
+/// Compares the memory in use with the budget, and logs when it is exceeded and when
+/// it is no longer exceeded.
+pub(super) fn check_budget(shared: &Shared, budget_mebibytes: u64) {
+    let Some(bytes) = resident_bytes() else { return };
+    let is_over = bytes > budget_mebibytes * 1024 * 1024;
+    if shared.over_memory_budget.swap(is_over, Relaxed) != is_over {
+        let meaning = if is_over { "new connections are not read" } else { "new connections are read again" };
+        warn!(exceeded = is_over, bytes, budget_mebibytes, "memory budget: {meaning}");
+    }
 }
 
 fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    // Pages of the kernel that runs: arm64 has some of 64 KiB.
+    // The kernel's page size: on arm64 it may be 64 KiB.
     Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
 }
 
@@ -37,7 +42,7 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        // Both move meanwhile; with other pages it would be a fourth, or four times as much.
+        // Both change in between; with another page size they would differ by a factor of four.
         let resident = resident_bytes().unwrap() / 1024;
         assert!((kibibytes / 2..kibibytes * 2).contains(&resident), "{resident} KiB, {kibibytes} KiB");
     }

@@ -1,91 +1,84 @@
-//! The sessions in force and the capture that follows from them: the one place
-//! where either changes.
+//! The sessions' rules in force and the capture that follows from them: only this
+//! module changes either.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::broadcast;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
 
 use super::capture::{Capture, Change, MAX_SILENCE, Place, Which};
-use super::log::{self, Trouble};
+use super::older_connections::OlderConnections;
 use super::overload::Overload;
-use super::shared::Shared;
+use super::repeated_error::RepeatedError;
+use super::shared::{Counters, Shared};
 use super::unclaimed_ports::UnclaimedPorts;
-use crate::contract::control::{Captured, Event, PROTOCOL, Reply, Request, SessionStatus, Status};
+use crate::contract::control::{Captured, PROTOCOL, Reply, Request, SessionStatus, Status};
 use crate::traffic::judge::Session;
 use crate::traffic::{Refusal, Rules};
 
-/// A lease longer than this is a keeper's mistake.
+/// The longest lease. A keeper that asks for more is wrong.
 const MAX_LEASE: Duration = Duration::from_hours(1);
 
-/// How long a connection from before the capture may take to become idle
-/// before it is closed all the same.
+/// How long a connection from before the capture may take to become idle before it
+/// is closed anyway.
 const MAX_BUSY: Duration = Duration::from_secs(10);
 
-/// Events that a slow controller may be behind; older ones are lost to it.
-const EVENTS: usize = 256;
+/// How often connections from before the capture are looked at, to close them.
+const CLOSES_EVERY: Duration = Duration::from_millis(200);
 
-/// The sessions of one agent.
+/// The rules in force, their leases, and the capture.
 pub(super) struct RulesInForce {
     shared: Arc<Shared>,
     capture: RefCell<Capture>,
+    older: OlderConnections,
+    /// The end of each session's lease.
     leases: RefCell<BTreeMap<String, Instant>>,
-    events: broadcast::Sender<Event>,
-    /// The sessions that still have older connections closed, and until when
-    /// busy ones are spared.
-    resets: RefCell<BTreeMap<String, Instant>>,
-    /// How many were closed.
+    /// How many sessions there are.
+    sessions: watch::Sender<usize>,
+    /// How many places are captured.
+    captured: watch::Sender<usize>,
+    /// How many older connections were closed.
     reset: Cell<usize>,
-    /// The capture was taken off for good.
+    /// Whether the capture has ended for good.
     is_released: Cell<bool>,
     /// The last heartbeat.
     beaten: Cell<Instant>,
-    /// For how long there is no room for more connections.
     overload: Cell<Overload>,
-    /// The ports on which nobody listens.
     unclaimed_ports: RefCell<UnclaimedPorts>,
-    /// What fails each time, as long as it fails.
-    update_trouble: Trouble,
-    beat_trouble: Trouble,
+    update_error: RepeatedError,
+    heartbeat_error: RepeatedError,
+    count_error: RepeatedError,
 }
 
 // === impl RulesInForce ===
 
 impl RulesInForce {
-    pub(super) fn new(shared: Arc<Shared>, capture: Capture) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, capture: Capture, older: OlderConnections) -> Self {
         Self {
             shared,
             capture: RefCell::new(capture),
+            older,
             leases: RefCell::default(),
-            events: broadcast::Sender::new(EVENTS),
-            resets: RefCell::default(),
+            sessions: watch::Sender::new(0),
+            captured: watch::Sender::new(0),
             reset: Cell::new(0),
             is_released: Cell::new(false),
             beaten: Cell::new(Instant::now()),
             overload: Cell::default(),
             unclaimed_ports: RefCell::default(),
-            update_trouble: Trouble::default(),
-            beat_trouble: Trouble::default(),
+            update_error: RepeatedError::default(),
+            heartbeat_error: RepeatedError::default(),
+            count_error: RepeatedError::default(),
         }
-    }
-
-    /// Events from now on.
-    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-
-    /// Something happened: to the log, and to every controller.
-    pub(super) fn tell(&self, event: Event) {
-        log::event("agent", &event);
-        // Nobody may be listening.
-        let _ = self.events.send(event);
     }
 
     /// The first line of a conversation.
@@ -94,66 +87,85 @@ impl RulesInForce {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             method: self.capture.borrow().method(),
+            renews: true,
         }
     }
 
-    /// Does what the keeper asks.
-    pub(super) fn answer(&self, request: Request) -> Reply {
+    /// Serves a request of a keeper.
+    pub(super) async fn answer(self: &Rc<Self>, request: Request) -> Reply {
         match request {
-            // Another agent follows; the keeper asks again.
-            Request::Rules { .. } if self.is_released.get() => {
+            // Another agent follows, and the keeper asks that one.
+            Request::Rules { .. } | Request::Renew { .. } if self.is_released.get() => {
                 Reply::Error { why: "this agent is leaving".to_owned() }
             }
             Request::Rules { rules } => match self.take(rules) {
                 Ok(reply) => reply,
                 Err(refusal) => {
-                    log::event("refused", &refusal);
+                    let Refusal { session, why, .. } = &refusal;
+                    warn!(session, why, "refused rules");
                     Reply::Refused(refusal)
                 }
             },
+            Request::Renew { session, generation } => self.renew(session, generation),
             Request::Withdraw { session } => {
                 self.withdraw(&session);
                 Reply::Withdrawn { session }
             }
-            Request::Status => Reply::Status(self.status()),
+            Request::Status { session } => Reply::Status(self.status(session.as_deref()).await),
         }
     }
 
-    fn take(&self, wire: Value) -> Result<Reply, Refusal> {
-        let rules = Rules::read(wire).inspect_err(|refusal| self.refuse(refusal))?;
+    fn take(self: &Rc<Self>, wire: Value) -> Result<Reply, Refusal> {
+        let rules = Rules::read(wire).inspect_err(|refusal| self.withdraw_refused(refusal))?;
         let (session, generation) = (rules.session.clone(), rules.generation);
-        let wanted: Vec<u16> = rules.ports.iter().map(|port| port.port).collect();
-        let lease = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
         let table = self.shared.rules();
         let known = table.get(&session);
         if known.is_none_or(|known| known.rules != rules) {
             let kept = known.map(|known| Arc::clone(&known.kept)).unwrap_or_default();
             let resets = rules.reset && known.is_none_or(|known| !known.rules.reset);
             let table = table.with(Session { rules, kept }).inspect_err(|refusal| {
-                // Nor is an older snapshot, but that one came too late to say so.
+                // An older generation is refused too, but the newer one stays in force.
                 if refusal.conflicting_key.is_some() {
-                    self.refuse(refusal);
+                    self.withdraw_refused(refusal);
                 }
             })?;
-            if resets {
-                self.resets.borrow_mut().insert(session.clone(), Instant::now() + MAX_BUSY);
-            }
-            // First the rules, then the capture: no request comes that nobody can judge.
+            // First the rules, then the capture: every request that comes can be judged.
             self.shared.set_rules(table);
-            log::event("rules", serde_json::json!({ "session": session, "generation": generation }));
+            info!(session, generation, "took rules");
+            if resets {
+                spawn_local(Rc::clone(self).close_older(session.clone()));
+            }
         }
-        self.leases.borrow_mut().insert(session.clone(), Instant::now() + lease);
-        // Accepted rules hold from the very next connection, not from the next beat.
+        // Accepted rules hold from the next connection, not only from the next heartbeat.
         self.beat();
         self.follow();
-        let capture = self.capture.borrow();
-        let is_captured = |port: &u16| capture.captured().iter().any(|place| place.port == *port);
-        let not_listening = wanted.into_iter().filter(|port| !is_captured(port)).collect();
-        Ok(Reply::Accepted { session, generation, not_listening })
+        Ok(self.extend(session, generation))
     }
 
-    /// What was in force until now is not what is wanted any more.
-    fn refuse(&self, refusal: &Refusal) {
+    fn renew(&self, session: String, generation: u64) -> Reply {
+        let is_held = self.generation(&session) == Some(generation);
+        if is_held { self.extend(session, generation) } else { Reply::NotHeld { session } }
+    }
+
+    fn generation(&self, session: &str) -> Option<u64> {
+        self.shared.rules().get(session).map(|session| session.rules.generation)
+    }
+
+    /// Begins another lease of rules that are in force.
+    fn extend(&self, session: String, generation: u64) -> Reply {
+        let table = self.shared.rules();
+        let rules = &table.get(&session).expect("the rules are in force").rules;
+        let lease = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
+        self.leases.borrow_mut().insert(session.clone(), Instant::now() + lease);
+        self.sessions.send_replace(self.leases.borrow().len());
+        let captured = self.captured_ports();
+        let wanted = rules.ports.iter().map(|port| port.port);
+        let not_listening = wanted.filter(|port| !captured.contains(port)).collect();
+        Reply::Accepted { session, generation, not_listening }
+    }
+
+    /// Withdraws the rules that refused ones should have replaced.
+    fn withdraw_refused(&self, refusal: &Refusal) {
         if let Some(session) = &refusal.session {
             self.withdraw(session);
         }
@@ -161,14 +173,14 @@ impl RulesInForce {
 
     fn withdraw(&self, session: &str) {
         self.leases.borrow_mut().remove(session);
-        self.resets.borrow_mut().remove(session);
         let table = self.shared.rules().without(session);
-        // First the capture, then the rules: new connections are the application's at once.
+        // First the capture, then the rules: new connections go to the application at once.
         self.capture_only(&table.ports());
         self.shared.set_rules(table);
+        self.sessions.send_replace(self.leases.borrow().len());
     }
 
-    /// Drops the sessions whose leases have run out.
+    /// Withdraws the sessions whose leases have ended.
     pub(super) fn expire(&self) {
         let now = Instant::now();
         let expired: Vec<String> = {
@@ -177,35 +189,47 @@ impl RulesInForce {
         };
         for session in expired {
             self.withdraw(&session);
-            self.tell(Event::Expired { session });
+            warn!(session, "a lease has ended without a renewal");
         }
     }
 
-    /// Captures what the sessions want and the application listens on, now.
+    /// Captures the ports that sessions want and on which the application listens.
     pub(super) fn follow(&self) {
         let ports = self.shared.rules().ports();
         self.capture_only(&ports);
-        self.close_predating();
     }
 
-    /// Closes connections from before the capture for the sessions that ask for
-    /// it: first the idle ones, at last the others.
-    fn close_predating(&self) {
-        self.resets.borrow_mut().retain(|session, until| {
-            let table = self.shared.rules();
-            let Some(session) = table.get(session) else { return false };
-            let ports: Vec<u16> = session.rules.ports.iter().map(|port| port.port).collect();
-            let is_over = Instant::now() >= *until;
-            let which = if is_over { Which::All } else { Which::Idle };
-            match self.capture.borrow_mut().close_predating(&ports, which) {
+    /// Closes connections from before the capture for a session that asks for it:
+    /// idle ones at once, and those that are still busy after [`MAX_BUSY`].
+    async fn close_older(self: Rc<Self>, session: String) {
+        let until = Instant::now() + MAX_BUSY;
+        loop {
+            let Some(ports) = self.ports_to_reset(&session) else { return };
+            let places: BTreeSet<Place> = {
+                let capture = self.capture.borrow();
+                capture.captured().iter().filter(|place| ports.contains(&place.port)).copied().collect()
+            };
+            let is_last = Instant::now() >= until;
+            let which = if is_last { Which::All } else { Which::Idle };
+            match self.older.close(places, which).await {
                 Ok(closed) => self.reset.set(self.reset.get() + closed),
                 Err(error) => {
-                    log::line("capture", &format!("older connections could not be closed: {error}"));
-                    return false;
+                    error!(session, %error, "could not close older connections");
+                    return;
                 }
             }
-            !is_over
-        });
+            if is_last {
+                return;
+            }
+            sleep(CLOSES_EVERY).await;
+        }
+    }
+
+    /// The ports of a session that has older connections closed.
+    fn ports_to_reset(&self, session: &str) -> Option<Vec<u16>> {
+        let table = self.shared.rules();
+        let rules = &table.get(session).filter(|session| session.rules.reset)?.rules;
+        Some(rules.ports.iter().map(|port| port.port).collect())
     }
 
     fn capture_only(&self, ports: &[u16]) {
@@ -213,96 +237,96 @@ impl RulesInForce {
             return;
         }
         let (Change { added, removed }, result) = self.capture.borrow_mut().update(ports);
-        for place in removed {
-            self.tell(Event::Released(place.into()));
+        for Place { address, port } in removed {
+            info!(%address, port, "released");
         }
-        for place in added {
-            self.tell(Event::Captured(place.into()));
+        for Place { address, port } in added {
+            info!(%address, port, "captured");
         }
-        match result {
-            Ok(()) => self.update_trouble.is_over(),
-            Err(error) => {
-                self.update_trouble.lasts("capture", &format!("could not be brought up to date: {error}"));
-            }
-        }
-        let capture = self.capture.borrow();
-        let is_captured = |port: u16| capture.captured().iter().any(|place| place.port == port);
-        let ports = ports.iter().map(|port| (*port, is_captured(*port)));
+        self.update_error.note(&result, "could not update the capture");
+        self.captured.send_replace(self.capture.borrow().captured().len());
+        let captured = self.captured_ports();
+        let ports = ports.iter().map(|port| (*port, captured.contains(port)));
         self.unclaimed_ports.borrow_mut().follow(ports, Instant::now());
     }
 
-    /// Says to the kernel that the agent is alive, and to the sessions if the
-    /// kernel had to think otherwise: what came meanwhile went to the application.
+    fn captured_ports(&self) -> BTreeSet<u16> {
+        self.capture.borrow().captured().iter().map(|place| place.port).collect()
+    }
+
+    /// Tells the kernel that the agent is alive. If the last heartbeat is so long ago
+    /// that new connections went to the application, the sessions count a lapse.
     pub(super) fn beat(&self) {
         let now = Instant::now();
-        if self.is_released.get() || self.overload.get().is_on(now) || self.shared.is_full() {
+        if self.is_released.get() || self.overload.get().is_on(now) || self.shared.connections.is_full() {
             return;
         }
         let silence = now.saturating_duration_since(self.beaten.replace(now));
         if silence > MAX_SILENCE && self.is_capturing() {
             self.shared.rules().sessions().for_each(|session| session.kept.lapsed());
-            let after_milliseconds = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-            self.tell(Event::Lapsed { after_milliseconds });
+            let milliseconds = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+            warn!(milliseconds, "lapsed: new connections went to the application");
         }
-        match self.capture.borrow().beat() {
-            Ok(()) => self.beat_trouble.is_over(),
-            Err(error) => self.beat_trouble.lasts("capture", &format!("the heartbeat failed: {error}")),
-        }
+        self.heartbeat_error.note(&self.capture.borrow().beat(), "could not send the heartbeat");
     }
 
-    /// There are no descriptors or source ports for another connection: new ones
-    /// are the application's for a while, which is told as every silence is.
-    pub(super) fn pass_by(&self) {
+    /// Pauses the capture, because there are no descriptors or source ports for
+    /// another connection. It is counted as a lapse.
+    pub(super) fn pause(&self) {
         let mut overload = self.overload.get();
         if self.is_released.get() || !overload.begin(Instant::now()) {
             return;
         }
         self.overload.set(overload);
-        let connections = self.shared.connections.load(Relaxed);
-        log::line("capture", &format!("no room beside {connections} connections: new ones pass for a while"));
+        let connections = self.shared.connections.count();
+        warn!(connections, "at the limit of connections: new ones go to the application for a while");
         if let Err(error) = self.capture.borrow_mut().pause() {
-            log::line("capture", &format!("could not be silenced at once: {error}"));
+            error!(%error, "could not pause the capture at once");
         }
     }
 
-    /// Gives every new connection back to the application, for good.
+    /// Ends the capture for good.
     pub(super) fn release(&self) {
         self.is_released.set(true);
         if let Err(error) = self.capture.borrow_mut().release() {
-            log::line("capture", &format!("could not be taken off: {error}"));
+            error!(%error, "could not remove the capture");
         }
+        self.captured.send_replace(0);
     }
 
-    /// Whether no session is in force.
-    pub(super) fn is_idle(&self) -> bool {
-        self.leases.borrow().is_empty()
+    /// The number of sessions, now and whenever it changes.
+    pub(super) fn watch_sessions(&self) -> watch::Receiver<usize> {
+        self.sessions.subscribe()
     }
 
-    /// Whether new connections come to the agent.
-    pub(super) fn is_capturing(&self) -> bool {
+    /// The number of captured places, now and whenever it changes.
+    pub(super) fn watch_captured(&self) -> watch::Receiver<usize> {
+        self.captured.subscribe()
+    }
+
+    fn is_capturing(&self) -> bool {
         !self.capture.borrow().captured().is_empty()
     }
 
-    /// Whether a port that a session wants had a listener of the application's
-    /// until lately, or is wanted only since then.
+    /// Whether the application may start to listen on a port of a session soon: it
+    /// stopped listening a short while ago, or the session is that new.
     pub(super) fn awaits_listeners(&self) -> bool {
         !self.is_released.get() && self.unclaimed_ports.borrow().is_urgent(Instant::now())
     }
 
-    /// The listeners at which captured connections arrive, and their addresses.
+    /// The listeners that accept captured connections, and their addresses.
     pub(super) fn listeners(&self) -> io::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
         let capture = self.capture.borrow();
         Ok((capture.listeners()?, capture.addresses()))
     }
 
-    fn status(&self) -> Status {
-        let mut capture = self.capture.borrow_mut();
-        let connections = self.shared.connections.load(Relaxed);
+    async fn status(&self, only: Option<&str>) -> Status {
+        let predating = self.older.count(self.captured_ports()).await;
+        self.count_error.note(&predating, "could not count older connections");
         let now = Instant::now();
         let leases = self.leases.borrow();
-        let session = |session: &Arc<Session<_>>| -> SessionStatus {
+        let status = |session: &Arc<Session<Arc<Counters>>>| {
             let Session { rules, kept } = &**session;
-            let kept: &Arc<super::shared::Counters> = kept;
             let until = leases.get(&rules.session).copied().unwrap_or(now);
             SessionStatus {
                 session: rules.session.clone(),
@@ -312,13 +336,15 @@ impl RulesInForce {
                 counts: kept.counts(),
             }
         };
+        let is_asked_for = |session: &&Arc<Session<_>>| only.is_none_or(|only| session.rules.session == only);
+        let capture = self.capture.borrow();
         Status {
             method: capture.method(),
             captured: capture.captured().iter().map(|place| (*place).into()).collect(),
-            connections,
-            predating: capture.predating(connections).unwrap_or(0),
+            connections: self.shared.connections.count(),
+            predating: predating.unwrap_or(0),
             reset: self.reset.get(),
-            sessions: self.shared.rules().sessions().map(session).collect(),
+            sessions: self.shared.rules().sessions().filter(is_asked_for).map(status).collect(),
         }
     }
 }

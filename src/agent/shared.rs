@@ -1,5 +1,5 @@
-//! What every connection of the agent shares: the rules in force and what was
-//! counted. Read without locks; a slow session can hold up nobody else.
+//! The values that all connections share: the rules in force and the counters.
+//! Connections read them without locks, so that a slow one delays no other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -7,40 +7,38 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
+use super::open_connections::OpenConnections;
 use crate::traffic::filter::{Answer, Body};
 use crate::traffic::judge::Session;
 use crate::traffic::{Counts, Head, Judgement, Table};
 
-/// Copies that may wait for one session's preview before copies are dropped.
+/// Bytes of copies that may wait for one session's preview. Further copies are
+/// dropped.
 const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
 
-/// What each piece of a copy costs beside its bytes: bodies may come in pieces
-/// of one byte.
+/// Bytes that each piece of a copy takes beside its content, which may be one byte.
 const PIECE_BYTES: usize = 128;
 
-/// The rules in force, with what is counted for each session.
+/// The rules in force, with each session's counters.
 pub(super) type Rules = Table<Arc<Counters>>;
 
-/// One session of the rules.
+/// A session whose rules are in force, for stealing or mirroring.
 pub(super) type ActiveSession = Arc<Session<Arc<Counters>>>;
 
 /// Shared by all connections.
 #[derive(Debug)]
 pub(super) struct Shared {
     rules: ArcSwap<Rules>,
-    /// Connections open now.
-    pub(super) connections: AtomicUsize,
-    /// Over the memory budget: new connections are tunnels.
+    /// Open connections.
+    pub(super) connections: Arc<OpenConnections>,
+    /// Whether the process uses more memory than its budget. New connections are
+    /// tunnels then.
     pub(super) over_memory_budget: AtomicBool,
-    /// Told when there is no room for another connection.
+    /// Notified when descriptors or source ports for another connection are lacking.
     pub(super) exhausted: Notify,
-    max_connections: usize,
 }
 
-/// One open connection.
-pub(super) struct Open(Arc<Shared>);
-
-/// What happened for one session. Kept across its snapshots.
+/// The counters of one session, which outlive each generation of its rules.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     matched: AtomicU64,
@@ -53,8 +51,8 @@ pub(super) struct Counters {
     waiting_bytes: AtomicUsize,
 }
 
-/// A session that is asked again about a request whose body is not known yet,
-/// and what is kept of that for its sake, within its budget.
+/// A session that decides about a request once its body is known, and the bytes of
+/// that request that are kept until then, within the session's budget.
 pub(super) struct Pending {
     session: ActiveSession,
     taken: usize,
@@ -63,14 +61,13 @@ pub(super) struct Pending {
 // === impl Shared ===
 
 impl Shared {
-    /// Of a process that may have so many connections at once.
+    /// The state without rules, for at most `max_connections` at once.
     pub(super) fn new(max_connections: usize) -> Self {
         Self {
             rules: ArcSwap::from_pointee(Table::empty()),
-            connections: AtomicUsize::new(0),
+            connections: Arc::new(OpenConnections::new(max_connections)),
             over_memory_budget: AtomicBool::new(false),
             exhausted: Notify::new(),
-            max_connections,
         }
     }
 
@@ -79,52 +76,32 @@ impl Shared {
         self.rules.load()
     }
 
-    /// Puts other rules in force, for the next request head on.
+    /// Puts other rules in force, from the next request head on.
     pub(super) fn set_rules(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
     }
 
-    /// Judges a request by what is known of its body. Nothing is counted yet.
+    /// Judges a request by the known part of its body, without counting it.
     pub(super) fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<Arc<Counters>> {
         self.rules().judge(port, head, body)
     }
 
-    /// Counts what is settled about a request as it goes on: once for each. Whoever
-    /// is undecided is counted later.
+    /// Counts a request for the sessions that have decided about it. The others count
+    /// it when they decide.
     pub(super) fn count(&self, port: u16, head: &Head<'_>, judgement: &Judgement<Arc<Counters>>) {
-        // The kubelet's probes are nobody's requests.
+        // The kubelet's probes do not count.
         if head.is_probe() {
             return;
         }
         let rules = self.rules();
         for session in rules.sessions().filter(|session| session.rules.preview_port(port).is_some()) {
-            let is_meant = |one: &ActiveSession| Arc::ptr_eq(one, session);
-            if judgement.stealer.as_ref().is_some_and(is_meant) {
+            let is_session = |one: &ActiveSession| Arc::ptr_eq(one, session);
+            if judgement.stealer.as_ref().is_some_and(is_session) {
                 session.kept.matched();
-            } else if !judgement.mirrors.iter().chain(&judgement.undecided).any(is_meant) {
+            } else if !judgement.mirrors.iter().chain(&judgement.undecided).any(is_session) {
                 session.kept.passed();
             }
         }
-    }
-
-    /// Counts a connection until the result is dropped.
-    pub(super) fn open(self: &Arc<Self>) -> Open {
-        self.connections.fetch_add(1, Relaxed);
-        if self.is_full() {
-            self.exhausted.notify_one();
-        }
-        Open(Arc::clone(self))
-    }
-
-    /// Whether there are as many connections as there is room for.
-    pub(super) fn is_full(&self) -> bool {
-        self.connections.load(Relaxed) >= self.max_connections
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
     }
 }
 
@@ -136,7 +113,7 @@ impl Counters {
         self.last_matched_milliseconds.store(super::clock::unix_milliseconds(), Relaxed);
     }
 
-    /// A request was none of the session's.
+    /// A request did not match.
     pub(super) fn passed(&self) {
         self.passed.fetch_add(1, Relaxed);
     }
@@ -147,7 +124,7 @@ impl Counters {
         self.last_matched_milliseconds.store(super::clock::unix_milliseconds(), Relaxed);
     }
 
-    /// A copy was given up.
+    /// A copy was abandoned.
     pub(super) fn dropped(&self) {
         self.dropped.fetch_add(1, Relaxed);
     }
@@ -157,20 +134,20 @@ impl Counters {
         self.unavailable.fetch_add(1, Relaxed);
     }
 
-    /// The capture let connections pass for a while.
+    /// New connections went to the application for a while.
     pub(super) fn lapsed(&self) {
         self.lapses.fetch_add(1, Relaxed);
     }
 
-    /// Takes a piece of so many bytes out of the session's budget for copies, if
-    /// it fits.
+    /// Takes a piece of so many bytes from the session's budget for copies; false if
+    /// it does not fit.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
         let bytes = bytes + PIECE_BYTES;
         let fits = |waiting: usize| Some(waiting + bytes).filter(|total| *total <= MAX_MIRROR_BYTES);
         self.waiting_bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
-    /// Gives it back.
+    /// Returns a piece to the budget.
     pub(super) fn release(&self, bytes: usize) {
         self.waiting_bytes.fetch_sub(bytes + PIECE_BYTES, Relaxed);
     }
@@ -192,13 +169,13 @@ impl Counters {
 // === impl Pending ===
 
 impl Pending {
-    /// A session that is to be asked again.
+    /// A session that has not decided.
     pub(super) const fn new(session: ActiveSession) -> Self {
         Self { session, taken: 0 }
     }
 
-    /// Keeps a piece of so many bytes of the request for it, if its budget has
-    /// room for that. If not, it gets no copy.
+    /// Keeps a piece of so many bytes of the request for the session. If the piece
+    /// does not fit into its budget, the session gets no copy.
     pub(super) fn keep(&mut self, bytes: usize) -> bool {
         let fits = self.session.kept.reserve(bytes);
         if fits {
@@ -209,7 +186,7 @@ impl Pending {
         fits
     }
 
-    /// Whether it wants a copy, now that no more will be known.
+    /// The session if it wants a copy, by all that will be known of the body.
     pub(super) fn decide(self, head: &Head<'_>, body: Body<'_>) -> Option<ActiveSession> {
         let session = Arc::clone(&self.session);
         if session.rules.filter.judge(head, body) == Answer::Yes {
@@ -231,9 +208,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_ends_for_small_pieces_too_and_comes_back_whole() {
+    fn small_pieces_use_up_the_budget_too_and_return_all_of_it() {
         let counters = Counters::default();
-        assert!(!counters.reserve(MAX_MIRROR_BYTES), "a piece costs more than its bytes");
+        assert!(!counters.reserve(MAX_MIRROR_BYTES), "a piece takes more than its bytes");
         let pieces = (0..MAX_MIRROR_BYTES).take_while(|_| counters.reserve(1)).count();
         assert!((1_000..40_000).contains(&pieces), "{pieces}");
         (0..pieces).for_each(|_| counters.release(1));

@@ -1,36 +1,33 @@
-//! Why and how the agent leaves: capture off first, then what is under way may
-//! finish, then the reason goes where the keeper finds it.
+//! Why and how the agent ends: it removes the capture, lets open connections finish,
+//! and writes the reason where the keeper finds it.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, interval, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{error, info};
 
-use super::log;
+use super::open_connections::OpenConnections;
 use super::rules_in_force::RulesInForce;
-use super::shared::Shared;
 use crate::problem::Report;
 
-/// How long connections may still arrive that the kernel had promised to the
-/// agent before the capture was off: a handshake's last packet is that late.
+/// How long connections may still arrive after the capture is removed: those whose
+/// handshake the kernel had begun for the agent.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
-/// How much longer than new connections those that are open are carried on, where
-/// the pod's time is over at last: the process is gone before it is ended.
+/// How much longer open connections go on than new ones are accepted, where the
+/// whole pod ends: the process must end before Kubernetes kills it.
 const STAYS_LONGER: Duration = Duration::from_secs(2);
 
-/// How often the open connections are counted.
-const COUNTS_EVERY: Duration = Duration::from_millis(50);
-
-/// Why the agent leaves in good order.
+/// Why the agent ends without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// It was told to.
+    /// A signal told it to.
     Told,
-    /// Nobody had rules for it.
+    /// It had no rules for a while.
     Idle,
 }
 
@@ -45,33 +42,44 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Waits for a reason to leave. While a connection goes through it, the agent is
-/// not idle, whoever's it is: its end would be that connection's.
+/// Waits for a reason to end.
 pub(super) async fn reason(
-    sessions: &RulesInForce,
-    shared: &Shared,
+    rules: &RulesInForce,
+    connections: &OpenConnections,
     idle: Duration,
 ) -> anyhow::Result<Reason> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut looks = interval(COUNTS_EVERY);
-    let mut busy = Instant::now();
+    tokio::select! {
+        _ = terminate.recv() => Ok(Reason::Told),
+        _ = interrupt.recv() => Ok(Reason::Told),
+        () = idleness(rules.watch_sessions(), connections.watch(), idle) => Ok(Reason::Idle),
+    }
+}
+
+/// Waits until there have been neither sessions nor connections for this time. The
+/// agent's end would be the end of its connections.
+async fn idleness(
+    mut sessions: watch::Receiver<usize>,
+    mut connections: watch::Receiver<usize>,
+    time: Duration,
+) {
     loop {
+        // A receiver whose sender is gone stays as it is.
+        let _ = sessions.wait_for(|count| *count == 0).await;
+        let _ = connections.wait_for(|count| *count == 0).await;
+        if *sessions.borrow_and_update() > 0 {
+            continue;
+        }
         tokio::select! {
-            _ = terminate.recv() => return Ok(Reason::Told),
-            _ = interrupt.recv() => return Ok(Reason::Told),
-            _ = looks.tick() => {
-                if !sessions.is_idle() || shared.connections.load(Relaxed) > 0 {
-                    busy = Instant::now();
-                } else if busy.elapsed() >= idle {
-                    return Ok(Reason::Idle);
-                }
-            }
+            () = sleep(time) => return,
+            Ok(()) = sessions.changed() => {}
+            Ok(()) = connections.changed() => {}
         }
     }
 }
 
-/// Until when new connections are taken, and until when open ones are carried on.
+/// When the agent stops accepting new connections, and when it ends the open ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Deadlines {
     stay: Instant,
@@ -81,9 +89,9 @@ pub(super) struct Deadlines {
 // === impl Deadlines ===
 
 impl Deadlines {
-    /// Of an agent that leaves `now`. One that is told to stays as long as its pod
-    /// does, and what is open may take all of that time, whenever new connections
-    /// end to come.
+    /// The deadlines of an agent that begins to end `now`. If it was told to, it stays
+    /// as long as its pod, and open connections may take all of that time, even when
+    /// new ones have stopped earlier.
     pub(super) fn of(reason: Reason, now: Instant, stay: Duration, drain: Duration) -> Self {
         match reason {
             Reason::Told => Self { stay: now + stay, drain: now + drain.max(stay + STAYS_LONGER) },
@@ -91,36 +99,35 @@ impl Deadlines {
         }
     }
 
-    /// A pod that ends tells all its containers at once, and its application may
-    /// serve on for a while: what is keyed goes to the preview until it stops
-    /// listening, or until the time is over.
-    pub(super) async fn stay(&self, sessions: &RulesInForce) {
-        while Instant::now() < self.stay && sessions.is_capturing() {
-            sleep(COUNTS_EVERY).await;
-        }
+    /// Goes on capturing until the application stops listening, or until the deadline.
+    /// A pod that ends tells all its containers at once, and its application may serve
+    /// for a while longer.
+    pub(super) async fn stay(&self, mut captured: watch::Receiver<usize>) {
+        let _ = timeout_at(self.stay, captured.wait_for(|count| *count == 0)).await;
     }
 
-    /// Lets what is under way finish, while there is time.
-    pub(super) async fn drain(&self, shared: &Shared) {
-        let start = Instant::now();
-        loop {
-            sleep(COUNTS_EVERY).await;
-            let is_over = shared.connections.load(Relaxed) == 0 && start.elapsed() >= HANDSHAKES;
-            if is_over || Instant::now() >= self.drain {
-                return;
-            }
-        }
+    /// Lets open connections finish until the deadline.
+    pub(super) async fn drain(&self, mut connections: watch::Receiver<usize>) {
+        let finished = async {
+            sleep(HANDSHAKES).await;
+            let _ = connections.wait_for(|count| *count == 0).await;
+        };
+        let _ = timeout_at(self.drain, finished).await;
     }
 }
 
-/// Writes how it ended, in the log and where Kubernetes keeps it.
+/// Writes how the agent ended into the log, and where Kubernetes keeps it.
 pub(super) fn write(path: &Path, result: &anyhow::Result<Reason>) {
     let words = match result {
         Ok(reason) => reason.to_string(),
         Err(error) => Report::of(error).to_string(),
     };
-    log::line(log::LEFT, &words);
-    // Only a container has the file; it is not for us to create one elsewhere.
+    if result.is_ok() {
+        info!(why = words, "ended");
+    } else {
+        error!(why = words, "ended");
+    }
+    // Only a container has the file; elsewhere the agent must not create it.
     if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
         let _ = std::io::Write::write_all(&mut file, words.as_bytes());
     }
@@ -131,19 +138,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_open_may_take_all_the_time_that_its_pod_has() {
+    fn open_connections_may_take_all_the_time_that_the_pod_has() {
         let now = Instant::now();
         let after = |reason, stay, drain| {
             let deadlines = Deadlines::of(reason, now, Duration::from_secs(stay), Duration::from_secs(drain));
             ((deadlines.stay - now).as_secs(), (deadlines.drain - now).as_secs())
         };
         assert_eq!(after(Reason::Told, 297, 20), (297, 299));
-        assert_eq!(
-            after(Reason::Told, 7, 20),
-            (7, 20),
-            "whoever ends the pod will not wait, nor does it harm"
-        );
+        assert_eq!(after(Reason::Told, 7, 20), (7, 20), "longer than the pod has, which does no harm");
         assert_eq!(after(Reason::Told, 0, 20), (0, 20));
         assert_eq!(after(Reason::Idle, 297, 20), (0, 20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_agent_is_idle_once_sessions_and_connections_have_been_gone_for_the_time() {
+        let (sessions, connections) = (watch::Sender::new(1), watch::Sender::new(1));
+        let start = Instant::now();
+        let idle =
+            tokio::spawn(idleness(sessions.subscribe(), connections.subscribe(), Duration::from_secs(10)));
+        for (second, set_sessions, set_connections) in
+            [(5, 0, 1), (20, 0, 0), (25, 1, 0), (40, 0, 1), (45, 0, 0)]
+        {
+            tokio::time::sleep_until(start + Duration::from_secs(second)).await;
+            assert!(!idle.is_finished(), "{second} s");
+            sessions.send_replace(set_sessions);
+            connections.send_replace(set_connections);
+        }
+        idle.await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 55);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_ends_with_the_last_connection_or_at_the_deadline() {
+        let start = Instant::now();
+        let deadlines = Deadlines { stay: start, drain: start + Duration::from_secs(10) };
+        let connections = watch::Sender::new(0);
+        deadlines.drain(connections.subscribe()).await;
+        assert_eq!(start.elapsed(), HANDSHAKES, "handshakes may still end");
+        connections.send_replace(1);
+        let last = async {
+            sleep(Duration::from_secs(3)).await;
+            connections.send_replace(0);
+        };
+        tokio::join!(deadlines.drain(connections.subscribe()), last);
+        assert_eq!(start.elapsed(), HANDSHAKES + Duration::from_secs(3));
+        connections.send_replace(1);
+        deadlines.drain(connections.subscribe()).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
     }
 }

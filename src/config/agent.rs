@@ -43,8 +43,8 @@ pub struct Agent {
     pub labels: BTreeMap<String, String>,
     /// More annotations for the keeper's pod.
     pub annotations: BTreeMap<String, String>,
-    /// Whether agents say nothing but how they ended.
-    pub is_quiet: bool,
+    /// What the keeper and the agents log: a level, or a list like `mirrord=debug,warn`.
+    pub log_level: Option<String>,
     /// How long requests may take to come once the preview's pods are ready; a
     /// part of the creation timeout where nobody says.
     pub startup_timeout: Option<Duration>,
@@ -95,14 +95,13 @@ impl AgentSection {
                     .into());
             }
         }
-        let level = self.log_level.unwrap_or_default().trim().to_lowercase();
         Ok(Agent {
             image,
             image_pull_policy: self.image_pull_policy,
             image_pull_secrets: self.image_pull_secrets.into_iter().map(|secret| secret.name).collect(),
             labels: self.labels,
             annotations: self.annotations,
-            is_quiet: ["off", "error", "warn"].contains(&level.as_str()),
+            log_level: self.log_level,
             startup_timeout: self.startup_timeout.map(|seconds| Duration::from_secs(seconds.0.into())),
             service_account: self.service_account,
         })

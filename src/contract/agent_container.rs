@@ -26,10 +26,8 @@ pub(crate) fn container(name: &str, grace_seconds: i64, agent: &Agent) -> Value 
             "capabilities": {"drop": ["ALL"], "add": ["BPF", "NET_ADMIN"]},
         },
     });
-    if agent.quiet
-        && let Some(arguments) = container["args"].as_array_mut()
-    {
-        arguments.push("--quiet".into());
+    if let (Some(level), Some(arguments)) = (&agent.log_level, container["args"].as_array_mut()) {
+        arguments.extend(["--log-level".into(), level.clone().into()]);
     }
     if let Some(policy) = &agent.image_pull_policy {
         container["imagePullPolicy"] = policy.clone().into();

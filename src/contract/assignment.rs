@@ -64,9 +64,9 @@ pub struct Agent {
     /// When it is pulled; Kubernetes' own rule where nobody says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<String>,
-    /// Whether they say nothing but how they ended.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub quiet: bool,
+    /// What they and the keeper log, as `agent.log_level` has it; `info` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
 }
 
 // === impl Assignment ===

@@ -1,4 +1,11 @@
-//! What the keeper and the agent say to each other, one JSON object a line.
+//! The messages between a keeper and an agent: one JSON object per line.
+//!
+//! Across versions: either side ignores fields that it does not know. A keeper
+//! ignores replies that it does not know ([`Reply::Unknown`]); an agent answers a
+//! request that it does not know with [`Reply::Error`]. An agent from before
+//! [`Request::Renew`] says so by the absence of `renews` in its [`Reply::Hello`], and
+//! its keeper sends it the rules themselves each time. A keeper from before it sends
+//! the rules each time to any agent.
 
 use std::net::IpAddr;
 
@@ -17,30 +24,43 @@ pub enum Method {
     Nftables,
 }
 
-/// The version of this conversation.
+/// The version of these messages. An agent of another version is not spoken to.
 pub const PROTOCOL: u32 = 1;
 
-/// What the keeper says.
+/// A message of the keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
-    /// Take these rules, or renew them: a full snapshot of one session.
-    /// Answered by [`Reply::Accepted`] once the capture is in place, or by
+    /// Puts the rules of one session in force, in place of its earlier rules.
+    /// Answered by [`Reply::Accepted`] once the ports are captured, or by
     /// [`Reply::Refused`].
     Rules {
-        /// [`crate::traffic::Rules`], read by the agent in one piece or not at all.
+        /// [`crate::traffic::Rules`], which the agent takes as a whole or not at all.
         rules: Value,
     },
-    /// Drop a session's rules. Answered by [`Reply::Withdrawn`].
+    /// Extends the lease of a session's rules, for the time that they say. Answered
+    /// by [`Reply::Accepted`], or by [`Reply::NotHeld`] if rules of another
+    /// generation are in force, or none.
+    Renew {
+        /// The session.
+        session: String,
+        /// The generation that should be in force.
+        generation: u64,
+    },
+    /// Removes a session's rules. Answered by [`Reply::Withdrawn`].
     Withdraw {
         /// The session.
         session: String,
     },
     /// Answered by [`Reply::Status`].
-    Status,
+    Status {
+        /// The only session to report; all sessions without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+    },
 }
 
-/// What the agent says.
+/// A message of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Reply {
@@ -52,64 +72,74 @@ pub enum Reply {
         version: String,
         /// How it captures.
         method: Method,
+        /// Whether it knows [`Request::Renew`].
+        #[serde(default)]
+        renews: bool,
     },
-    /// The rules are in force.
+    /// The rules are in force, for another lease.
     Accepted {
         /// The session.
         session: String,
         /// The generation in force.
         generation: u64,
-        /// Ports of the rules on which the application does not listen now;
-        /// they are captured as soon as it does.
+        /// Ports of the rules on which the application does not listen now. The
+        /// agent captures them as soon as it does.
         not_listening: Vec<u16>,
     },
-    /// None of the session's rules are in force, but for those of a newer
-    /// generation than was sent.
+    /// The agent has put none of the sent rules in force. Rules of a newer generation
+    /// stay in force; others of the session are withdrawn.
     Refused(Refusal),
+    /// The generation to renew is not in force: the keeper has to send its rules.
+    NotHeld {
+        /// The session.
+        session: String,
+    },
     /// The session has no rules any more.
     Withdrawn {
         /// The session.
         session: String,
     },
-    /// How things are.
+    /// The agent's state.
     Status(Status),
-    /// Something happened.
-    Event(Event),
-    /// The message was no message.
+    /// The agent does not understand the request, or cannot serve it.
     Error {
-        /// Why.
+        /// The reason.
         why: String,
     },
+    /// A reply of another version, to be ignored.
+    #[serde(other, skip_serializing)]
+    Unknown,
 }
 
-/// How things are.
+/// The agent's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// How the agent captures.
     pub method: Method,
-    /// Where new connections come to the agent.
+    /// The places whose new connections go to the agent.
     pub captured: Vec<Captured>,
     /// Connections that go through the agent now.
     pub connections: usize,
-    /// Connections of the application, on captured ports, that do not.
+    /// Connections to the application on captured ports that do not go through the
+    /// agent, because they are older than the capture. Counted at most once a second.
     pub predating: usize,
-    /// Connections from before the capture that sessions had closed.
+    /// Older connections that sessions had closed.
     #[serde(default)]
     pub reset: usize,
-    /// The sessions, oldest first.
+    /// Sessions with rules in force, oldest first.
     pub sessions: Vec<SessionStatus>,
 }
 
-/// One place that is captured.
+/// One captured place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Captured {
-    /// The address; unspecified for all.
+    /// The address; unspecified for all addresses of its family.
     pub address: IpAddr,
     /// The port.
     pub port: u16,
 }
 
-/// One session.
+/// The state of one session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStatus {
     /// The session.
@@ -118,41 +148,10 @@ pub struct SessionStatus {
     pub key: String,
     /// The generation in force.
     pub generation: u64,
-    /// Seconds until its rules run out.
+    /// Seconds until its lease ends.
     pub lease_seconds_left: u64,
-    /// What happened for it.
+    /// Its counters.
     pub counts: Counts,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// New connections for this place come to the agent.
-    Captured(Captured),
-    /// They are the application's again: no rules, or it does not listen.
-    Released(Captured),
-    /// The session's lease ran out, and its rules with it.
-    Expired {
-        /// The session.
-        session: String,
-    },
-    /// The memory budget is exceeded: new connections are carried unread.
-    Frugal {
-        /// Whether it is so now.
-        frugal: bool,
-    },
-    /// The agent got no processor time, or was stopped, and the kernel let new
-    /// connections pass to the application until now.
-    Lapsed {
-        /// How long there was no heartbeat, in milliseconds.
-        after_milliseconds: u64,
-    },
-    /// The agent leaves.
-    Leaving {
-        /// Why.
-        why: String,
-    },
 }
 
 // === impl Method ===
@@ -175,5 +174,32 @@ impl Method {
             Self::SkLookup => "BPF sk_lookup",
             Self::Nftables => "nftables tproxy",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(value: &impl Serialize) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+
+    #[test]
+    fn a_status_request_without_a_session_is_that_of_earlier_versions() {
+        assert_eq!(wire(&Request::Status { session: None }), r#"{"type":"status"}"#);
+        let all: Request = serde_json::from_str(r#"{"type":"status"}"#).unwrap();
+        assert_eq!(all, Request::Status { session: None });
+    }
+
+    #[test]
+    fn replies_of_other_versions_are_read_or_ignored() {
+        let hello = r#"{"type":"hello","protocol":1,"version":"0.1.0","method":"sk_lookup"}"#;
+        let hello: Reply = serde_json::from_str(hello).unwrap();
+        assert!(matches!(hello, Reply::Hello { renews: false, .. }));
+        // Earlier agents sent what they had logged.
+        let event = r#"{"type":"event","event":"captured","address":"0.0.0.0","port":8080}"#;
+        assert_eq!(serde_json::from_str::<Reply>(event).unwrap(), Reply::Unknown);
+        assert_eq!(serde_json::from_str::<Reply>(r#"{"type":"later"}"#).unwrap(), Reply::Unknown);
     }
 }

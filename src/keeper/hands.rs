@@ -446,5 +446,5 @@ impl Hands {
 
 /// Says it in the keeper's log.
 fn log(words: &str) {
-    crate::output::note(crate::output::Mode::Plain, words);
+    tracing::warn!("{words}");
 }

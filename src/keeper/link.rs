@@ -1,6 +1,5 @@
-//! The conversation with one agent: an exec of its control bridge, JSON lines
-//! both ways, rules sent again before their lease runs out, and the proof that
-//! they hold.
+//! The conversation with one agent: an exec of its control bridge, JSON lines in both
+//! directions, renewals of the rules' lease, and the proof that the rules work.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use kube::api::AttachedProcess;
 use serde_json::to_value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -113,7 +112,7 @@ pub(crate) async fn run(
     said: mpsc::UnboundedSender<(String, Said)>,
 ) {
     let uid = peer.uid.clone();
-    let over = match converse(&cluster, &peer, wanted, &pace, &said).await {
+    let over = match reach_and_converse(&cluster, &peer, wanted, &pace, &said).await {
         Ok(()) => Said::Over("the agent has left".to_owned()),
         Err(error) => match Error::among(&error) {
             Some(refusal) if refusal.is_refused() => Said::Forbidden(refusal.to_string()),
@@ -124,10 +123,10 @@ pub(crate) async fn run(
     let _ = said.send((uid, over));
 }
 
-async fn converse(
+async fn reach_and_converse(
     cluster: &Cluster,
     peer: &Peer,
-    mut wanted: watch::Receiver<Wanted>,
+    wanted: watch::Receiver<Wanted>,
     pace: &Arc<Pace>,
     said: &mpsc::UnboundedSender<(String, Said)>,
 ) -> Result<()> {
@@ -135,19 +134,47 @@ async fn converse(
     let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
         return Err(anyhow!("the bridge to the agent has no streams"));
     };
-    let mut stdin = Box::pin(stdin);
+    converse(Box::pin(stdin), stdout, peer, wanted, pace, said).await
+}
+
+/// The request that puts what is wanted in force, or renews it: `held` is the
+/// generation that an agent which can renew has accepted last.
+fn request(wanted: &Wanted, held: Option<u64>, session: &str) -> Result<Request> {
+    let session = session.to_owned();
+    Ok(match wanted {
+        Wanted::Nothing => Request::Status { session: Some(session) },
+        Wanted::Rules(rules) if held == Some(rules.generation) => {
+            Request::Renew { session, generation: rules.generation }
+        }
+        Wanted::Rules(rules) => Request::Rules { rules: to_value(&**rules)? },
+        Wanted::Withdrawal => Request::Withdraw { session },
+    })
+}
+
+async fn converse(
+    mut stdin: impl AsyncWrite + Unpin,
+    stdout: impl AsyncRead + Unpin,
+    peer: &Peer,
+    mut wanted: watch::Receiver<Wanted>,
+    pace: &Arc<Pace>,
+    said: &mpsc::UnboundedSender<(String, Said)>,
+) -> Result<()> {
     let mut lines = BufReader::new(stdout).lines();
     let tell = |what: Said| drop(said.send((peer.uid.clone(), what)));
 
     let first = timeout(HELLO_WAIT, lines.next_line()).await??.ok_or_else(|| anyhow!("no agent answers"))?;
-    match serde_json::from_str(&first)? {
-        Reply::Hello { protocol: PROTOCOL, method, .. } => tell(Said::Hello(method)),
+    let can_renew = match serde_json::from_str(&first)? {
+        Reply::Hello { protocol: PROTOCOL, method, renews, .. } => {
+            tell(Said::Hello(method));
+            renews
+        }
         Reply::Hello { version, .. } => {
             tell(Said::Foreign(version));
             return Ok(());
         }
         other => return Err(anyhow!("the agent began with {other:?}")),
-    }
+    };
+    let mut held = None;
     let _talking = pace.talking();
     wanted.mark_changed();
     let mut proof: Option<Proof> = None;
@@ -163,15 +190,11 @@ async fn converse(
             }
             () = sleep_until(renewal) => {
                 renewal = Instant::now() + pace.renews_every();
-                let request = match &*wanted.borrow_and_update() {
-                    Wanted::Nothing => Request::Status,
-                    Wanted::Rules(rules) => Request::Rules { rules: to_value(&**rules)? },
-                    Wanted::Withdrawal => Request::Withdraw { session: peer.session.clone() },
-                };
-                let renews = matches!(request, Request::Rules { .. });
+                let request = request(&wanted.borrow_and_update(), held, &peer.session)?;
                 say(&mut stdin, &request).await?;
-                if renews {
-                    say(&mut stdin, &Request::Status).await?;
+                if matches!(request, Request::Rules { .. } | Request::Renew { .. }) {
+                    // The report shows counts as often as that.
+                    say(&mut stdin, &Request::Status { session: Some(peer.session.clone()) }).await?;
                 }
             }
             () = sleep_until(silence) => return Err(anyhow!("the agent does not answer")),
@@ -180,6 +203,7 @@ async fn converse(
                 heard = Instant::now();
                 match serde_json::from_str(&line)? {
                     Reply::Accepted { generation, not_listening, .. } => {
+                        held = can_renew.then_some(generation);
                         let rules = match &*wanted.borrow() {
                             Wanted::Rules(rules) if rules.generation == generation => Some(Arc::clone(rules)),
                             _ => None,
@@ -191,12 +215,18 @@ async fn converse(
                             proof = Some(Proof::begin(peer, rules, not_listening, pace, said.clone()));
                         }
                     }
-                    Reply::Refused(refusal) => tell(Said::Refused(refusal)),
+                    Reply::Refused(refusal) => {
+                        held = None;
+                        tell(Said::Refused(refusal));
+                    }
+                    Reply::NotHeld { .. } => {
+                        held = None;
+                        renewal = Instant::now();
+                    }
                     Reply::Status(status) => tell(Said::Status(Box::new(status))),
                     Reply::Withdrawn { .. } => tell(Said::Withdrawn),
                     Reply::Error { why } => return Err(anyhow!("the agent did not understand: {why}")),
-                    // Where things stand, the next status says.
-                    Reply::Event(_) | Reply::Hello { .. } => {}
+                    Reply::Unknown | Reply::Hello { .. } => {}
                 }
             }
         }
@@ -325,7 +355,104 @@ async fn prove(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// The agent's end of a conversation.
+    struct TestAgent {
+        lines: tokio::io::Lines<BufReader<tokio::io::ReadHalf<tokio::io::DuplexStream>>>,
+        writer: tokio::io::WriteHalf<tokio::io::DuplexStream>,
+    }
+
+    impl TestAgent {
+        async fn hear(&mut self) -> Request {
+            serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
+        }
+
+        async fn say(&mut self, reply: &serde_json::Value) {
+            self.writer.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
+        }
+
+        /// Answers the next renewal and the status request behind it.
+        async fn renewed(&mut self, reply: &serde_json::Value) -> Request {
+            let request = self.hear().await;
+            self.say(reply).await;
+            assert_eq!(self.hear().await, Request::Status { session: Some("s1".to_owned()) });
+            request
+        }
+    }
+
+    fn conversation(hello: &serde_json::Value) -> (TestAgent, watch::Sender<Wanted>) {
+        let rules: Rules = serde_json::from_value(json!({
+            "version": 1, "session": "s1", "generation": 7, "key": "k", "order": 1, "lease_seconds": 60,
+            "mode": "steal", "ports": [{"port": 80}], "filter": {"baggage": "k"}, "preview": [],
+        }))
+        .unwrap();
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (reader, writer) = tokio::io::split(far);
+        let (mut first, wanted) = (hello.to_string(), watch::Sender::new(Wanted::Rules(Arc::new(rules))));
+        first.push('\n');
+        let receiver = wanted.subscribe();
+        tokio::spawn(async move {
+            let peer = Peer {
+                namespace: "shop".to_owned(),
+                pod: "cart-1".to_owned(),
+                uid: "u".to_owned(),
+                address: Arc::default(),
+                container: "agent".to_owned(),
+                session: "s1".to_owned(),
+                target: "deployment/cart".to_owned(),
+                encrypted: Vec::new(),
+                yields: false,
+            };
+            let (stdout, stdin) = tokio::io::split(near);
+            let stdout = tokio::io::AsyncReadExt::chain(first.as_bytes(), stdout);
+            let (said, _heard) = mpsc::unbounded_channel();
+            let _ = converse(stdin, stdout, &peer, receiver, &Arc::default(), &said).await;
+        });
+        (TestAgent { lines: BufReader::new(reader).lines(), writer }, wanted)
+    }
+
+    fn hello(renews: bool) -> serde_json::Value {
+        let mut hello = json!({"type": "hello", "protocol": 1, "version": "0.1.0", "method": "sk_lookup"});
+        if renews {
+            hello["renews"] = true.into();
+        }
+        hello
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rules_are_sent_once_and_then_only_their_generation_until_the_agent_lacks_it() {
+        let (mut agent, _wanted) = conversation(&hello(true));
+        let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
+        let renew = Request::Renew { session: "s1".to_owned(), generation: 7 };
+        assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
+        assert_eq!(agent.renewed(&accepted).await, renew);
+        assert_eq!(agent.renewed(&accepted).await, renew);
+        let before = Instant::now();
+        assert_eq!(agent.renewed(&json!({"type": "not_held", "session": "s1"})).await, renew);
+        let lacked = Instant::now();
+        assert!(lacked > before);
+        assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
+        assert_eq!(lacked.elapsed(), Duration::ZERO, "at once");
+        let refused = json!({"type": "refused", "session": "s1", "why": "another key"});
+        assert_eq!(agent.renewed(&refused).await, renew);
+        assert!(
+            matches!(agent.renewed(&accepted).await, Request::Rules { .. }),
+            "refused ones are sent again"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_cannot_renew_gets_the_rules_each_time() {
+        let (mut agent, _wanted) = conversation(&hello(false));
+        let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
+        for _ in 0..3 {
+            assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
+            agent.say(&json!({"type": "event", "event": "expired", "session": "other"})).await;
+        }
+    }
 
     #[test]
     fn rules_outlast_the_pause_before_the_next_keeper() {

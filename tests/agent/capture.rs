@@ -201,7 +201,7 @@ fn where_nothing_is_allowed_the_agent_leaves_with_both_reasons_and_what_it_needs
     let world = World::new();
     let mut agent = Agent::start_with("-all", &world);
     assert!(!agent.ended());
-    let words = agent.last_words();
+    let words = agent.termination_message();
     for expected in ["BPF sk_lookup: Operation not permitted", "nftables tproxy: ", "NET_ADMIN"] {
         assert!(words.contains(expected), "{expected}: {words}");
     }
@@ -215,7 +215,7 @@ fn a_second_agent_leaves_at_once_and_says_why() {
     first.status();
     let mut second = Agent::start(&world, &[]);
     assert!(!second.ended());
-    assert!(second.last_words().contains("another agent"), "{}", second.last_words());
+    assert!(second.termination_message().contains("another agent"), "{}", second.termination_message());
     assert!(first.is_running());
 }
 
@@ -332,7 +332,9 @@ fn connections_for_which_there_is_no_source_port_are_the_applications() {
         });
         // The one that finds out waits for a while, in vain.
         let unlucky = world.try_connect(Place::Client, POD6, 8080).unwrap();
-        wait_until("the agent says so", || agent.log().contains("new ones pass for a while"));
+        wait_until("the agent says so", || {
+            agent.log().contains("new ones go to the application for a while")
+        });
         let mut client = world.try_connect(Place::Client, POD6, 8080).unwrap();
         client.write_all(REQUEST).unwrap();
         read_until(&mut client, b"app / 0\n");

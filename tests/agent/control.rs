@@ -1,6 +1,7 @@
 //! Rules come and go as told, or with their lease.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
+use crate::support::{PATIENCE, PREVIEW4, Place, World, read_until, wait_until};
 
 fn rules(session: &str, lease_seconds: u64, filter: &Value) -> Value {
     json!({"type": "rules", "rules": {
@@ -81,7 +82,7 @@ fn an_agent_without_rules_leaves_by_itself_and_says_why() {
     assert!(agent.is_running(), "it has rules");
     agent.withdraw("s1");
     assert!(agent.ended());
-    assert_eq!(agent.last_words(), "no rules for a while");
+    assert_eq!(agent.termination_message(), "no rules for a while");
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn a_terminated_agent_finishes_what_is_under_way() {
     read_until(&mut client, b"slow");
     drop(client);
     assert!(agent.ended());
-    assert_eq!(agent.last_words(), "told to stop");
+    assert_eq!(agent.termination_message(), "told to stop");
 }
 
 #[test]
@@ -126,14 +127,15 @@ fn the_bridge_carries_the_conversation_and_the_log_keeps_secrets() {
     let mut input = bridge.stdin.take().unwrap();
     writeln!(input, "{}", rules("s1", 60, &json!({"header": "x-token: hunter2"}))).unwrap();
     assert_eq!(hear()["type"], "accepted");
-    assert_eq!(hear()["event"], "captured");
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nx-token: hunter2\r\n\r\n").unwrap();
     read_until(&mut client, b"\n");
+    writeln!(input, "{}", json!({"type": "status"})).unwrap();
+    assert_eq!(hear()["captured"], json!([{"address": "0.0.0.0", "port": 8080}]));
     drop(input);
     assert!(bridge.wait().unwrap().success());
     let log = agent.log();
-    assert!(log.contains("\"rules\"") && log.contains("captured"), "{log}");
+    assert!(log.contains("took rules") && log.contains("captured"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
 
@@ -145,7 +147,7 @@ fn over_its_memory_budget_the_agent_carries_connections_unread_and_dies_before_t
     let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let mut agent = Agent::start(&world, &["--memory-mebibytes", "1"]);
     assert_eq!(agent.ask(&rules("s1", 60, &json!({"baggage": "pr-1"})))["type"], "accepted");
-    wait_until("the budget was looked at", || agent.log().contains("\"frugal\":true"));
+    wait_until("the budget was looked at", || agent.log().contains("\"exceeded\":true"));
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
     read_until(&mut client, b"app / 0\n");
@@ -171,7 +173,7 @@ fn an_agent_without_rules_stays_as_long_as_a_connection_goes_through_it() {
     ask();
     drop(client);
     assert!(agent.ended());
-    assert_eq!(agent.last_words(), "no rules for a while");
+    assert_eq!(agent.termination_message(), "no rules for a while");
 }
 
 #[test]
@@ -217,4 +219,83 @@ fn of_a_session_that_is_refused_for_anothers_sake_nothing_stays_in_force() {
     assert_eq!(sessions(&mut agent).len(), 2, "came too late to change anything");
     assert_eq!(take(&mut agent, "s2", 3, "ann"), "refused");
     assert_eq!(sessions(&mut agent), ["s1"]);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_line_in_pieces_may_be_no_longer_than_one_at_once() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::start(&world, &[]);
+    agent.status();
+    let mut control = UnixStream::connect(agent.socket()).unwrap();
+    control.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("hello"));
+    let half = vec![b' '; 700 * 1024];
+    control.write_all(&half).unwrap();
+    // Something happens in the middle of the line.
+    agent.steal(&[8080]);
+    agent.withdraw("s1");
+    // The agent may have closed the conversation before the line ends.
+    let _ = control.write_all(&half).and_then(|()| control.write_all(b"\n"));
+    assert!(
+        !lines.map_while(Result::ok).any(|line| line.contains("error")),
+        "more than a mebibyte was taken for a line"
+    );
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_renewal_names_the_generation_that_the_agent_holds_or_is_not_accepted() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::start(&world, &[]);
+    let renew = |generation: u64| json!({"type": "renew", "session": "s1", "generation": generation});
+    assert_eq!(agent.ask(&renew(1)), json!({"type": "not_held", "session": "s1"}));
+    assert_eq!(agent.ask(&rules("s1", 1, &json!({"baggage": "pr-1"})))["type"], "accepted");
+    assert_eq!(agent.ask(&renew(2))["type"], "not_held");
+    for _ in 0..4 {
+        let accepted = json!({"type": "accepted", "session": "s1", "generation": 1, "not_listening": []});
+        assert_eq!(agent.ask(&renew(1)), accepted);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(agent.status()["sessions"].as_array().unwrap().len(), 1, "renewed in time");
+    }
+    wait_until("the lease has ended", || agent.status()["sessions"].as_array().unwrap().is_empty());
+    assert_eq!(agent.ask(&renew(1))["type"], "not_held");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_status_of_one_session_lists_no_other() {
+    let world = World::new();
+    let mut agent = Agent::start(&world, &[]);
+    for session in ["s1", "s2"] {
+        assert_eq!(agent.ask(&rules(session, 60, &json!({"baggage": session})))["type"], "accepted");
+    }
+    let sessions = |status: &Value| status["sessions"].as_array().unwrap().len();
+    assert_eq!(sessions(&agent.status()), 2);
+    let one = agent.ask(&json!({"type": "status", "session": "s2"}));
+    assert_eq!((sessions(&one), &one["sessions"][0]["session"]), (1, &"s2".into()));
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn hundreds_of_status_requests_list_the_pods_sockets_once_a_second() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let mut agent = Agent::stealing(&world, &[8080]);
+    let mut clients: Vec<_> = (0..1_000).map(|_| world.connect(8080)).collect();
+    for client in &mut clients {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
+        read_until(client, b"app / 0\n");
+    }
+    let start = std::time::Instant::now();
+    for _ in 0..500 {
+        let status = agent.status();
+        assert_eq!((&status["connections"], &status["predating"]), (&1_000.into(), &0.into()), "{status}");
+    }
+    // Each list takes milliseconds.
+    report!("500 status requests beside 1,000 connections: {:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_millis(500), "{:?}", start.elapsed());
 }

@@ -17,12 +17,13 @@ mod canary;
 mod capture;
 mod conformance;
 mod control;
+mod data_before_close;
 mod endings;
 mod held;
 mod http1;
 mod http2;
 mod incidents;
-mod last_words;
+
 mod mirror;
 mod preview;
 mod reset;

@@ -88,7 +88,7 @@ pub(crate) async fn lapses(world: &World) -> usize {
         for agent in pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten()) {
             let of = LogParams { container: Some(agent.name.clone()), ..LogParams::default() };
             let log = pods.logs(&pod.name_any(), &of).await.unwrap();
-            lapses += log.lines().filter(|line| line.contains(r#""event":"lapsed""#)).count();
+            lapses += log.lines().filter(|line| line.contains("lapsed: new connections")).count();
         }
     }
     lapses

@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use super::nftables::Nftables;
 use super::place::Place;
 use super::sk_lookup::SkLookup;
-use crate::agent::log;
 use crate::contract::control::Method;
 use crate::problem::Problem;
 
@@ -37,7 +36,7 @@ impl Hook {
                 Ok(hook) => return Ok(hook),
                 Err(error) => {
                     let why = format!("{}: {error}", method.words());
-                    log::line("capture", &why);
+                    tracing::warn!("could not capture by {why}");
                     whys.push(why);
                 }
             }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::diag::{Sockets, State};
+use super::diag::{Detail, Sockets, TcpState};
 use super::place::Place;
 
 /// Every place where a socket listens. A listener on `::` that accepts IPv4 too
 /// counts in both families.
 pub(super) fn listening(sockets: &mut Sockets) -> io::Result<BTreeSet<Place>> {
     let mut places = BTreeSet::new();
-    for entry in sockets.dump(State::Listen)? {
+    for entry in sockets.list(TcpState::Listen, Detail::Ends)? {
         let Place { address, port } = entry.local;
         places.insert(entry.local);
         if address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !entry.v6_only {

@@ -1,78 +1,117 @@
-//! Connections of the application that are older than the capture: counted,
-//! and closed where a session asks for it, so that its client's next request
-//! comes to the agent.
+//! Connections of the application that are older than the capture: they are
+//! counted, and closed for sessions that ask for it, so that the client's next
+//! request comes through the agent.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::diag::{Entry, Sockets, State, Traffic};
+use super::diag::{Detail, Entry, Sockets, TcpState, Traffic};
 use super::place::Place;
 use super::program;
+use crate::agent::open_connections::{Ends, OpenConnections};
 
-/// Silence after which nothing more is expected of an exchange.
+/// After this time without data, the exchange on a connection is over.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// The same where the kernel's clock, which ticks every few milliseconds, does
-/// not tell whether a request or an answer came last.
+/// The same where the kernel's clock, which ticks every few milliseconds, cannot
+/// tell whether the request or the answer was later.
 const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 /// Which connections are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent) enum Which {
-    /// Those between two exchanges, as far as can be told from outside.
+    /// Those between two exchanges, as far as the kernel can tell.
     Idle,
     /// All of them.
     All,
 }
 
-/// How many of the application's connections on `ports` did not come through
-/// the agent, which has `accepted` open ones itself.
-pub(super) fn count(sockets: &mut Sockets, ports: &BTreeSet<u16>, accepted: usize) -> io::Result<usize> {
-    let connections = sockets.dump(State::Established)?;
-    // One that nobody has accepted may be on its way to the agent.
-    let is_inbound =
-        |entry: &&Entry| entry.inode != 0 && ports.contains(&entry.local.port) && !is_own_dial(entry);
-    let inbound = connections.iter().filter(is_inbound);
-    Ok(inbound.count().saturating_sub(accepted))
-}
+/// The sockets of the network namespace.
+#[derive(Debug)]
+pub(in crate::agent) struct SocketTable(Sockets);
 
-/// Closes connections to captured places that did not come through the agent;
-/// how many were closed.
-pub(super) fn close(
-    sockets: &mut Sockets,
-    captured: &BTreeSet<Place>,
-    ports: &[u16],
-    which: Which,
-) -> io::Result<usize> {
-    let own = own_inodes()?;
-    let is_wanted = |entry: &Entry| {
-        let Place { address, port } = entry.local;
-        let is_place = |place: &Place| {
-            place.port == port
-                && (place.address == address
-                    || place.address.is_unspecified() && place.address.is_ipv4() == address.is_ipv4())
-        };
-        // One that nobody has accepted may be on its way to the agent.
-        let is_the_applications = entry.inode != 0 && !own.contains(&entry.inode) && !is_own_dial(entry);
-        ports.contains(&port) && is_the_applications && captured.iter().any(is_place)
-    };
-    let is_due = |entry: &Entry| is_wanted(entry) && (which == Which::All || is_idle(entry));
-    let mut closed = 0;
-    for entry in sockets.dump(State::Established)?.into_iter().filter(is_due) {
-        match sockets.destroy(&entry) {
-            Ok(()) => closed += 1,
-            // It ended by itself.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)) => {}
-            Err(error) => return Err(error),
-        }
+// === impl SocketTable ===
+
+impl SocketTable {
+    /// The sockets of this thread's network namespace.
+    pub(in crate::agent) fn open() -> io::Result<Self> {
+        Sockets::open().map(Self)
     }
-    Ok(closed)
+
+    /// How many connections to the application on these ports do not go through
+    /// the agent, whose connections are `own`.
+    pub(in crate::agent) fn count_older(
+        &mut self,
+        ports: &BTreeSet<u16>,
+        own: &OpenConnections,
+    ) -> io::Result<usize> {
+        let list = || {
+            let mut entries = self.0.list(TcpState::Established, Detail::Ends)?;
+            entries.retain(|entry| ports.contains(&entry.local.port) && is_applications(entry));
+            Ok(entries)
+        };
+        Ok(own.others(list, ends)?.len())
+    }
+
+    /// Closes the connections to these places that do not go through the agent,
+    /// whose connections are `own`; returns how many were closed.
+    pub(in crate::agent) fn close_older(
+        &mut self,
+        places: &BTreeSet<Place>,
+        which: Which,
+        own: &OpenConnections,
+    ) -> io::Result<usize> {
+        let list = || {
+            let mut entries = self.0.list(TcpState::Established, Detail::Traffic)?;
+            entries.retain(|entry| {
+                is_at(entry.local, places)
+                    && is_applications(entry)
+                    && (which == Which::All || is_idle(entry))
+            });
+            Ok(entries)
+        };
+        let entries = own.others(list, ends)?;
+        // The event loop may have accepted a connection and not yet noted it.
+        let inodes = own_inodes()?;
+        let mut closed = 0;
+        for entry in entries.into_iter().filter(|entry| !inodes.contains(&entry.inode)) {
+            match self.0.destroy(&entry) {
+                Ok(()) => closed += 1,
+                // It has just ended.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(closed)
+    }
 }
 
-/// Whether nothing is under way: nothing queued, and what came last was the
-/// application's answer, a while ago.
+fn ends(entry: &Entry) -> Ends {
+    let end = |place: Place| SocketAddr::new(place.address, place.port);
+    Ends::new(end(entry.local), end(entry.remote))
+}
+
+/// Whether connections to `local` are captured by one of the places.
+fn is_at(local: Place, places: &BTreeSet<Place>) -> bool {
+    let is_address = |place: &Place| {
+        place.address == local.address
+            || place.address.is_unspecified() && place.address.is_ipv4() == local.address.is_ipv4()
+    };
+    places.iter().any(|place| place.port == local.port && is_address(place))
+}
+
+/// Whether it may be the application's end of a connection from a client: not one
+/// that waits to be accepted, perhaps by the agent, and not one that the agent has
+/// dialled.
+fn is_applications(entry: &Entry) -> bool {
+    entry.inode != 0 && !program::is_own(entry.remote.address, entry.remote.port, entry.local.address)
+}
+
+/// Whether the connection is between two exchanges: its queues are empty, and the
+/// last data was the application's answer, a while ago.
 fn is_idle(entry: &Entry) -> bool {
     let Some(Traffic { sent_ago, received_ago, has_sent, has_received }) = entry.traffic else {
         return false;
@@ -85,12 +124,7 @@ fn is_idle(entry: &Entry) -> bool {
     entry.queued == 0 && sent_ago >= silence && (has_sent || !has_received)
 }
 
-/// One of the agent's dials, seen from the application's end.
-fn is_own_dial(entry: &Entry) -> bool {
-    program::is_own(entry.remote.address, entry.remote.port, entry.local.address)
-}
-
-/// The agent's own sockets.
+/// The inodes of this process's sockets.
 fn own_inodes() -> io::Result<BTreeSet<u32>> {
     let inode =
         |link: std::path::PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
@@ -105,35 +139,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_seen_from_both_ends_with_whose_it_is() {
+    fn a_connection_is_listed_from_both_ends_with_the_inode_of_each() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (from, to) = (client.local_addr().unwrap().port(), listener.local_addr().unwrap().port());
-        let connections = Sockets::open().unwrap().dump(State::Established).unwrap();
+        let connections = Sockets::open().unwrap().list(TcpState::Established, Detail::Ends).unwrap();
         let seen = |from, to| {
             connections.iter().find(move |seen| seen.local.port == from && seen.remote.port == to).unwrap()
         };
-        assert_eq!(seen(to, from).inode, 0, "nobody has accepted it");
+        assert_eq!(seen(to, from).inode, 0, "no process has accepted it");
         assert!(own_inodes().unwrap().contains(&seen(from, to).inode));
     }
 
     #[test]
-    fn what_is_no_connection_any_more_takes_no_listener_with_it() {
+    fn closing_a_connection_that_has_ended_leaves_its_listener_open() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let mut sockets = Sockets::open().unwrap();
-        let connections = sockets.dump(State::Established).unwrap();
+        let connections = sockets.list(TcpState::Established, Detail::Ends).unwrap();
         let mut gone = connections.into_iter().find(|seen| seen.local.port == address.port()).unwrap();
         gone.remote.port = 1;
         let refused = sockets.destroy(&gone).unwrap_err().raw_os_error();
-        // Without the rights, it does not come so far.
+        // Without the capability, the kernel does not look for it.
         assert!(matches!(refused, Some(libc::ENOENT | libc::ESTALE | libc::EPERM)), "{refused:?}");
         assert!(TcpStream::connect(address).is_ok());
     }
 
     #[test]
-    fn idle_is_what_has_been_answered_a_while_ago() {
+    fn a_connection_is_idle_a_while_after_the_answer() {
         let place = Place { address: [127, 0, 0, 1].into(), port: 1 };
         let after = |sent, received| Traffic {
             sent_ago: Duration::from_millis(sent),

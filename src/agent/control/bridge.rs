@@ -1,5 +1,5 @@
-//! `mirrord agent control`: standard input to the agent, its answers to
-//! standard output. It runs in the agent's container, by the keeper's `exec`.
+//! `mirrord agent control`: sends standard input to the agent, and its answers to
+//! standard output. The keeper runs it in the agent's container with `exec`.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -10,23 +10,24 @@ use std::time::Duration;
 
 use crate::problem::{Explain as _, Problem};
 
-/// How often, and how many times, an agent that is just starting is tried: ten seconds.
+/// How often, and how many times, to connect to an agent that is starting: for ten
+/// seconds.
 const TRIES_EVERY: Duration = Duration::from_millis(100);
 const MAX_TRIES: u32 = 100;
 
-/// Carries lines both ways until the agent ends the conversation.
+/// Copies in both directions until the agent ends the conversation.
 pub(in crate::agent) fn run(socket: &Path) -> anyhow::Result<()> {
     let stream = connect(socket).explain(|| {
         Problem::new("could not reach the agent")
             .because_of(format!("no agent answers at `{}`", socket.display()))
     })?;
     let mut upward = stream.try_clone()?;
-    // Ends with the process: a read of standard input cannot be interrupted.
+    // The thread ends with the process: a read of standard input cannot be interrupted.
     thread::spawn(move || {
-        let _ = carry(&mut io::stdin().lock(), &mut upward);
+        let _ = copy(&mut io::stdin().lock(), &mut upward);
         let _ = upward.shutdown(Shutdown::Write);
     });
-    carry(&mut &stream, &mut io::stdout().lock())?;
+    copy(&mut &stream, &mut io::stdout().lock())?;
     Ok(())
 }
 
@@ -43,8 +44,8 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// Like `io::copy`, but every piece leaves at once.
-fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+/// Like `io::copy`, but flushes each piece.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; 8 * 1024];
     loop {
         match from.read(&mut buffer)? {

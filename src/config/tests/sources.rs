@@ -95,17 +95,11 @@ fn values_are_mapped_by_name_and_variables_unset_in_any_case() {
 }
 
 #[test]
-fn agents_are_quiet_where_the_level_is_nothing_but_a_quiet_one() {
-    for (level, is_quiet) in [
-        ("off", true),
-        ("error", true),
-        ("WARN", true),
-        ("info", false),
-        ("trace", false),
-        ("mirrord=debug,warn", false),
-    ] {
+fn the_log_level_is_passed_on_as_it_is_written() {
+    for level in ["off", "WARN", "mirrord=debug,warn"] {
         let file = format!(r#"{{"agent": {{"log_level": "{level}"}}}}"#);
-        assert_eq!(resolve(&Overrides::default(), &[], &file).unwrap().agent.is_quiet, is_quiet, "{level}");
+        let agent = resolve(&Overrides::default(), &[], &file).unwrap().agent;
+        assert_eq!(agent.log_level.as_deref(), Some(level));
     }
 }
 

@@ -90,7 +90,7 @@ fn agent() -> Agent {
         image_pull_secrets: vec!["registry".to_owned()],
         labels: [("team".to_owned(), "shop".to_owned()), (SESSION.to_owned(), "stolen".to_owned())].into(),
         annotations: [("note".to_owned(), "hers".to_owned())].into(),
-        is_quiet: false,
+        log_level: None,
         startup_timeout: None,
         service_account: None,
     }

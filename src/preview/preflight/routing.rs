@@ -114,7 +114,7 @@ impl Inputs<'_> {
             agent: Agent {
                 image: agent.image.clone(),
                 image_pull_policy: agent.image_pull_policy.map(PullPolicy::as_kubernetes).map(str::to_owned),
-                quiet: agent.is_quiet,
+                log_level: agent.log_level.clone(),
             },
         }
     }

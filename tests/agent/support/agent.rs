@@ -182,7 +182,7 @@ impl Agent {
     }
 
     /// What Kubernetes would show as the reason.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn termination_message(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("termination-log")).unwrap()
     }
 
