@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
 
-use super::{Selector, connected, lifetime, status, unless_interrupted};
+use super::{Selector, connected, find, lifetime, unless_interrupted};
 use crate::cluster::{Cluster, Deadline, Scope};
 use crate::config::Selection;
 use crate::output::{self, Reporter};
@@ -24,7 +24,7 @@ pub async fn extend(
     let work = async {
         let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
-        let mut sessions = status::found(&cluster, selector, &scope, reporter).await?;
+        let mut sessions = find::found(&cluster, selector, &scope, reporter).await?;
         // What ends is not called back, nor what only serves until another does.
         let goes_on = |session: &Session| !session.ending && !session.is_replaced;
         if sessions.iter().any(goes_on) {

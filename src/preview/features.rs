@@ -1,6 +1,6 @@
 //! The features of an environment. Each file below `features/` holds what one
-//! feature contributes to the verbs: the rights that it needs, and the objects that
-//! have to be gone when an environment was stopped.
+//! feature contributes to the verbs: the rights that it needs, the objects that have
+//! to be gone when an environment was stopped, and its part of the reports.
 //!
 //! A new feature is one file and one line in [`FEATURES`].
 
@@ -8,10 +8,16 @@ mod environment;
 mod files;
 mod traffic;
 
+use futures::future::{BoxFuture, FutureExt as _, ready};
+use serde_json::Value;
+
+use super::listed::Listed;
 use super::plan::Request;
+use super::render::Column;
 use super::rights::Right;
-use crate::cluster::Leftover;
+use crate::cluster::{Cluster, Leftover};
 use crate::config::Config;
+use crate::session::Session;
 
 /// What a feature contributes to the verbs.
 pub(crate) struct Feature {
@@ -26,6 +32,16 @@ pub(crate) struct Feature {
     /// The objects, beside pods, that the root may own because of it. They are
     /// gone before an environment counts as stopped.
     pub(crate) gone: &'static [Leftover],
+    /// Its columns in the tables of `status`.
+    pub(super) columns: &'static [Column],
+    /// Its further columns in the wide table.
+    pub(super) wide_columns: &'static [Column],
+    /// Its field in the document of `status -o json`, and the content.
+    pub(super) document: Option<(&'static str, fn(&Session) -> Value)>,
+    /// Why it does not work yet, or any more; `None` while it works or is not used.
+    pub(super) unready: fn(&Listed) -> Option<String>,
+    /// Its `info` lines at the end of `start`.
+    started: for<'a> fn(&'a Cluster, &'a Request, &'a Session) -> BoxFuture<'a, Vec<String>>,
 }
 
 /// The features, in the order in which they are reported.
@@ -48,9 +64,29 @@ pub(crate) fn gone() -> Vec<Leftover> {
     FEATURES.iter().flat_map(|feature| feature.gone).copied().collect()
 }
 
+/// The `info` lines that the features contribute to `start`.
+pub(super) async fn started(cluster: &Cluster, request: &Request, session: &Session) -> Vec<String> {
+    let mut lines = Vec::new();
+    for feature in FEATURES {
+        lines.extend((feature.started)(cluster, request, session).await);
+    }
+    lines
+}
+
 // === impl Feature ===
 
 impl Feature {
     /// A feature that every environment has, and that contributes nothing.
-    const EMPTY: Self = Self { is_wanted: |_| true, is_planned: |_| true, user: &[], keeper: &[], gone: &[] };
+    const EMPTY: Self = Self {
+        is_wanted: |_| true,
+        is_planned: |_| true,
+        user: &[],
+        keeper: &[],
+        gone: &[],
+        columns: &[],
+        wide_columns: &[],
+        document: None,
+        unready: |_| None,
+        started: |_, _, _| ready(Vec::new()).boxed(),
+    };
 }

@@ -18,7 +18,7 @@ use super::plan::{Plan, Request};
 use super::preflight::concurrent_steal::{self, Extent as OtherKeys};
 use super::preflight::{admission, inspection, keeper_account, network_policies, rights, selectors};
 use super::stop::Ending;
-use super::{connected, render, stop};
+use super::{connected, features, render, stop};
 use crate::cluster::{self, Cluster, Deadline, Scope, persist};
 use crate::config::{Config, Environment, Overrides, wrong};
 use crate::output::format::ObjectFormat;
@@ -168,18 +168,10 @@ pub async fn start(
     if let Some(step) = step {
         step.done("preview pod is ready");
     }
-    let routes = match &request.routing {
-        Some(routing) => {
-            let labels = request.source.labels();
-            let ports: Vec<u16> = routing.assignment.ports.iter().map(|port| port.port).collect();
-            let service = cluster.service_before(&request.namespace, &labels, &ports).await;
-            Some(render::routes(&routing.assignment, service))
-        }
-        None => None,
-    };
+    let contributed = features::started(&cluster, &request, &session).await;
     let now = cluster.clock(Timestamp::now());
     let typed = &config.selection.connection.typed;
-    reporter.success(&render::started(&session, &pods, routes.as_ref(), typed, now));
+    reporter.success(&render::started(&session, &pods, contributed, typed, now));
     Ok(())
 }
 

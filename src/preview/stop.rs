@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{Interrupts, Selector, connected, features, status};
+use super::{Interrupts, Selector, connected, features, find};
 use crate::cluster::{Cluster, END, Remains, Scope, persist};
 use crate::config::Selection;
 use crate::output::Reporter;
@@ -66,7 +66,7 @@ pub async fn stop(
     let work = async {
         let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
-        let sessions = match status::found(&cluster, selector, &scope, reporter).await {
+        let sessions = match find::found(&cluster, selector, &scope, reporter).await {
             Ok(sessions) => sessions,
             Err(error) if not_found == NotFound::Passes && Report::of(&error).exit == Exit::NotFound => {
                 step.done(&error.to_string());

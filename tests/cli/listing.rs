@@ -133,7 +133,7 @@ fn a_key_that_is_there_as_a_failed_start_alone_is_shown_the_way() {
     let hint = "hint: its start failed: see why with `mirrord preview status --failed --key gone`";
     assert!(screen.contains(hint) && screen.ends_with("--- exit code 3\n"), "{screen}");
     let screen = status(&["-k", "none"], May::Everywhere);
-    assert!(screen.contains("hint: see what is there with `mirrord preview status`"), "{screen}");
+    assert!(screen.contains("hint: list the environments with `mirrord preview status`"), "{screen}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ async fn a_failure_can_be_looked_at_again_until_the_next_start_or_stop() {
         );
 
         world.start("deployment/shop", "pr-1", &[]).await.success();
-        failed(&["--failed"]).await.failure(3, &["there is no start that failed with key `pr-1`"]);
+        failed(&["--failed"]).await.failure(3, &["there is no failed start with key `pr-1`"]);
         failed(&[]).await.success();
         world.start_image("mirrord-test/shop:crash", &["-k", "pr-1"]).await.failure(6, &["crashes"]);
         world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();

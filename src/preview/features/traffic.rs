@@ -1,18 +1,39 @@
 //! Traffic: requests to the target that come to the preview. A keeper runs in
 //! the root's pod and starts agents in the target's pods.
 
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
 use super::Feature;
-use crate::cluster::Leftover;
-use crate::config::scalar::Mode;
+use crate::cluster::{Cluster, Leftover};
+use crate::config::scalar::Mode as ConfiguredMode;
+use crate::contract::{Assignment, Report};
+use crate::preview::listed::Listed;
+use crate::preview::plan::Request;
+use crate::preview::progress::{Failure, PodState, pod_state};
+use crate::preview::render::{brief_since, column};
 use crate::preview::rights::Extent::{Needed, RootAlone, Useful};
 use crate::preview::rights::{Right, right};
+use crate::session::Session;
+use crate::traffic::filter::baggage::{MEMBER, percent_encoded};
+use crate::traffic::{Filter, Mode};
+use crate::words;
 
 pub(super) static FEATURE: Feature = Feature {
-    is_wanted: |config| config.incoming.mode != Some(Mode::Off),
+    is_wanted: |config| config.incoming.mode != Some(ConfiguredMode::Off),
     is_planned: |request| request.routing.is_some(),
     user: USER,
     keeper: KEEPER,
     gone: GONE,
+    columns: &[column("TRAFFIC", |one, view| cell(&one.session, view.now))],
+    wide_columns: &[
+        column("AGENTS", |one, _| reported(one, |report| format!("{}/{}", report.agents, report.pods))),
+        column("CAPTURE", |one, _| reported(one, |report| report.methods.join(","))),
+        column("OLDER", |one, _| reported(one, |report| report.predating.to_string())),
+    ],
+    document: Some(("traffic", document)),
+    unready,
+    started: |cluster, request, session| Box::pin(started(cluster, request, session)),
     ..Feature::EMPTY
 };
 
@@ -62,3 +83,131 @@ const KEEPER: &[Right] = &[
         "to read the environment's deadline, and to report on its root",
     ),
 ];
+
+/// The cell of the table: the mode, `matched/seen` requests, the last match, and
+/// how often an agent stopped capturing for want of CPU.
+fn cell(session: &Session, now: Timestamp) -> String {
+    let Some(report) = Report::of(session) else {
+        return if session.is_routed { "starting" } else { "off" }.to_owned();
+    };
+    let mut cell = format!("{} {}/{}", report.mode, report.counts.taken(), report.seen());
+    if let Some(at) = last_match(&report) {
+        cell.push_str(&format!(", {} ago", brief_since(at, now)));
+    }
+    match report.counts.lapses {
+        0 => {}
+        1 => cell.push_str(", 1 lapse"),
+        lapses => cell.push_str(&format!(", {lapses} lapses")),
+    }
+    cell
+}
+
+/// A cell from the keeper's report; empty before the first report.
+fn reported(one: &Listed, cell: fn(&Report) -> String) -> String {
+    Report::of(&one.session).as_ref().map_or_else(String::new, cell)
+}
+
+/// The `traffic` of `-o json`.
+pub(super) fn document(session: &Session) -> Value {
+    let Some(report) = Report::of(session) else {
+        return json!({"mode": if session.is_routed { Value::Null } else { "off".into() }});
+    };
+    let counts = &report.counts;
+    json!({
+        "mode": report.mode,
+        "ready": report.ready,
+        "waitingFor": report.waiting,
+        "obstacle": report.obstacle.as_ref().map(|obstacle| &obstacle.why),
+        "notes": report.notes,
+        "podsServing": report.pods,
+        "podsWithAgent": report.agents,
+        "podsProven": report.proven,
+        "captureMethods": report.methods,
+        "seen": report.seen(),
+        "matched": counts.matched,
+        "passed": counts.passed,
+        "mirrored": counts.mirrored,
+        "dropped": counts.dropped,
+        "unavailable": counts.unavailable,
+        "lapses": counts.lapses,
+        "lastMatchedAt": last_match(&report).map(|time| time.to_string()),
+        "predatingConnections": report.predating,
+    })
+}
+
+fn last_match(report: &Report) -> Option<Timestamp> {
+    let milliseconds = i64::try_from(report.counts.last_matched_milliseconds?).ok()?;
+    Timestamp::from_millisecond(milliseconds).ok()
+}
+
+/// Why requests do not reach the preview yet, or any more.
+fn unready(one: &Listed) -> Option<String> {
+    if !one.session.is_routed {
+        return None;
+    }
+    match Report::of(&one.session) {
+        None => Some("waiting for the keeper's first report".to_owned()),
+        Some(report) if !report.ready => {
+            let why = report.obstacle.map(|obstacle| obstacle.why).or(report.waiting);
+            Some(why.unwrap_or_else(|| "no request was seen to reach the preview yet".to_owned()))
+        }
+        // The report holds while there is a keeper to change it.
+        Some(_) => missing_keeper(one),
+    }
+}
+
+/// Why the keeper does not run. Once its rules expire, all requests go to the target.
+fn missing_keeper(one: &Listed) -> Option<String> {
+    let keeper = one.keeper.as_ref().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    match keeper.map(pod_state) {
+        None => Some("the keeper's pod does not exist".to_owned()),
+        Some(PodState::Ready(_)) => None,
+        Some(PodState::Waiting(why) | PodState::Failed(Failure { why, .. })) => {
+            Some(format!("the keeper's pod: {why}"))
+        }
+    }
+}
+
+/// The lines of `start`: which requests come to the preview, and a command that
+/// sends one.
+async fn started(cluster: &Cluster, request: &Request, session: &Session) -> Vec<String> {
+    let Some(routing) = &request.routing else {
+        return vec!["traffic: no requests are routed to the preview".to_owned()];
+    };
+    let ports: Vec<u16> = routing.assignment.ports.iter().map(|port| port.port).collect();
+    let service = cluster.service_before(&request.namespace, &request.source.labels(), &ports).await;
+    let report = Report::of(session);
+    let pods = report.map_or_else(String::new, |report| format!(" ({})", pods(&report)));
+    let mut lines = vec![format!("traffic: {}{pods}", routes(&routing.assignment))];
+    lines.extend(service.and_then(|service| example(&routing.assignment, service)));
+    lines
+}
+
+/// Which requests come to the preview, and whether they are moved or copied.
+fn routes(assignment: &Assignment) -> String {
+    let Assignment { mode, filter, ports, target, .. } = assignment;
+    let ports: Vec<String> = ports.iter().map(|port| port.port.to_string()).collect();
+    let come = match mode {
+        Mode::Steal => "come here",
+        Mode::Mirror => "are copied here",
+    };
+    format!("{filter} to port {} of {target} {come}", ports.join(", "))
+}
+
+/// A command that sends such a request through a Service, given by name and port.
+fn example(assignment: &Assignment, (service, port): (String, i32)) -> Option<String> {
+    let Filter::Baggage(key) = &assignment.filter else { return None };
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    let header = words::shell_word(&format!("baggage: {MEMBER}={}", percent_encoded(key.as_str())));
+    Some(format!("try: curl -H {header} http://{service}.{}{port}", assignment.namespace))
+}
+
+/// The target's pods in the line of `start`.
+fn pods(report: &Report) -> String {
+    let pods = match report.pods {
+        0 => return "the target has no ready pods".to_owned(),
+        pods => words::count(pods, "pod"),
+    };
+    let proven = if report.proven == report.pods { "proven" } else { "not all proven" };
+    format!("{pods}, {proven}, capture by {}", report.methods.join(", "))
+}

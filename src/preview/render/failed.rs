@@ -1,24 +1,18 @@
 //! `status --failed`: the starts that failed, and why.
 
 use anyhow::Result;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Listed, document, lines, shortened, since};
+use super::{View, brief_since, document, lines, shortened};
 use crate::output::format::ListFormat;
 use crate::output::{Mode, table};
+use crate::preview::listed::Listed;
 use crate::session::Session;
-use crate::words;
 
 /// The failed starts.
-pub(in crate::preview) fn list(
-    listed: &[Listed],
-    format: ListFormat,
-    now: Timestamp,
-    mode: Mode,
-) -> Result<String> {
-    Ok(match format {
-        ListFormat::Table | ListFormat::Wide if mode != Mode::Json => rows(listed, format, now),
+pub(in crate::preview) fn list(listed: &[Listed], view: &View, mode: Mode) -> Result<String> {
+    Ok(match view.format {
+        ListFormat::Table | ListFormat::Wide if mode != Mode::Json => rows(listed, view),
         ListFormat::Yaml if mode != Mode::Json => serde_saphyr::to_string(&items(listed))?,
         ListFormat::Name => {
             let name = |one: &Listed| format!("job.batch/{}", one.session.root);
@@ -28,20 +22,18 @@ pub(in crate::preview) fn list(
     })
 }
 
-fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
+fn rows(listed: &[Listed], view: &View) -> String {
     let row = |session: &Session| {
         let reason = session.failed.as_deref().unwrap_or_default();
         vec![
             session.key.to_string(),
             session.target.clone(),
             session.namespace.clone(),
-            session
-                .created
-                .map_or_else(|| "?".to_owned(), |at| format!("{} ago", words::brief(since(at, now)))),
-            match format {
+            session.created.map_or_else(|| "?".to_owned(), |at| format!("{} ago", brief_since(at, view.now))),
+            match view.format {
                 // A row is one line.
                 ListFormat::Wide => reason.lines().map(str::trim).collect::<Vec<_>>().join(" | "),
-                _ => shortened(reason, format),
+                format => shortened(reason, format),
             },
         ]
     };
@@ -49,8 +41,8 @@ fn rows(listed: &[Listed], format: ListFormat, now: Timestamp) -> String {
     table::table(&["KEY", "TARGET", "NAMESPACE", "FAILED", "REASON"], &rows)
 }
 
-/// The document of `-o json` and `-o yaml`: the names are those of an
-/// environment's, as far as they mean something here.
+/// The document of `-o json` and `-o yaml`: the fields of an environment that
+/// apply to a failed start.
 fn items(listed: &[Listed]) -> Value {
     let item = |session: &Session| {
         json!({

@@ -1,11 +1,21 @@
-//! The lists as they are printed.
+//! Printed lists and lines.
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::*;
-use crate::words;
+use crate::preview::listed::{Copied, Listed};
+use crate::session::Session;
 
 const NOW: &str = "2026-01-01T00:10:00Z";
+
+fn view(format: ListFormat) -> View {
+    View { format, now: NOW.parse().unwrap() }
+}
+
+fn shown(listed: &[Listed], format: ListFormat) -> String {
+    list(listed, &view(format), Mode::Plain).unwrap()
+}
 
 fn listed(key: &str, ttl: &str, root: &Value, pods: &[Value]) -> Listed {
     let mut job = json!({
@@ -60,26 +70,20 @@ fn environments() -> Vec<Listed> {
 }
 
 #[test]
-fn the_table_says_what_is_there() {
-    insta::assert_snapshot!(
-        list(&environments(), ListFormat::Table, NOW.parse().unwrap(), Mode::Plain).unwrap()
-    );
-    insta::assert_snapshot!(
-        list(&environments(), ListFormat::Wide, NOW.parse().unwrap(), Mode::Plain).unwrap()
-    );
+fn the_tables_show_every_environment() {
+    insta::assert_snapshot!(shown(&environments(), ListFormat::Table));
+    insta::assert_snapshot!(shown(&environments(), ListFormat::Wide));
 }
 
 #[test]
 fn the_document_has_a_stable_shape() {
-    insta::assert_snapshot!(
-        list(&environments()[..1], ListFormat::Json, NOW.parse().unwrap(), Mode::Plain).unwrap()
-    );
+    insta::assert_snapshot!(shown(&environments()[..1], ListFormat::Json));
 }
 
 #[test]
 fn in_json_mode_every_list_is_one_line() {
     for format in [ListFormat::Table, ListFormat::Wide, ListFormat::Json, ListFormat::Yaml] {
-        let text = list(&environments(), format, NOW.parse().unwrap(), Mode::Json).unwrap();
+        let text = list(&environments(), &view(format), Mode::Json).unwrap();
         assert_eq!(text.trim_end().lines().count(), 1);
         let document: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["items"].as_array().unwrap().len(), 4);
@@ -87,7 +91,7 @@ fn in_json_mode_every_list_is_one_line() {
 }
 
 #[test]
-fn what_is_to_be_copied_can_be_pasted_into_a_shell() {
+fn quoted_words_can_be_pasted_into_a_shell() {
     for (key, shown) in [
         ("pr-12", "pr-12"),
         ("feat/login", "feat/login"),
@@ -100,12 +104,11 @@ fn what_is_to_be_copied_can_be_pasted_into_a_shell() {
 }
 
 #[test]
-fn a_start_that_failed_is_listed_with_its_reason() {
+fn failed_starts_are_listed_with_their_reason() {
     let mut one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 900}), &[]);
     one.session.failed =
         Some("container `web` crashes: it ended with exit code 1, which it says at length\nthe last lines of its log:\nno database".to_owned());
-    let shown =
-        |format| failed::list(std::slice::from_ref(&one), format, NOW.parse().unwrap(), Mode::Plain).unwrap();
+    let shown = |format| failed::list(std::slice::from_ref(&one), &view(format), Mode::Plain).unwrap();
     insta::assert_snapshot!(shown(ListFormat::Table) + &shown(ListFormat::Wide) + &shown(ListFormat::Json));
 }
 
@@ -119,7 +122,7 @@ fn routed(key: &str, report: &Value) -> Listed {
 }
 
 #[test]
-fn what_a_keeper_has_said_holds_as_long_as_it_is_there() {
+fn a_report_counts_only_while_the_keeper_runs() {
     let good = json!({"mode": "steal", "ready": true, "pods": 3, "agents": 3, "proven": 3});
     let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]});
     let keeper = |deleted: bool, status: &Value| {
@@ -129,12 +132,12 @@ fn what_a_keeper_has_said_holds_as_long_as_it_is_there() {
     };
     let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
     let words = |keeper: Option<Pod>| {
-        let (word, why) = state(&Listed { keeper, ..routed("pr-12", &good) }, NOW.parse().unwrap());
+        let (word, why) = Listed { keeper, ..routed("pr-12", &good) }.state(NOW.parse().unwrap());
         (word, why.unwrap_or_default())
     };
     assert_eq!(words(Some(keeper(false, &ready))), ("ready", String::new()));
     for gone in [None, Some(keeper(true, &ready))] {
-        assert_eq!(words(gone), ("degraded", "the keeper's pod is not there".to_owned()));
+        assert_eq!(words(gone), ("degraded", "the keeper's pod does not exist".to_owned()));
     }
     let (word, why) = words(Some(keeper(false, &unscheduled)));
     assert_eq!(
@@ -144,7 +147,7 @@ fn what_a_keeper_has_said_holds_as_long_as_it_is_there() {
 }
 
 #[test]
-fn what_comes_to_a_preview_is_said_in_every_form() {
+fn traffic_is_shown_in_every_form() {
     let counts = json!({"matched": 12, "passed": 412, "mirrored": 0, "dropped": 0, "unavailable": 1, "lapses": 2, "last_matched_milliseconds": 1_767_225_597_000_u64});
     let good = json!({
         "mode": "steal", "ready": true, "pods": 3, "agents": 3, "proven": 3, "methods": ["sk_lookup"], "counts": counts, "predating": 4,
@@ -161,14 +164,13 @@ fn what_comes_to_a_preview_is_said_in_every_form() {
         routed("pr-14", &blocked),
         routed("pr-15", &Value::Null),
     ];
-    let now = NOW.parse().unwrap();
-    insta::assert_snapshot!(list(&all, ListFormat::Table, now, Mode::Plain).unwrap());
-    insta::assert_snapshot!(list(&all, ListFormat::Wide, now, Mode::Plain).unwrap());
-    insta::assert_snapshot!(list(&all[..2], ListFormat::Json, now, Mode::Plain).unwrap());
+    insta::assert_snapshot!(shown(&all, ListFormat::Table));
+    insta::assert_snapshot!(shown(&all, ListFormat::Wide));
+    insta::assert_snapshot!(shown(&all[..2], ListFormat::Json));
 }
 
 #[test]
-fn commands_to_copy_find_the_environment_from_any_shell() {
+fn printed_commands_work_in_any_shell() {
     let command =
         |key: &str, typed: &[(&str, String)]| command("stop", &key.parse().unwrap(), "staging", typed);
     assert_eq!(command("pr-12", &[]), "mirrord preview stop --key pr-12 -n staging");
@@ -178,7 +180,7 @@ fn commands_to_copy_find_the_environment_from_any_shell() {
     );
     assert_eq!(command("-x", &[]), "mirrord preview stop --key=-x -n staging");
     let one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[]);
-    let lines = started(&one.session, &[], None, &[], NOW.parse().unwrap());
+    let lines = started(&one.session, &[], Vec::new(), &[], NOW.parse().unwrap());
     assert_eq!(
         lines[lines.len() - 2..],
         [
@@ -189,12 +191,12 @@ fn commands_to_copy_find_the_environment_from_any_shell() {
 }
 
 #[test]
-fn a_long_key_and_a_long_name_stay_whole_and_in_their_columns() {
+fn long_keys_and_names_are_not_cut() {
     let key = format!("feature/{}", "long-".repeat(20));
     let mut long = listed(&key, "3600s", &json!({"activeDeadlineSeconds": 3605}), &[]);
     long.session.target = format!("statefulset/{}", "n".repeat(63));
     let all = [long, listed("pr-1", "600s", &json!({"activeDeadlineSeconds": 700}), &[])];
-    let text = list(&all, ListFormat::Table, NOW.parse().unwrap(), Mode::Plain).unwrap();
+    let text = shown(&all, ListFormat::Table);
     let target = text.lines().next().unwrap().find("TARGET").unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 3);
@@ -203,10 +205,9 @@ fn a_long_key_and_a_long_name_stay_whole_and_in_their_columns() {
 }
 
 #[test]
-fn yaml_says_the_same_as_json() {
-    let now = NOW.parse().unwrap();
-    let json = list(&environments(), ListFormat::Json, now, Mode::Plain).unwrap();
-    let yaml = list(&environments(), ListFormat::Yaml, now, Mode::Plain).unwrap();
+fn yaml_and_json_hold_the_same_data() {
+    let json = shown(&environments(), ListFormat::Json);
+    let yaml = shown(&environments(), ListFormat::Yaml);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), json);
 }

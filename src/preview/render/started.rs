@@ -1,0 +1,51 @@
+//! The `info` lines of `start`.
+
+use jiff::Timestamp;
+
+use crate::session::{Key, Session};
+use crate::words;
+
+/// The lines about an environment: key, namespace and pod are first and in this
+/// order, because other programs read them. The features contribute
+/// `contributed`; `typed` are the flags that select the cluster.
+pub(in crate::preview) fn started(
+    session: &Session,
+    pods: &[String],
+    contributed: Vec<String>,
+    typed: &[(&str, String)],
+    now: Timestamp,
+) -> Vec<String> {
+    let key = &session.key;
+    let mut lines = vec![format!("key: {key}"), format!("namespace: {}", session.namespace)];
+    if pods.is_empty() {
+        lines.push(format!("pod: {}", session.root.replacen("preview-keeper", "preview-session", 1)));
+    }
+    lines.extend(pods.iter().map(|pod| format!("pod: {pod}")));
+    lines.push(match (session.expiry, session.left(now)) {
+        (Some(expiry), Some(left)) => format!("expires: {expiry} (in {})", humantime::format_duration(left)),
+        _ => "expires: never".to_owned(),
+    });
+    lines.extend(contributed);
+    let command = |verb| command(verb, key, &session.namespace, typed);
+    lines.push(format!("look: {}", command("status")));
+    lines.push(format!("stop: {}", command("stop")));
+    lines
+}
+
+/// A command for one environment that works in any shell: it names the cluster
+/// with the flags that were `typed`.
+pub(in crate::preview) fn command(
+    verb: &str,
+    key: &Key,
+    namespace: &str,
+    typed: &[(&str, String)],
+) -> String {
+    let word = words::shell_word(key.as_str());
+    // A key that begins with `-` would be read as a flag.
+    let separator = if key.as_str().starts_with('-') { '=' } else { ' ' };
+    let mut command = format!("mirrord preview {verb} --key{separator}{word} -n {namespace}");
+    for (flag, value) in typed {
+        command.push_str(&format!(" {flag} {}", words::shell_word(value)));
+    }
+    command
+}
