@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 POD, CLIENT = "mrd-bench-pod", "mrd-bench-client"
@@ -29,6 +30,9 @@ PREVIEW1, PREVIEW2, PREVIEW_GRPC, PREVIEW_SOCKET = 9080, 9084, 9105, 9086
 # Where the peers listen: for HTTP/1, HTTP/2, gRPC and WebSockets.
 PEERS = {"haproxy": (7001, 7101, 7111, 7121), "nginx": (7002, None, None, 7122), "envoy": (7003, 7103, 7113, 7123)}
 GO = shutil.which("go") or ("/usr/local/go/bin/go" if os.path.exists("/usr/local/go/bin/go") else None)
+
+# The parts of a run that compare the agent with itself.
+WITHOUT_PEERS = {"sessions", "mirrored", "renewals", "neighbour"}
 
 rounds = int(os.environ.get("ROUNDS", "3"))
 seconds = int(os.environ.get("SECONDS_EACH", "4"))
@@ -266,19 +270,70 @@ def rules(number, mode="steal", count=1):
         }}
 
 
+class Conversation:
+    """A keeper's conversation with the agent."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(os.path.join(folder, "agent.sock"))
+        self.lines = self.socket.makefile("r")
+        self.lines.readline()
+
+    def ask(self, message):
+        self.socket.sendall((json.dumps(message) + "\n").encode())
+        reply = json.loads(self.lines.readline())
+        if reply["type"] not in ("accepted", "withdrawn", "status"):
+            sys.exit(f"the agent says {reply}")
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
+
+
 def control(messages):
-    with socket.socket(socket.AF_UNIX) as conversation:
-        conversation.connect(os.path.join(folder, "agent.sock"))
-        lines = conversation.makefile("r")
-        lines.readline()
-        for message in messages:
-            conversation.sendall((json.dumps(message) + "\n").encode())
-            while True:
-                reply = json.loads(lines.readline())
-                if reply["type"] != "event":
-                    break
-            if reply["type"] not in ("accepted", "withdrawn", "status"):
-                sys.exit(f"the agent says {reply}")
+    conversation = Conversation()
+    for message in messages:
+        conversation.ask(message)
+    conversation.close()
+
+
+class Renewals:
+    """Keepers that renew their rules every three seconds and ask for their status, as `mirrord keeper` does.
+
+    Their sessions want requests to another port than the one that is measured: what is measured is the renewals,
+    not the filters. With `again`, the whole rules are sent each time, as keepers did before `renew`."""
+
+    def __init__(self, number, count, again=False):
+        path, port = "^/(?!checkout)(?=.*pr-{})", HTTP2
+        self.conversations = []
+        for n in range(count):
+            filter = {"jq": f'test("x-user: {n}$")'} if n % 2 else {"path": path.format(n)}
+            message = {"type": "rules", "rules": {
+                "version": 1, "session": f"r{n}", "generation": number, "key": f"renewed-{n}", "order": n + 1, "lease_seconds": 60,
+                "mode": "steal", "filter": filter, "preview": [ADDRESS], "ports": [{"port": port[0], "preview_port": PREVIEW2}],
+            }}
+            conversation = Conversation()
+            conversation.ask(message)
+            renewal = message if again else {"type": "renew", "session": f"r{n}", "generation": number}
+            self.conversations.append((conversation, renewal, {"type": "status", "session": f"r{n}"}))
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.renew)
+        self.thread.start()
+
+    def renew(self):
+        number, count = 0, len(self.conversations)
+        while count and not self.stop.wait(3 / count):
+            conversation, renewal, status = self.conversations[number % count]
+            conversation.ask(renewal)
+            conversation.ask(status)
+            number += 1
+
+    def close(self):
+        self.stop.set()
+        self.thread.join()
+        for conversation, renewal, status in self.conversations:
+            conversation.ask({"type": "withdraw", "session": status["session"]})
+            conversation.close()
 
 
 def mirrord():
@@ -414,14 +469,17 @@ def main():
     start("echo", sys.executable, "-c", ECHO, *map(str, SOCKET))
     start("preview-echo", sys.executable, "-c", ECHO, str(PREVIEW_SOCKET))
     mirrord()
-    haproxy()
-    nginx()
-    envoy()
-    ports1 = {"direct": HTTP1[1], "mirrord": HTTP1[0], **{name: ports[0] for name, ports in PEERS.items()}}
-    ports2 = {"direct": HTTP2[1], "mirrord": HTTP2[0], "haproxy": PEERS["haproxy"][1], "envoy": PEERS["envoy"][1]}
+    wanted = set(sys.argv[1:])
+    ports1 = {"direct": HTTP1[1], "mirrord": HTTP1[0]}
+    ports2 = {"direct": HTTP2[1], "mirrord": HTTP2[0]}
+    if not wanted or wanted - WITHOUT_PEERS:
+        haproxy()
+        nginx()
+        envoy()
+        ports1.update({name: ports[0] for name, ports in PEERS.items()})
+        ports2.update({name: PEERS[name][1] for name in ("haproxy", "envoy")})
     for port in [*ports1.values(), *ports2.values()]:
         answers(port)
-    wanted = set(sys.argv[1:])
 
     def chosen(name):
         return not wanted or name in wanted
@@ -490,6 +548,43 @@ def main():
         table("HTTP/1.1, nobody's requests, by sessions in force", ["requests/s"], {str(count): [told(values)] for count, values in taken.items()})
         control([{"type": "withdraw", "session": f"s{n}"} for n in range(50)])
         control(rules(number + 1))
+    if chosen("renewals"):
+        ways = {"one session": (0, False), "and 50 that renew": (50, False), "and 50 that send their rules again": (50, True)}
+        taken, number = {way: [] for way in ways}, 1 << 30
+        for _ in range(rounds):
+            for way, (count, again) in ways.items():
+                number += 1
+                renewals = Renewals(number, count, again)
+                rate, median, p99 = wrk(HTTP1[0], 64)
+                renewals.close()
+                taken[way].append((rate, median, p99))
+        one = statistics.median(rate for rate, _, _ in taken["one session"])
+        rows = {}
+        for way, results in taken.items():
+            rates, medians, p99s = zip(*results)
+            rows[way] = [told(rates), f"{statistics.median(rates) / one:.3f}", told(medians), told(p99s)]
+        table("HTTP/1.1, nobody's requests, beside sessions with jq and look-around filters that renew every 3 s", ["requests/s", "of one session's", "median us", "p99 us"], rows)
+    if chosen("neighbour"):
+        most = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 300)
+        ways = {"alone": (0, 0), f"beside {most:,} idle connections": (0, most), f"beside {most:,} idle connections and 20 sessions that renew": (20, most)}
+        taken, number = {way: [] for way in ways}, 1 << 31
+        for _ in range(rounds):
+            for way, (count, connections) in ways.items():
+                number += 1
+                holder = idle(HTTP1[0], connections) if connections else None
+                renewals = Renewals(number, count)
+                taken[way].append(open_loop(HTTP1[0]))
+                renewals.close()
+                if holder:
+                    holder.stdin.close()
+                    holder.wait()
+                    time.sleep(1)
+        alone = statistics.median(p99 for _, p99 in taken["alone"])
+        rows = {}
+        for way, results in taken.items():
+            medians, p99s = zip(*results)
+            rows[way] = [told(medians), told(p99s), f"{statistics.median(p99s) / alone:.2f}"]
+        table("HTTP/1.1, nobody's requests, 1,000 a second, open loop", ["median us", "p99 us", "p99, of alone"], rows)
     if chosen("mirrored"):
         control(rules(1 << 40, mode="mirror"))
         ours = {"direct": HTTP1[1], "mirrord": HTTP1[0]}
