@@ -34,6 +34,7 @@ use uuid::Uuid;
 pub use agent::Agent;
 pub use environment::Environment;
 
+use crate::connection::Connection;
 use crate::kubernetes_names::is_namespace;
 use crate::problem::{Exit, Problem};
 use crate::session::{Key, Ttl};
@@ -80,21 +81,6 @@ pub enum Reach {
     Everywhere,
 }
 
-/// How to reach the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// The kubeconfig files to merge, where they are named; else where kubectl looks.
-    pub kubeconfig: Vec<PathBuf>,
-    /// Where kubectl looks: the files of `KUBECONFIG`, else the one in the home folder.
-    pub of_kubectl: Vec<PathBuf>,
-    /// The context; none for the current one.
-    pub context: Option<String>,
-    /// Whether to believe any certificate; none for the kubeconfig's word.
-    pub accept_invalid_certificates: Option<bool>,
-    /// The flags of this that were typed: commands that are offered need them, too.
-    pub typed: Vec<(&'static str, String)>,
-}
-
 /// Where a key comes from: `stop` and `status` take none that was made up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
@@ -111,6 +97,8 @@ pub struct Selection {
     pub key: KeySource,
     /// How to reach the cluster.
     pub connection: Connection,
+    /// The flags of the connection that were typed: suggested commands repeat them.
+    pub typed: Vec<(&'static str, String)>,
     /// The live workload, where one was named.
     pub target: Option<Target>,
     /// The target's namespace, where one was named.
@@ -318,7 +306,6 @@ impl Selection {
             key,
             connection: Connection {
                 of_kubectl: environment::of_kubectl(environment),
-                typed: typed(flags),
                 kubeconfig,
                 context: flags
                     .context
@@ -327,6 +314,7 @@ impl Selection {
                     .or_else(|| file.kube_context.clone()),
                 accept_invalid_certificates: file.accept_invalid_certificates,
             },
+            typed: typed(flags),
             target: target_path,
             namespace,
             warnings,

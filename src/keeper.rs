@@ -25,7 +25,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::cluster::{Change, Cluster};
-use crate::config::Connection;
 use crate::logging::Log;
 use crate::problem::{Explain as _, Problem};
 use crate::session::{ASSIGNMENT, ROLE, SESSION, Session};
@@ -51,7 +50,7 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
     let log = Log::start(assignment.agent.log_level.as_deref());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let cluster = Cluster::connect(&Connection::default()).await?;
+    let cluster = Cluster::in_cluster().await?;
     let root = root(&cluster, &assignment).await?;
     let session = root
         .as_ref()

@@ -29,6 +29,7 @@ pub mod cli;
 pub mod cluster;
 pub mod completion;
 pub mod config;
+pub mod connection;
 pub mod contract;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -15,7 +15,7 @@ use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
 use super::{Cluster, Patient};
-use crate::config::Connection;
+use crate::connection::Connection;
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::words;
 
@@ -37,10 +37,23 @@ impl Cluster {
     /// Connects as kubectl would, and asks for a first answer.
     pub async fn connect(connection: &Connection) -> Result<Self> {
         let mut config = config(connection).await?;
-        config.connect_timeout = Some(CONNECT);
         if let Some(accept) = connection.accept_invalid_certificates {
             config.accept_invalid_certs = accept;
         }
+        Self::answering(config).await
+    }
+
+    /// Connects to the cluster that this pod runs in, as its service account.
+    pub async fn in_cluster() -> Result<Self> {
+        let config = Config::incluster().explain(|| {
+            Problem::new("could not find the service account of this pod").exit(Exit::NotAllowed)
+        })?;
+        Self::answering(config).await
+    }
+
+    /// Connects, and asks for a first answer.
+    async fn answering(mut config: Config) -> Result<Self> {
+        config.connect_timeout = Some(CONNECT);
         // The client's own tries go on for minutes, unheard; ours end.
         config.default_retry = false;
         let patient = Arc::new(Patient { config: config.clone(), client: OnceLock::new() });

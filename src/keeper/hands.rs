@@ -444,7 +444,7 @@ impl Hands {
     }
 }
 
-/// Says it in the keeper's log.
+/// Writes a line to the keeper's log.
 fn log(words: &str) {
     tracing::warn!("{words}");
 }

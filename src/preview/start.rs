@@ -170,7 +170,7 @@ pub async fn start(
     }
     let contributed = features::started(&cluster, &request, &session).await;
     let now = cluster.clock(Timestamp::now());
-    let typed = &config.selection.connection.typed;
+    let typed = &config.selection.typed;
     reporter.success(&render::started(&session, &pods, contributed, typed, now));
     Ok(())
 }

@@ -90,10 +90,10 @@ fn a_weaker_source_that_is_wrong_does_not_beat_a_flag() {
 fn commands_that_are_offered_reach_the_same_cluster() {
     let flags =
         Overrides { context: Some("a b".to_owned()), kubeconfig: Some("k".into()), ..Overrides::default() };
-    let typed = resolve(&flags, &[], "{}").unwrap().selection.connection.typed;
+    let typed = resolve(&flags, &[], "{}").unwrap().selection.typed;
     assert_eq!(typed, [("--context", "a b".to_owned()), ("--kubeconfig", "k".to_owned())]);
     let variables = [("MIRRORD_KUBE_CONTEXT", "c")];
-    assert!(resolve(&Overrides::default(), &variables, "{}").unwrap().selection.connection.typed.is_empty());
+    assert!(resolve(&Overrides::default(), &variables, "{}").unwrap().selection.typed.is_empty());
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(crate) async fn resolve(
                     .because_of(format!("both steal {}", assignment.filter))
                     .hint(format!(
                         "use another filter, stop it with `{}`, or set `on_concurrent_steal`",
-                        render::command("stop", key, namespace, &config.selection.connection.typed)
+                        render::command("stop", key, namespace, &config.selection.typed)
                     ))
                     .into());
             }
