@@ -1,4 +1,5 @@
-//! What the agent captures, by each way in, and that it gives everything back.
+//! Which connections the agent captures, by each method, and that the application gets
+//! all of them afterwards.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream};
@@ -10,11 +11,11 @@ use nix::sys::signal::Signal;
 use crate::support::agent::Agent;
 use crate::support::load::Load;
 use crate::support::server::Server;
-use crate::support::{PATIENCE, POD4, POD6, Place, World, read_until, wait_until};
+use crate::support::{MAX_WAIT, POD4, POD6, Place, World, read_until, wait_until};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 
-/// The ways in; each has to keep every promise.
+/// The methods of capturing.
 pub(crate) const METHODS: [&str; 2] = ["sk_lookup", "nftables"];
 
 #[test]
@@ -33,15 +34,15 @@ fn fifty_attach_and_detach_cycles_under_load_fail_no_request() {
             agent.withdraw("s1");
             thread::sleep(Duration::from_millis(30));
         }
-        let fates = load.stop();
-        let failed: Vec<_> = fates.iter().filter_map(|fate| fate.result.as_ref().err()).collect();
+        let outcomes = load.stop();
+        let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err()).collect();
         report!(
             "{method}, 50 cycles: {} of {} failed, {} accepted, {passed} of them by way of the agent",
             failed.len(),
-            fates.len(),
+            outcomes.len(),
             app.accepted()
         );
-        assert!(fates.len() > 2_000);
+        assert!(outcomes.len() > 2_000);
         assert!(passed > 500, "{passed}");
         assert_eq!(failed, Vec::<&String>::new());
     }
@@ -49,7 +50,7 @@ fn fifty_attach_and_detach_cycles_under_load_fail_no_request() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn wherever_the_application_listens_it_is_captured_there_and_answers() {
+fn the_application_is_captured_on_every_address_on_which_it_listens() {
     for method in METHODS {
         for (listens, dialled, from) in [
             ("0.0.0.0", POD4, Place::Client),
@@ -77,14 +78,14 @@ fn wherever_the_application_listens_it_is_captured_there_and_answers() {
                 "{method}, {listens} by {dialled}: {}",
                 agent.status()
             );
-            assert_eq!(app.accepted(), 1, "one connection to the application for one of the client");
+            assert_eq!(app.accepted(), 1, "one connection to the application for one from the client");
         }
     }
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_address_on_which_the_application_does_not_listen_refuses_as_without_the_agent() {
+fn an_address_without_a_listener_refuses_connections_as_without_the_agent() {
     for method in METHODS {
         let world = World::new();
         let _app = Server::http(world.listen(Place::Pod, "127.0.0.1", 8080), "app");
@@ -104,7 +105,7 @@ fn a_port_is_captured_only_while_the_application_listens_on_it() {
         let reply = agent.steal(&[8080, 8081]);
         assert_eq!(reply["not_listening"], serde_json::json!([8080, 8081]));
         let refused = || world.try_connect(Place::Client, POD4, 8080).is_err();
-        assert!(refused(), "a probe of an application that is down must fail");
+        assert!(refused(), "a probe of a stopped application must fail");
         let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
         wait_until("the port is captured", || agent.status()["captured"].as_array().unwrap().len() == 1);
         let mut held = world.connect(8080);
@@ -112,7 +113,7 @@ fn a_port_is_captured_only_while_the_application_listens_on_it() {
         read_until(&mut held, b"app / 0\n");
         drop(app);
         wait_until("connections are refused again", refused);
-        // The application comes back while the agent still holds a connection of before.
+        // The application restarts while an earlier connection is still open.
         let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
         wait_until("the port is captured again", || {
             agent.status()["captured"].as_array().unwrap().len() == 1
@@ -125,7 +126,7 @@ fn a_port_is_captured_only_while_the_application_listens_on_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn connections_from_before_the_capture_are_the_applications_and_are_counted() {
+fn connections_from_before_the_capture_go_to_the_application_and_are_counted() {
     for method in METHODS {
         let world = World::new();
         let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
@@ -148,7 +149,7 @@ fn connections_from_before_the_capture_are_the_applications_and_are_counted() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn where_bpf_is_refused_nftables_captures_and_the_status_says_so() {
+fn without_bpf_the_agent_captures_by_nftables_and_its_status_names_the_method() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let mut agent = Agent::start_with("-all,+net_admin", &world);
@@ -163,12 +164,12 @@ fn where_bpf_is_refused_nftables_captures_and_the_status_says_so() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_a_killed_agent_had_put_into_the_kernel_is_gone_for_the_next_one() {
+fn the_hook_of_a_killed_agent_is_gone_before_the_next_one_starts() {
     for method in METHODS {
         let world = World::new();
         let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
         for round in 1..=3 {
-            // The table's name could not be taken if the last one were still there.
+            // The kernel would refuse the table's name if the last table still existed.
             let mut agent = Agent::stealing_by(method, &world, &[8080]);
             let mut client = world.connect(8080);
             client.write_all(REQUEST).unwrap();
@@ -182,7 +183,7 @@ fn what_a_killed_agent_had_put_into_the_kernel_is_gone_for_the_next_one() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_few_descriptors_that_containers_start_with_are_not_the_end_of_it() {
+fn the_agent_raises_the_limit_of_descriptors_that_containers_start_with() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let mut agent = Agent::start_limited(&world, 64, 1_024, &[]);
@@ -197,7 +198,7 @@ fn the_few_descriptors_that_containers_start_with_are_not_the_end_of_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn where_nothing_is_allowed_the_agent_leaves_with_both_reasons_and_what_it_needs() {
+fn without_capabilities_the_agent_ends_with_both_errors_and_a_hint() {
     let world = World::new();
     let mut agent = Agent::start_with("-all", &world);
     assert!(!agent.ended());
@@ -209,7 +210,7 @@ fn where_nothing_is_allowed_the_agent_leaves_with_both_reasons_and_what_it_needs
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_second_agent_leaves_at_once_and_says_why() {
+fn a_second_agent_ends_at_once_with_a_reason() {
     let world = World::new();
     let mut first = Agent::start(&world, &[]);
     first.status();
@@ -221,7 +222,7 @@ fn a_second_agent_leaves_at_once_and_says_why() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_agents_own_port_serves_nobody() {
+fn the_agents_own_port_closes_direct_connections() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _agent = Agent::stealing(&world, &[8080]);
@@ -230,7 +231,7 @@ fn the_agents_own_port_serves_nobody() {
     {
         let path = format!("/proc/thread-self/net/{table}");
         let sockets = world.within(Place::Pod, || std::fs::read_to_string(path).unwrap());
-        // State 0A is LISTEN. All that listens is the application, and what only this pod can dial.
+        // State 0A is LISTEN. Listeners are the application, and the agent on loopback.
         let listening: Vec<_> = sockets.lines().filter(|line| line.contains(" 0A ")).collect();
         let own: Vec<_> =
             listening.iter().filter_map(|line| line.split_once(&format!(" {written}:"))).collect();
@@ -247,7 +248,7 @@ fn the_agents_own_port_serves_nobody() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_kernel_asks_whether_silent_clients_are_still_there() {
+fn silent_clients_get_keep_alive_probes() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _agent = Agent::stealing(&world, &[8080]);
@@ -255,8 +256,8 @@ fn the_kernel_asks_whether_silent_clients_are_still_there() {
     client.write_all(REQUEST).unwrap();
     read_until(&mut client, b"app / 0\n");
     let port = client.local_addr().unwrap().port();
-    // Of a connection whose data has all arrived, timer 02 is the one that asks.
-    wait_until("the kernel watches the client", || {
+    // Timer 02 is keep-alive, if no data waits for an acknowledgement.
+    wait_until("the client has a keep-alive timer", || {
         let sockets =
             world.within(Place::Pod, || std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
         let to_client = sockets.lines().find(|line| line.contains(&format!(":{port:04X} 01 "))).unwrap();
@@ -266,7 +267,7 @@ fn the_kernel_asks_whether_silent_clients_are_still_there() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn connections_for_which_there_are_no_descriptors_are_the_applications() {
+fn without_descriptors_connections_go_to_the_application() {
     for method in METHODS {
         let world = World::new();
         let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
@@ -281,7 +282,7 @@ fn connections_for_which_there_are_no_descriptors_are_the_applications() {
         let connections = agent.status()["connections"].as_u64().unwrap();
         assert!((80..120).contains(&connections), "{method}: {connections}");
         drop(clients);
-        // With room again, it captures again, and says what it missed.
+        // When connections have ended, the agent captures again, and has counted a lapse.
         wait_until("new connections are judged", || {
             world.connect(8080).write_all(REQUEST).unwrap();
             agent.counts("s1")["lapses"] == 1 && agent.status()["predating"] == 0
@@ -296,14 +297,14 @@ fn connections_for_which_there_are_no_descriptors_are_the_applications() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_agent_that_got_no_processor_was_promised_no_more_than_it_has_room_for() {
+fn a_stopped_agent_gets_no_more_connections_than_it_has_descriptors_for() {
     for method in METHODS {
         let world = World::new();
         let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
         let mut agent = Agent::start_limited(&world, 256, 256, &["--method", method]);
         agent.steal(&[8080]);
         agent.signal(Signal::SIGSTOP);
-        // More than its queue holds try again after a second, and go to the application then.
+        // Those beyond its queue try again after a second, and then go to the application.
         let mut clients: Vec<_> = (0..200).map(|_| world.connect(8080)).collect();
         agent.signal(Signal::SIGCONT);
         for client in &mut clients {
@@ -318,7 +319,7 @@ fn an_agent_that_got_no_processor_was_promised_no_more_than_it_has_room_for() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn connections_for_which_there_is_no_source_port_are_the_applications() {
+fn without_source_ports_connections_go_to_the_application() {
     for method in METHODS {
         let world = World::new();
         let _app = Server::http(world.listen(Place::Pod, "::", 8080), "app");
@@ -330,9 +331,9 @@ fn connections_for_which_there_is_no_source_port_are_the_applications() {
             let ports = (20_000..32_768).chain(61_000..=u16::MAX);
             ports.map(|port| TcpListener::bind((POD6, port)).unwrap()).collect()
         });
-        // The one that finds out waits for a while, in vain.
+        // The agent accepts one more, and cannot connect to the application.
         let unlucky = world.try_connect(Place::Client, POD6, 8080).unwrap();
-        wait_until("the agent says so", || {
+        wait_until("the agent logs it", || {
             agent.log().contains("new ones go to the application for a while")
         });
         let mut client = world.try_connect(Place::Client, POD6, 8080).unwrap();
@@ -351,7 +352,7 @@ fn connections_for_which_there_is_no_source_port_are_the_applications() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn no_client_from_outside_looks_local_to_the_application_and_the_agents_dials_never_come_back() {
+fn clients_from_outside_never_look_local_and_the_agents_own_connections_are_not_captured() {
     for method in METHODS {
         for (dialled, from) in
             [(POD4, Place::Client), (POD6, Place::Client), ("127.0.0.1", Place::Pod), ("::1", Place::Pod)]
@@ -367,7 +368,7 @@ fn no_client_from_outside_looks_local_to_the_application_and_the_agents_dials_ne
                 let _ = world.try_connect(from, dialled, 8080).unwrap().read(&mut [0]);
             }
             let sources = sources.lock().unwrap();
-            assert_eq!(sources.len(), 100, "{method}, {dialled}: one dial for each connection");
+            assert_eq!(sources.len(), 100, "{method}, {dialled}: one connection to the application for each");
             for source in sources.iter() {
                 assert_eq!(
                     source.ip().to_canonical().to_string(),
@@ -385,7 +386,7 @@ fn no_client_from_outside_looks_local_to_the_application_and_the_agents_dials_ne
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_connection_to_an_address_of_the_link_alone_comes_to_the_application() {
+fn a_connection_to_a_link_local_address_reaches_the_application() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "::", 8080), "app");
     let mut agent = Agent::stealing(&world, &[8080]);
@@ -394,15 +395,15 @@ fn a_connection_to_an_address_of_the_link_alone_comes_to_the_application() {
     }
     let mut client = world.within(Place::Client, || {
         let to = SocketAddrV6::new("fe80::77".parse().unwrap(), 8080, 0, link_number("v0"));
-        TcpStream::connect_timeout(&SocketAddr::from(to), PATIENCE).unwrap()
+        TcpStream::connect_timeout(&SocketAddr::from(to), MAX_WAIT).unwrap()
     });
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(MAX_WAIT)).unwrap();
     client.write_all(REQUEST).unwrap();
     read_until(&mut client, b"app / 0\n");
     assert_eq!(agent.counts("s1")["passed"], 1);
 }
 
-/// The number of a link of this thread's network namespace.
+/// The index of a link in this thread's network namespace.
 fn link_number(name: &str) -> u32 {
     let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
     let line = addresses.lines().find(|line| line.ends_with(name)).unwrap();

@@ -1,4 +1,4 @@
-//! Rules come and go as told, or with their lease.
+//! Rules start and end with requests, or with their lease.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PATIENCE, PREVIEW4, Place, World, read_until, wait_until};
+use crate::support::{MAX_WAIT, PREVIEW4, Place, World, read_until, wait_until};
 
 fn rules(session: &str, lease_seconds: u64, filter: &Value) -> Value {
     json!({"type": "rules", "rules": {
@@ -41,7 +41,7 @@ fn a_lease_that_is_not_renewed_ends_the_session_and_its_capture() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn rules_that_are_not_understood_end_the_session_and_leave_the_others() {
+fn unknown_rules_end_their_session_and_no_other() {
     let world = World::new();
     let mut agent = Agent::start(&world, &[]);
     for session in ["s1", "s2"] {
@@ -62,7 +62,7 @@ fn rules_that_are_not_understood_end_the_session_and_leave_the_others() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_session_that_would_steal_anothers_requests_is_refused_with_the_others_key() {
+fn a_session_with_another_sessions_filter_is_refused_with_the_others_key() {
     let world = World::new();
     let mut agent = Agent::start(&world, &[]);
     let filter = json!({"header": "x-user: ann"});
@@ -74,7 +74,7 @@ fn a_session_that_would_steal_anothers_requests_is_refused_with_the_others_key()
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_agent_without_rules_leaves_by_itself_and_says_why() {
+fn an_agent_without_rules_ends_by_itself_with_a_reason() {
     let world = World::new();
     let mut agent = Agent::start(&world, &["--idle-seconds", "1"]);
     assert_eq!(agent.ask(&rules("s1", 60, &json!({"baggage": "k"})))["type"], "accepted");
@@ -87,7 +87,7 @@ fn an_agent_without_rules_leaves_by_itself_and_says_why() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_terminated_agent_finishes_what_is_under_way() {
+fn a_terminated_agent_finishes_open_requests() {
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |mut stream| {
         read_until(&mut stream, b"\r\n\r\n");
@@ -100,7 +100,7 @@ fn a_terminated_agent_finishes_what_is_under_way() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     agent.signal(Signal::SIGTERM);
     std::thread::sleep(std::time::Duration::from_millis(100));
-    // One that leaves promises nothing more: nothing is captured any longer.
+    // An agent that is leaving captures no more, and so accepts no rules.
     assert_eq!(agent.steal(&[8080])["type"], "error");
     read_until(&mut client, b"slow");
     drop(client);
@@ -110,7 +110,7 @@ fn a_terminated_agent_finishes_what_is_under_way() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_bridge_carries_the_conversation_and_the_log_keeps_secrets() {
+fn the_bridge_connects_the_keeper_and_the_log_has_no_header_values() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let agent = Agent::start(&world, &[]);
@@ -141,13 +141,13 @@ fn the_bridge_carries_the_conversation_and_the_log_keeps_secrets() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn over_its_memory_budget_the_agent_carries_connections_unread_and_dies_before_the_application() {
+fn over_its_memory_budget_the_agent_does_not_read_connections_and_is_killed_before_the_application() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let mut agent = Agent::start(&world, &["--memory-mebibytes", "1"]);
     assert_eq!(agent.ask(&rules("s1", 60, &json!({"baggage": "pr-1"})))["type"], "accepted");
-    wait_until("the budget was looked at", || agent.log().contains("\"exceeded\":true"));
+    wait_until("the budget was checked", || agent.log().contains("\"exceeded\":true"));
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
     read_until(&mut client, b"app / 0\n");
@@ -156,7 +156,7 @@ fn over_its_memory_budget_the_agent_carries_connections_unread_and_dies_before_t
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_agent_without_rules_stays_as_long_as_a_connection_goes_through_it() {
+fn an_agent_without_rules_stays_while_a_connection_is_open() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let mut agent = Agent::start(&world, &["--idle-seconds", "1", "--drain-seconds", "0"]);
@@ -169,7 +169,7 @@ fn an_agent_without_rules_stays_as_long_as_a_connection_goes_through_it() {
     ask();
     agent.withdraw("s1");
     std::thread::sleep(std::time::Duration::from_millis(2_500));
-    assert!(agent.is_running(), "its end would be the connection's");
+    assert!(agent.is_running(), "its end would end the connection");
     ask();
     drop(client);
     assert!(agent.ended());
@@ -178,7 +178,7 @@ fn an_agent_without_rules_stays_as_long_as_a_connection_goes_through_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_is_under_way_may_take_as_long_as_the_pod_has() {
+fn open_requests_may_take_all_the_time_that_the_pod_has() {
     let world = World::new();
     let app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |mut stream| {
         read_until(&mut stream, b"\r\n\r\n");
@@ -190,7 +190,7 @@ fn what_is_under_way_may_take_as_long_as_the_pod_has() {
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     wait_until("the application has the request", || app.accepted() == 1);
-    // The pod ends: the application takes nothing new, and finishes what it has.
+    // The pod ends: the application stops listening, and finishes its request.
     agent.signal(Signal::SIGTERM);
     drop(app);
     read_until(&mut client, b"slow");
@@ -200,7 +200,7 @@ fn what_is_under_way_may_take_as_long_as_the_pod_has() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn of_a_session_that_is_refused_for_anothers_sake_nothing_stays_in_force() {
+fn a_session_that_is_refused_for_a_conflict_has_no_rules_in_force() {
     let world = World::new();
     let mut agent = Agent::start(&world, &[]);
     let take = |agent: &mut Agent, session: &str, generation: u64, user: &str| {
@@ -216,7 +216,7 @@ fn of_a_session_that_is_refused_for_anothers_sake_nothing_stays_in_force() {
     assert_eq!(take(&mut agent, "s1", 1, "ann"), "accepted");
     assert_eq!(take(&mut agent, "s2", 2, "bob"), "accepted");
     assert_eq!(take(&mut agent, "s2", 1, "eve"), "refused", "an older snapshot");
-    assert_eq!(sessions(&mut agent).len(), 2, "came too late to change anything");
+    assert_eq!(sessions(&mut agent).len(), 2, "the newer rules stay in force");
     assert_eq!(take(&mut agent, "s2", 3, "ann"), "refused");
     assert_eq!(sessions(&mut agent), ["s1"]);
 }
@@ -229,12 +229,12 @@ fn a_line_in_pieces_may_be_no_longer_than_one_at_once() {
     let mut agent = Agent::start(&world, &[]);
     agent.status();
     let mut control = UnixStream::connect(agent.socket()).unwrap();
-    control.set_read_timeout(Some(PATIENCE)).unwrap();
+    control.set_read_timeout(Some(MAX_WAIT)).unwrap();
     let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().contains("hello"));
     let half = vec![b' '; 700 * 1024];
     control.write_all(&half).unwrap();
-    // Something happens in the middle of the line.
+    // The agent serves others in the middle of the line.
     agent.steal(&[8080]);
     agent.withdraw("s1");
     // The agent may have closed the conversation before the line ends.

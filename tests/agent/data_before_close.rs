@@ -1,5 +1,5 @@
-//! What a side says before it goes, and what comes behind what was marked
-//! urgent: heard as without the agent.
+//! Data that one side sends before it closes or resets the connection, and data behind
+//! urgent data, arrives as without the agent.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -9,19 +9,19 @@ use std::time::Duration;
 use crate::support::stage::{End, Stage, Way, end};
 use crate::support::{PREVIEW4, Place, read_until, wait_until};
 
-/// Bytes that fit into nobody's buffers.
+/// More bytes than all buffers on the way hold.
 const MUCH: usize = 64 << 20;
 
-/// Whether the other side has gone: what is written to it fails.
+/// Writes until the other side has closed the connection.
 fn write_until_it_fails(mut stream: &TcpStream) {
     let piece = vec![b'x'; 64 * 1024];
     let failed = (0..MUCH / piece.len()).any(|_| stream.write_all(&piece).is_err());
-    assert!(failed, "nobody can have taken all of it");
+    assert!(failed, "the buffers cannot hold all of it");
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_application_that_refuses_an_upload_early_is_heard_to_its_last_word() {
+fn an_early_refusal_of_an_upload_reaches_the_client_completely() {
     let stage = Stage::new();
     let requests: [&[u8]; 4] = [
         b"no http\r\n\r\n",
@@ -35,20 +35,20 @@ fn an_application_that_refuses_an_upload_early_is_heard_to_its_last_word() {
     for request in requests {
         for refusal in [refusal, goes_on] {
             for _ in 0..5 {
-                let heard = |way| {
+                let received = |way| {
                     let (mut client, mut app) = stage.connection(way);
                     client.write_all(request).unwrap();
                     let upload = client.try_clone().unwrap();
                     let upload = thread::spawn(move || write_until_it_fails(&upload));
                     app.read_exact(&mut vec![0; request.len() + 1_000_000]).unwrap();
                     app.write_all(refusal).unwrap();
-                    // With so much unread, its end is a reset.
+                    // With so much unread data, closing is a reset.
                     drop(app);
                     upload.join().unwrap();
-                    // The failed write has told the client of the reset: it reads as an end.
+                    // The failed write has consumed the reset error: the next read is an end.
                     end(&mut client).0
                 };
-                let (with, without) = (heard(Way::Captured), heard(Way::Plain));
+                let (with, without) = (received(Way::Captured), received(Way::Plain));
                 assert!(without == refusal, "{} bytes without the agent", without.len());
                 let text = String::from_utf8_lossy(request);
                 assert!(with == without, "{text:?}: {} of {} bytes", with.len(), without.len());
@@ -59,10 +59,10 @@ fn an_application_that_refuses_an_upload_early_is_heard_to_its_last_word() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_client_that_resets_in_the_middle_of_a_download_is_heard_to_its_last_word() {
+fn data_from_a_client_that_resets_during_a_download_reaches_the_application() {
     let stage = Stage::new();
     for _ in 0..20 {
-        let heard = |way| {
+        let received = |way| {
             let (mut client, mut app) = stage.connection(way);
             client.write_all(b"no http\r\n\r\n").unwrap();
             app.read_exact(&mut [0; 11]).unwrap();
@@ -74,24 +74,24 @@ fn a_client_that_resets_in_the_middle_of_a_download_is_heard_to_its_last_word() 
             download.join().unwrap();
             end(&mut app).0.len()
         };
-        assert_eq!((heard(Way::Captured), heard(Way::Plain)), (10_000, 10_000));
+        assert_eq!((received(Way::Captured), received(Way::Plain)), (10_000, 10_000));
     }
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_answer_of_an_application_that_was_dialled_again_is_heard() {
+fn the_answer_on_a_second_connection_to_the_application_reaches_the_client() {
     let stage = Stage::new();
     let preview =
         crate::support::server::Server::http(stage.world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let keyed = b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n";
-    // In doubt from its first byte: carried unread.
+    // Ambiguous from its head on: a tunnel.
     let doubtful = b"GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n";
     let (mut client, mut app) = stage.connection(Way::Captured);
     client.write_all(keyed).unwrap();
     read_until(&mut client, b"preview / 0\n");
     app.shutdown(Shutdown::Write).unwrap();
-    // The agent ends its side in turn, once it knows.
+    // The agent closes its side in turn.
     assert_eq!(app.read(&mut [0]).unwrap(), 0);
     client.write_all(doubtful).unwrap();
     let (mut again, _) = stage.accept(Way::Captured);
@@ -104,11 +104,11 @@ fn an_answer_of_an_application_that_was_dialled_again_is_heard() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn bytes_behind_urgent_data_arrive_in_the_middle_of_long_stretches() {
+fn bytes_behind_urgent_data_arrive_while_long_bodies_are_spliced() {
     const PIECE: usize = 5_000_000;
     let stage = Stage::new();
     for head in [&b"no http\r\n\r\n"[..], b"PUT / HTTP/1.1\r\nContent-Length: 15000000\r\n\r\n"] {
-        let heard = |way| {
+        let received = |way| {
             let (mut client, mut app) = stage.connection(way);
             client.write_all(head).unwrap();
             let reader = thread::spawn(move || {
@@ -119,14 +119,14 @@ fn bytes_behind_urgent_data_arrive_in_the_middle_of_long_stretches() {
                 client.write_all(&vec![b'a' + piece; PIECE]).unwrap();
                 if piece < 2 {
                     let urgent = socket2::SockRef::from(&client);
-                    wait_until("it is sent", || urgent.send_out_of_band(b"!").is_ok());
-                    // Behind what was read already, too.
+                    wait_until("the urgent byte is sent", || urgent.send_out_of_band(b"!").is_ok());
+                    // Also behind data that was read already.
                     thread::sleep(Duration::from_millis(50));
                 }
             }
             reader.join().unwrap()
         };
-        let (with, without) = (heard(Way::Captured), heard(Way::Plain));
+        let (with, without) = (received(Way::Captured), received(Way::Plain));
         assert!(with == without, "{:?}", with.map(|seen| seen.len()));
         assert!(with.is_ok());
     }
@@ -134,12 +134,12 @@ fn bytes_behind_urgent_data_arrive_in_the_middle_of_long_stretches() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_client_that_resets_while_the_application_is_dialled_is_a_reset_to_it() {
+fn a_client_that_resets_during_the_connect_is_a_reset_for_the_application() {
     let stage = Stage::new();
     for round in 0..1_000 {
         let client = stage.world.connect(8080);
         socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-        // At any moment of the dial.
+        // At any moment of the connect.
         thread::sleep(Duration::from_micros(round % 100));
         drop(client);
         let (mut app, _) = stage.accept(Way::Captured);

@@ -12,40 +12,43 @@ use serde_json::json;
 use crate::capture::METHODS;
 use crate::support::agent::Agent;
 use crate::support::cgroup::Cgroup;
-use crate::support::load::{Fate, Load};
+use crate::support::load::{Load, Outcome};
 use crate::support::server::Server;
 use crate::support::shop::Shop;
 use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
 
-/// How it went after an incident at `when`.
+/// The requests before and after an incident.
 struct Aftermath {
     total: usize,
     failed: usize,
-    /// Requests begun after the incident that failed.
+    /// Failed requests that had begun after the incident.
     failed_later: usize,
-    /// From the incident to the end of the first request begun after it that was served.
+    /// From the incident to the answer of the first request that began after it.
     served_after: Duration,
 }
 
-fn aftermath(fates: &[Fate], when: Instant) -> Aftermath {
-    let failed = fates.iter().filter(|fate| fate.result.is_err());
-    let served =
-        fates.iter().filter(|fate| fate.began >= when && fate.result.is_ok()).map(|fate| fate.ended).min();
+fn aftermath(outcomes: &[Outcome], when: Instant) -> Aftermath {
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err());
+    let served = outcomes
+        .iter()
+        .filter(|outcome| outcome.began >= when && outcome.result.is_ok())
+        .map(|outcome| outcome.ended)
+        .min();
     Aftermath {
-        total: fates.len(),
+        total: outcomes.len(),
         failed: failed.clone().count(),
-        failed_later: failed.filter(|fate| fate.began >= when).count(),
+        failed_later: failed.filter(|outcome| outcome.began >= when).count(),
         served_after: served.unwrap() - when,
     }
 }
 
-/// Lets something happen to the agent under load, and reports. The agent comes
-/// back for what there is to be seen of it afterwards.
+/// Runs `incident` on an agent under load, and reports. Returns the agent for further
+/// checks, too.
 fn under_load(
     method: &str,
     name: &str,
     incident: impl FnOnce(&Agent),
-) -> (Aftermath, Vec<Fate>, Instant, Agent) {
+) -> (Aftermath, Vec<Outcome>, Instant, Agent) {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let agent = Agent::stealing_by(method, &world, &[8080]);
@@ -54,14 +57,14 @@ fn under_load(
     let when = Instant::now();
     incident(&agent);
     thread::sleep(Duration::from_secs(2));
-    let fates = load.stop();
-    let aftermath = aftermath(&fates, when);
-    for fate in fates.iter().filter(|fate| fate.result.is_err()).take(20) {
-        let result = &fate.result;
+    let outcomes = load.stop();
+    let aftermath = aftermath(&outcomes, when);
+    for outcome in outcomes.iter().filter(|outcome| outcome.result.is_err()).take(20) {
+        let result = &outcome.result;
         report!(
             "  {result:?} after {:?} took {:?}",
-            fate.began.saturating_duration_since(when),
-            fate.ended - fate.began
+            outcome.began.saturating_duration_since(when),
+            outcome.ended - outcome.began
         );
     }
     report!(
@@ -71,43 +74,49 @@ fn under_load(
         aftermath.failed_later,
         aftermath.served_after
     );
-    (aftermath, fates, when, agent)
+    (aftermath, outcomes, when, agent)
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn after_kill_9_the_application_answers_within_10_ms_and_only_what_was_in_flight_is_lost() {
+fn after_kill_9_the_application_answers_within_10_ms_and_only_requests_in_flight_fail() {
     for method in METHODS {
-        let (aftermath, fates, when, _agent) =
+        let (aftermath, outcomes, when, _agent) =
             under_load(method, "SIGKILL", |agent| agent.signal(Signal::SIGKILL));
         assert!(aftermath.total > 2_000);
         assert!(aftermath.served_after < Duration::from_millis(10), "{:?}", aftermath.served_after);
-        // In flight: begun before the kernel had finished with the process.
+        // In flight: begun before the kernel had ended the process.
         let settled = when + Duration::from_millis(10);
-        assert_eq!(fates.iter().filter(|fate| fate.began >= settled && fate.result.is_err()).count(), 0);
+        assert_eq!(
+            outcomes.iter().filter(|outcome| outcome.began >= settled && outcome.result.is_err()).count(),
+            0
+        );
         assert!(aftermath.failed <= 16, "{} failed", aftermath.failed);
     }
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_stopped_agent_loses_new_connections_to_the_application_within_a_second() {
+fn new_connections_of_a_stopped_agent_go_to_the_application_within_a_second() {
     for method in METHODS {
-        let (aftermath, fates, when, mut agent) =
+        let (aftermath, outcomes, when, mut agent) =
             under_load(method, "SIGSTOP", |agent| agent.signal(Signal::SIGSTOP));
         assert!(aftermath.served_after < Duration::from_secs(1), "{:?}", aftermath.served_after);
         agent.signal(Signal::SIGCONT);
-        // Whose requests may have gone to the wrong side, is told.
+        // The session counts that its requests may have gone to the application.
         wait_until("the lapse is counted", || agent.counts("s1")["lapses"].as_u64() > Some(0));
         assert!(agent.log().contains("lapsed: new connections went to the application"), "{}", agent.log());
         let settled = when + Duration::from_millis(900);
-        assert_eq!(fates.iter().filter(|fate| fate.began >= settled && fate.result.is_err()).count(), 0);
+        assert_eq!(
+            outcomes.iter().filter(|outcome| outcome.began >= settled && outcome.result.is_err()).count(),
+            0
+        );
     }
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_terminated_agent_loses_no_request_at_all() {
+fn terminating_the_agent_fails_no_request() {
     for method in METHODS {
         let (aftermath, ..) = under_load(method, "SIGTERM", |agent| agent.signal(Signal::SIGTERM));
         assert_eq!(aftermath.failed, 0);
@@ -117,18 +126,21 @@ fn a_terminated_agent_loses_no_request_at_all() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_hung_event_loop_loses_new_connections_within_a_second_and_is_ended_by_the_watchdog() {
-    // One thread alone is held: a signal would stop the watchdog too.
+fn new_connections_of_a_hung_event_loop_go_to_the_application_and_the_watchdog_ends_it() {
+    // Stops one thread: a signal would stop the watchdog too.
     let hold = |agent: &Agent| {
         ptrace::seize(agent.process(), ptrace::Options::empty()).unwrap();
         ptrace::interrupt(agent.process()).unwrap();
         waitpid(agent.process(), None).unwrap();
     };
     for method in METHODS {
-        let (aftermath, fates, when, mut agent) = under_load(method, "hung event loop", hold);
+        let (aftermath, outcomes, when, mut agent) = under_load(method, "hung event loop", hold);
         assert!(aftermath.served_after < Duration::from_secs(1), "{:?}", aftermath.served_after);
         let settled = when + Duration::from_millis(900);
-        assert_eq!(fates.iter().filter(|fate| fate.began >= settled && fate.result.is_err()).count(), 0);
+        assert_eq!(
+            outcomes.iter().filter(|outcome| outcome.began >= settled && outcome.result.is_err()).count(),
+            0
+        );
         assert!(!agent.ended());
         let took = when.elapsed();
         report!("{method}, hung event loop: ended within {took:?}");
@@ -138,21 +150,21 @@ fn a_hung_event_loop_loses_new_connections_within_a_second_and_is_ended_by_the_w
 
 #[test]
 #[ignore = "needs root, network namespaces and the memory cgroup"]
-fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
+fn when_memory_runs_out_the_kernel_kills_the_agent_and_the_application_serves_on() {
     let cgroup = Cgroup::new("memory", 16 * 1024 * 1024);
     let world = World::new();
     let mut app = Shop::start(&world);
     wait_until("the application listens", || world.try_connect(Place::Pod, "127.0.0.1", 8080).is_ok());
     let mut agent = Agent::start(&world, &["--memory-mebibytes", "4096"]);
     agent.steal(&[8080]);
-    cgroup.take(app.process());
-    cgroup.take(agent.process().as_raw().unsigned_abs());
-    // The application's part comes first, so that it asks for nothing while
-    // memory is short: the kernel ends the next one when the first has not
-    // quite given its memory back.
+    cgroup.add(app.process());
+    cgroup.add(agent.process().as_raw().unsigned_abs());
+    // The application's memory comes first, so that it needs none while memory is
+    // short: the kernel kills the next process if the first has not released its
+    // memory yet.
     let mut clients: Vec<_> = (0..500).map(|_| world.connect(8080)).collect();
     wait_until("all have arrived", || agent.status()["connections"] == clients.len());
-    // Heads that do not end are held by the agent, not by the application.
+    // The agent buffers heads that do not end; the application does not see them.
     let load = Load::start(&world, 8080, 100);
     thread::sleep(Duration::from_secs(1));
     let mut head = b"GET / HTTP/1.1\r\nX: ".to_vec();
@@ -167,7 +179,7 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
         heads += 1;
         thread::sleep(Duration::from_millis(2));
     }
-    wait_until("the kernel has ended the agent", || !agent.is_running());
+    wait_until("the kernel has killed the agent", || !agent.is_running());
     let when = Instant::now();
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
@@ -175,8 +187,8 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     report!("out of memory after {heads} heads; the application answered after {:?}", when.elapsed());
     assert!(when.elapsed() < Duration::from_secs(1));
     thread::sleep(Duration::from_secs(1));
-    let fates = load.stop();
-    let aftermath = aftermath(&fates, when);
+    let outcomes = load.stop();
+    let aftermath = aftermath(&outcomes, when);
     report!(
         "out of memory: {} of {} failed, {} of them begun later; the application served after {:?}",
         aftermath.failed,
@@ -186,10 +198,10 @@ fn where_memory_runs_out_the_agent_is_ended_and_the_application_serves_on() {
     );
     assert_eq!(aftermath.failed_later, 0);
     assert!(aftermath.served_after < Duration::from_secs(1), "{:?}", aftermath.served_after);
-    // Those that were under way, which a machine short of memory takes longer for.
+    // Requests in flight, which take longer on a machine short of memory.
     assert!(aftermath.failed * 4 < aftermath.total, "{} of {}", aftermath.failed, aftermath.total);
     assert_eq!(cgroup.kills(), 1);
-    assert!(app.is_running(), "the application was not ended");
+    assert!(app.is_running(), "the application was not killed");
 }
 
 #[test]

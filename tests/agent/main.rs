@@ -1,11 +1,11 @@
-//! The agent in network namespaces of its own: a pod with an application, a
-//! client outside, a preview. Real sockets, a real kernel, no cluster.
+//! The agent in network namespaces: a pod with an application, a client outside, a
+//! preview. Real sockets and a real kernel, without a cluster.
 //!
-//! These need root, and are ignored without being asked for:
+//! The tests need root, and are ignored by default:
 //! `cargo test --test agent -- --include-ignored`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-/// Figures that whoever reads the run wants to see.
+/// Prints figures for the reader of the run.
 macro_rules! report {
     ($($words:tt)*) => {{
         use std::io::Write as _;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PATIENCE, POD6, PREVIEW4, Place, World, read_until, wait_until};
+use crate::support::{MAX_WAIT, POD6, PREVIEW4, Place, World, read_until, wait_until};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 
@@ -75,7 +75,7 @@ fn a_request_under_way_is_answered_before_its_connection_is_closed_and_one_witho
         let _ = stream.read(&mut [0]);
     });
     let _stuck = Server::new(world.listen(Place::Pod, "0.0.0.0", 8081), |_stream| {
-        thread::sleep(PATIENCE * 2);
+        thread::sleep(MAX_WAIT * 2);
     });
     let (mut slow, mut stuck) = (world.connect(8080), world.connect(8081));
     slow.write_all(REQUEST).unwrap();
@@ -86,7 +86,7 @@ fn a_request_under_way_is_answered_before_its_connection_is_closed_and_one_witho
     read_until(&mut slow, b"slow");
     assert!(is_reset(&mut slow));
     let idle = begun.elapsed();
-    stuck.set_read_timeout(Some(PATIENCE * 2)).unwrap();
+    stuck.set_read_timeout(Some(MAX_WAIT * 2)).unwrap();
     assert!(is_reset(&mut stuck));
     report!("closed: the one that became idle after {idle:?}, the busy one after {:?}", begun.elapsed());
     assert!(begun.elapsed() > Duration::from_secs(5), "a busy one is spared for a while");

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 
-/// Longer than anything takes; a test that waits so long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than anything takes: a test that waits so long has failed.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -39,7 +39,7 @@ pub(crate) enum Place {
 pub(crate) const POD4: &str = "10.77.0.1";
 pub(crate) const POD6: &str = "fd77::1";
 pub(crate) const PREVIEW4: &str = "10.77.1.2";
-/// Another preview pod's address, in the same namespace.
+/// The address of a second preview pod, in the same namespace.
 pub(crate) const OTHER_PREVIEW4: &str = "10.77.1.3";
 
 impl World {
@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    /// Gives a link of one of the namespaces another address.
+    /// Adds an address to a link of one of the namespaces.
     pub(crate) fn add_address(&self, place: Place, link: &str, address: &str) {
         ip(&["-n", &self.namespace(place), "addr", "add", address, "dev", link, "nodad"]);
     }
@@ -85,7 +85,7 @@ impl World {
         )
     }
 
-    /// Does something in one of the namespaces: what it opens stays there.
+    /// Runs `action` in one of the namespaces. Sockets that it opens stay there.
     pub(crate) fn within<T: Send>(&self, place: Place, action: impl FnOnce() -> T + Send) -> T {
         let file = File::open(format!("/var/run/netns/{}", self.namespace(place))).unwrap();
         thread::scope(|scope| {
@@ -99,9 +99,9 @@ impl World {
 
     pub(crate) fn listen(&self, place: Place, address: &str, port: u16) -> TcpListener {
         let address = SocketAddr::from((address.parse::<IpAddr>().unwrap(), port));
-        // A child that another test has forked holds a copy of the last
-        // listener on this port until it runs its program.
-        let deadline = Instant::now() + PATIENCE;
+        // A process that another test has forked has a copy of the last listener on
+        // this port until it executes its program.
+        let deadline = Instant::now() + MAX_WAIT;
         self.within(place, || {
             loop {
                 match TcpListener::bind(address) {
@@ -116,9 +116,9 @@ impl World {
 
     pub(crate) fn try_connect(&self, from: Place, address: &str, port: u16) -> std::io::Result<TcpStream> {
         let address = SocketAddr::from((address.parse::<IpAddr>().unwrap(), port));
-        let stream = self.within(from, || TcpStream::connect_timeout(&address, PATIENCE))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = self.within(from, || TcpStream::connect_timeout(&address, MAX_WAIT))?;
+        stream.set_read_timeout(Some(MAX_WAIT))?;
+        stream.set_write_timeout(Some(MAX_WAIT))?;
         Ok(stream)
     }
 
@@ -149,7 +149,7 @@ pub(crate) fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
         match stream.read(&mut buffer) {
             Ok(0) => panic!("ended after {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(500)])),
             Ok(read) => bytes.extend_from_slice(&buffer[..read]),
-            // A child has ended while another is begun: where reads have a time-out, it shows.
+            // A child process has ended: reads with a time-out are interrupted.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}"),
         }
@@ -157,11 +157,11 @@ pub(crate) fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(start.elapsed() < MAX_WAIT, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

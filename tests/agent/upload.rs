@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PATIENCE, PREVIEW4, Place, World, read_until};
+use crate::support::{MAX_WAIT, PREVIEW4, Place, World, read_until};
 
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: shop\r\n\r\n";
 
@@ -61,7 +61,7 @@ fn the_rest_of_a_body_that_the_preview_does_not_read_reaches_nobody() {
         }
         told.lock().unwrap().recv().unwrap();
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npreview\n");
-        thread::sleep(PATIENCE);
+        thread::sleep(MAX_WAIT);
     });
     let _agent = Agent::stealing(&world, &[8080]);
     let hidden = b"GET /hidden HTTP/1.1\r\nHost: shop\r\n\r\n";
@@ -156,7 +156,7 @@ fn a_client_that_resets_its_upload_resets_the_preview() {
     let (_app, _seen) = recorder(&world);
     let (tell, told) = mpsc::channel();
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), move |mut stream| {
-        stream.set_read_timeout(Some(PATIENCE / 2)).unwrap();
+        stream.set_read_timeout(Some(MAX_WAIT / 2)).unwrap();
         read_until(&mut stream, b"half");
         tell.send(None).unwrap();
         tell.send(Some(stream.read(&mut [0]).map_err(|error| error.kind()))).unwrap();
@@ -165,9 +165,9 @@ fn a_client_that_resets_its_upload_resets_the_preview() {
     let mut client = world.connect(8080);
     let head = "POST / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\nContent-Length: 8\r\n\r\nhalf";
     client.write_all(head.as_bytes()).unwrap();
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), None);
+    assert_eq!(told.recv_timeout(MAX_WAIT).unwrap(), None);
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Some(Err(ErrorKind::ConnectionReset)));
+    assert_eq!(told.recv_timeout(MAX_WAIT).unwrap(), Some(Err(ErrorKind::ConnectionReset)));
     assert_eq!(agent.counts("s1")["unavailable"], 0);
 }

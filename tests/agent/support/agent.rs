@@ -1,4 +1,4 @@
-//! A running agent, and the keeper's end of its control socket.
+//! A running agent, and a keeper's end of its control socket.
 
 use std::io::{BufRead as _, BufReader, PipeWriter, Write as _};
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{PATIENCE, PREVIEW4, Place, World};
+use super::{MAX_WAIT, PREVIEW4, Place, World};
 
 pub(crate) struct Agent {
     child: Child,
@@ -20,10 +20,10 @@ pub(crate) struct Agent {
     generation: u64,
 }
 
-/// What the agent's container is given, as `setpriv` writes it.
+/// The capabilities of the agent's container, in the syntax of `setpriv`.
 const CAPABILITIES: &str = "-all,+bpf,+net_admin";
 
-/// The program, with these capabilities and no others.
+/// The program with only these capabilities.
 fn privileged(capabilities: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--bounding-set={capabilities}")).arg(env!("CARGO_BIN_EXE_mirrord"));
@@ -31,24 +31,24 @@ fn privileged(capabilities: &str) -> Command {
 }
 
 impl Agent {
-    /// Starts an agent in the pod, with the capabilities that it has there.
+    /// Starts an agent in the pod, with the capabilities of its container.
     pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
         Self::start_as(privileged(CAPABILITIES), world, arguments)
     }
 
-    /// Starts an agent with these capabilities and no others.
+    /// Starts an agent with only these capabilities.
     pub(crate) fn start_with(capabilities: &str, world: &World) -> Self {
         Self::start_as(privileged(capabilities), world, &[])
     }
 
-    /// Starts an agent that has so few descriptors, and may have so many.
+    /// Starts an agent with this soft and this hard limit of descriptors.
     pub(crate) fn start_limited(world: &World, soft: u32, hard: u32, arguments: &[&str]) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={soft}:{hard}")).arg(env!("CARGO_BIN_EXE_mirrord"));
         Self::start_as(command, world, arguments)
     }
 
-    /// Starts an agent that logs into this pipe, which nobody may read.
+    /// Starts an agent that logs into this pipe.
     pub(crate) fn start_logging_to(log: PipeWriter, world: &World) -> Self {
         Self::start_logging(privileged(CAPABILITIES), world, &[], Some(log))
     }
@@ -75,12 +75,12 @@ impl Agent {
         Self { child, directory, control: None, generation: 0 }
     }
 
-    /// An agent with one session that steals what carries the key `pr-1`.
+    /// Starts an agent with one session, which steals requests with the key `pr-1`.
     pub(crate) fn stealing(world: &World, ports: &[u16]) -> Self {
         Self::stealing_by("sk_lookup", world, ports)
     }
 
-    /// The same, with this way of capturing.
+    /// The same, with this method of capturing.
     pub(crate) fn stealing_by(method: &str, world: &World, ports: &[u16]) -> Self {
         let mut agent = Self::start(world, &["--method", method]);
         let reply = agent.steal(ports);
@@ -104,7 +104,7 @@ impl Agent {
         self.ask(&json!({"type": "rules", "rules": rules}))
     }
 
-    /// A session's rules, to be changed before they are sent.
+    /// A session's rules, for a test that changes them before it sends them.
     pub(crate) fn snapshot(
         &mut self,
         session: &str,
@@ -138,23 +138,18 @@ impl Agent {
         sessions.iter().find(|candidate| candidate["session"] == session).unwrap()["counts"].clone()
     }
 
-    /// Says something and returns the answer; events in between are skipped.
+    /// Sends a request and returns the answer.
     pub(crate) fn ask(&mut self, request: &Value) -> Value {
         if self.control.is_none() {
             self.control = Some(self.connect());
-            assert_eq!(self.hear()["type"], "hello");
+            assert_eq!(self.read_reply()["type"], "hello");
         }
         let control = self.control.as_mut().unwrap();
         writeln!(control.get_mut(), "{request}").unwrap();
-        loop {
-            let reply = self.hear();
-            if reply["type"] != "event" {
-                return reply;
-            }
-        }
+        self.read_reply()
     }
 
-    pub(crate) fn hear(&mut self) -> Value {
+    pub(crate) fn read_reply(&mut self) -> Value {
         let mut line = String::new();
         self.control.as_mut().unwrap().read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "the agent ended the conversation; its log: {}", self.log());
@@ -169,10 +164,10 @@ impl Agent {
         let start = Instant::now();
         loop {
             if let Ok(stream) = UnixStream::connect(self.socket()) {
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(MAX_WAIT)).unwrap();
                 return BufReader::new(stream);
             }
-            assert!(start.elapsed() < PATIENCE, "no agent: {}", self.log());
+            assert!(start.elapsed() < MAX_WAIT, "no agent: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -181,7 +176,7 @@ impl Agent {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
-    /// What Kubernetes would show as the reason.
+    /// The reason for ending that Kubernetes would show.
     pub(crate) fn termination_message(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("termination-log")).unwrap()
     }
@@ -194,7 +189,7 @@ impl Agent {
         kill(self.process(), signal).unwrap();
     }
 
-    /// Waits until the process has ended; whether it ended well.
+    /// Waits until the process has ended; true if it was successful.
     pub(crate) fn ended(&mut self) -> bool {
         self.child.wait().unwrap().success()
     }
@@ -203,7 +198,7 @@ impl Agent {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Who the kernel ends first when memory runs out.
+    /// The process's rank among those that the kernel kills when memory runs out.
     pub(crate) fn oom_score_adjustment(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/oom_score_adj", self.child.id())).unwrap().trim().to_owned()
     }

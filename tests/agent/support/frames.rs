@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame, for what no library lets a test say.
+//! HTTP/2 frame by frame, for frames that libraries do not send.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
@@ -31,7 +31,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// As it goes over the wire.
+/// A frame's bytes.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
@@ -47,14 +47,14 @@ pub(crate) fn read(stream: &mut TcpStream) -> io::Result<Frame> {
     Ok(Frame { kind: head[3], flags: head[4], stream: number, payload })
 }
 
-/// Begins as a client does.
+/// Sends the beginning of a client's connection.
 pub(crate) fn begin(stream: &mut TcpStream) {
     stream.write_all(PREFACE).unwrap();
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
 }
 
-/// A server that leaves everything to `answer`, which gets each frame that is
-/// about a stream, with how many of its kind have come. It ends when that says `false`.
+/// A server that calls `answer` with each frame that belongs to a stream, and with the
+/// number of frames of its kind until then. It ends when `answer` returns false.
 pub(crate) fn serve(
     mut stream: TcpStream,
     settings: &[u8],
@@ -78,7 +78,7 @@ pub(crate) fn serve(
     }
 }
 
-/// Whether a frame was about the connection alone: it is answered.
+/// Answers a frame that belongs to the connection; false for other frames.
 pub(crate) fn handled(stream: &mut TcpStream, seen: &Frame) -> bool {
     if matches!(seen.kind, SETTINGS | PING) && seen.flags & ACKNOWLEDGE == 0 {
         let payload: &[u8] = if seen.kind == PING { &seen.payload } else { &[] };

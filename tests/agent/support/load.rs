@@ -1,5 +1,4 @@
-//! Connections at a constant rate, each with one request, and what became of
-//! them.
+//! Connections at a constant rate, each with one request, and their results.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -10,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::{Place, World};
 
-/// Threads that share the load. Each waits for its own answer: enough of them
-/// that a second without any answer does not slow the others' requests down.
+/// Threads that share the load. Each waits for its own answer, so there are enough of
+/// them that a second without answers does not delay later requests.
 const THREADS: u32 = 1_200;
 
-/// One request's fate.
+/// One request's result.
 #[derive(Clone, Debug)]
-pub(crate) struct Fate {
+pub(crate) struct Outcome {
     pub(crate) began: Instant,
     pub(crate) ended: Instant,
     pub(crate) result: Result<(), String>,
@@ -24,13 +23,12 @@ pub(crate) struct Fate {
 
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    threads: Vec<thread::JoinHandle<Vec<Fate>>>,
+    threads: Vec<thread::JoinHandle<Vec<Outcome>>>,
 }
 
 impl Load {
-    /// So many connections a second from the client to a port of the pod, each
-    /// with one request that must be answered by an `app`. The rate does not fall
-    /// when answers are late.
+    /// Starts connections from the client to a port of the pod, at this rate. Each
+    /// sends one request that an `app` must answer. Late answers do not lower the rate.
     pub(crate) fn start(world: &World, port: u16, per_second: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let address = SocketAddr::from((super::POD4.parse::<IpAddr>().unwrap(), port));
@@ -41,17 +39,17 @@ impl Load {
             let work = move || {
                 let file = std::fs::File::open(namespace).unwrap();
                 nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                let mut fates = Vec::new();
+                let mut outcomes = Vec::new();
                 loop {
                     let ticket = tickets.fetch_add(1, Ordering::Relaxed);
                     let next = epoch + Duration::from_secs(1) * ticket / per_second;
                     thread::sleep(next.saturating_duration_since(Instant::now()));
                     if stop.load(Ordering::Relaxed) {
-                        return fates;
+                        return outcomes;
                     }
                     let began = Instant::now();
                     let result = request(address).map_err(|error| error.to_string());
-                    fates.push(Fate { began, ended: Instant::now(), result });
+                    outcomes.push(Outcome { began, ended: Instant::now(), result });
                 }
             };
             thread::Builder::new().stack_size(128 * 1024).spawn(work).unwrap()
@@ -60,13 +58,13 @@ impl Load {
         Self { stop, threads }
     }
 
-    /// Stops, and returns all fates in the order in which they began.
-    pub(crate) fn stop(self) -> Vec<Fate> {
+    /// Stops, and returns all requests in the order in which they began.
+    pub(crate) fn stop(self) -> Vec<Outcome> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut fates: Vec<Fate> =
+        let mut outcomes: Vec<Outcome> =
             self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        fates.sort_by_key(|fate| fate.began);
-        fates
+        outcomes.sort_by_key(|outcome| outcome.began);
+        outcomes
     }
 }
 

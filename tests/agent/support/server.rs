@@ -1,4 +1,4 @@
-//! Servers for the tests: each connection gets a thread and a closure.
+//! Servers for the tests: a closure serves each connection on a thread of its own.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -35,8 +35,8 @@ impl Server {
         Self { stop, accepted, thread: Some(thread) }
     }
 
-    /// An HTTP/1.1 server that answers every request with its name, the path
-    /// and the length of the body.
+    /// Starts an HTTP/1.1 server that answers every request with its own name, the
+    /// path and the length of the body.
     pub(crate) fn http(listener: TcpListener, name: &'static str) -> Self {
         Self::new(listener, move |stream| answer_requests(stream, name))
     }

@@ -1,4 +1,4 @@
-//! An application that can be ended, or run out of memory, like any other.
+//! An application in a process of its own, which the kernel may kill.
 
 use std::process::{Child, Command, Stdio};
 
@@ -17,13 +17,13 @@ impl Drop for Shop {
 impl Shop {
     pub(crate) fn start(world: &World) -> Self {
         let mut cargo = Command::new(env!("CARGO"));
-        // What cargo tells tests would make it build dependencies anew.
+        // With the variables that cargo sets for tests, it would rebuild dependencies.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_")) {
             cargo.env_remove(name);
         }
         let built = cargo.args(["build", "--quiet", "--offline", "--example", "shop"]).status().unwrap();
         assert!(built.success());
-        // The examples lie beside the program.
+        // The examples are beside the program.
         let directory = std::path::Path::new(env!("CARGO_BIN_EXE_mirrord")).parent().unwrap();
         let mut command = Command::new(directory.join("examples/shop"));
         command.env("SHOP_NAME", "app").stderr(Stdio::null());

@@ -1,5 +1,4 @@
-//! The same port twice, with and without the agent: whoever compares the two
-//! sees what the agent changes.
+//! The same application with and without the agent, on two ports, to compare them.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,9 +7,8 @@ use std::time::Duration;
 use super::agent::Agent;
 use super::{Place, World};
 
-/// An application that listens without a pause, so that the agent captures its
-/// port for as long as a test lasts; and the same port's neighbour, which the
-/// agent does not capture.
+/// An application that listens on a port that the agent captures, as long as the test
+/// runs, and on another one that it does not capture.
 pub(crate) struct Stage {
     pub(crate) world: World,
     captured: TcpListener,
@@ -36,8 +34,8 @@ impl Stage {
         Self { world, captured, plain, agent }
     }
 
-    /// A connection of the client's, and the application's end of it. That of
-    /// the captured port must come by way of the agent, which is in the pod.
+    /// A connection from the client, and the application's end of it. On the captured
+    /// port it must go through the agent, whose address is the pod's.
     pub(crate) fn connection(&self, way: Way) -> (TcpStream, TcpStream) {
         let client = self.world.connect(if way == Way::Captured { 8080 } else { 8081 });
         client.set_nodelay(true).unwrap();
@@ -46,7 +44,7 @@ impl Stage {
         (client, app)
     }
 
-    /// The application's end of the next connection, and whose it is.
+    /// The application's end of the next connection, and its source.
     pub(crate) fn accept(&self, way: Way) -> (TcpStream, SocketAddr) {
         let listener = if way == Way::Captured { &self.captured } else { &self.plain };
         let (app, peer) = listener.accept().unwrap();
@@ -55,7 +53,7 @@ impl Stage {
     }
 }
 
-/// What an end of a connection is told when the other gives it up.
+/// How one end of a connection sees that the other has ended it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Closed,
