@@ -15,6 +15,7 @@ mod pods;
 mod sample;
 mod scribe;
 
+use std::future;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
@@ -27,7 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use crate::cluster::{Change, Cluster};
 use crate::logging::Log;
 use crate::problem::{Explain as _, Problem};
-use crate::session::{ASSIGNMENT, ROLE, SESSION, Session};
+use crate::session::{ASSIGNMENT, Role, SESSION, Session};
 
 use crate::contract::assignment::{Assignment, Pods};
 use hands::Hands;
@@ -60,10 +61,11 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
         Pods::Labelled(labels) => (format!("{labels},!{SESSION}"), None),
         Pods::Named(name) => (format!("!{SESSION}"), Some(format!("metadata.name={name}"))),
     };
-    let previews = format!("{SESSION}={},!{ROLE}", assignment.session);
+    let previews = Role::preview_pods(&assignment.session);
     let namespace = assignment.namespace.clone();
     let mut targets = cluster.watch_pods(&namespace, Some(&labels), fields.as_deref())?;
-    let mut previews = cluster.watch_pods(&namespace, Some(&previews), None)?;
+    let previews = cluster.watch_pods(&namespace, Some(&previews), None)?;
+    let mut previews = previews.filter(|change| future::ready(concerns_previews(change)));
     let mut ticks = interval(LOOKS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let failed = root.as_ref().and_then(|root| root.status.as_ref()?.failed).unwrap_or(0);
@@ -100,6 +102,11 @@ async fn root(cluster: &Cluster, assignment: &Assignment) -> Result<Option<Job>>
     }
 }
 
+/// Whether a change to the session's pods is one to its preview pods.
+fn concerns_previews(change: &Change) -> bool {
+    !matches!(change, Change::Pod(pod) if Role::of(&pod.metadata) != Some(Role::Preview))
+}
+
 /// Since when the API server has refused what the keeper has a right to.
 #[derive(Default)]
 struct Rights {
@@ -132,8 +139,11 @@ impl Rights {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+
     use super::*;
     use crate::cluster;
+    use crate::session::ROLE;
 
     #[tokio::test(start_paused = true)]
     async fn rights_that_an_api_server_does_not_know_yet_are_waited_for() {
@@ -152,5 +162,26 @@ mod tests {
         assert!(rights.seen(Some(Change::PodsAnew)).is_ok());
         tokio::time::advance(RIGHTS_SHOW_WITHIN).await;
         assert!(rights.seen(refusal()).is_err());
+    }
+
+    #[test]
+    fn only_preview_pods_are_previews_to_the_keeper() {
+        let change = |role: Option<&str>| {
+            let mut pod = Box::<Pod>::default();
+            pod.metadata.labels = role.map(|role| [(ROLE.to_owned(), role.to_owned())].into());
+            Change::Pod(pod)
+        };
+        for (role, concerns) in [
+            (None, true),
+            (Some("preview"), true),
+            (Some("keeper"), false),
+            (Some("branch"), false),
+            (Some("splitter"), false),
+            (Some("later"), false),
+        ] {
+            assert_eq!(concerns_previews(&change(role)), concerns, "{role:?}");
+        }
+        assert!(concerns_previews(&Change::PodsListed));
+        assert!(concerns_previews(&Change::PodGone("preview".to_owned())));
     }
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod duration;
 pub mod key;
 pub mod name;
+mod role;
 pub mod ttl;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use k8s_openapi::api::batch::v1::Job;
 
 pub use key::Key;
 pub use name::SessionId;
+pub(crate) use role::makes_preview_pods;
+pub use role::{ROLE, Role};
 pub use ttl::Ttl;
 
 use crate::workload::Target;
@@ -60,10 +63,6 @@ pub const REPLACED_BY: &str = "preview.mirrord.io/replaced-by";
 pub const TRAFFIC: &str = "preview.mirrord.io/traffic";
 /// The variable of the keeper's container with its assignment, as JSON.
 pub const ASSIGNMENT: &str = "MIRRORD_KEEPER";
-/// The label that tells the keeper's pod from the preview's.
-pub const ROLE: &str = "preview.mirrord.io/role";
-/// The value of [`ROLE`] on the keeper's pod.
-pub const KEEPER: &str = "keeper";
 /// The condition of preview pods that says whether requests are routed to them.
 pub const ROUTED: &str = "preview.mirrord.io/routed";
 /// The readiness gate that nobody ever satisfies, so that no Service routes here.

@@ -17,8 +17,7 @@ use serde_json::Value;
 
 use super::read::{Found, PAGE, Scope, selector};
 use super::{Cluster, Error, Result};
-use crate::session::name::ROOT;
-use crate::session::{KEEPER, ROLE, SESSION, Session};
+use crate::session::{ROLE, Role, SESSION, Session};
 
 /// How many objects are looked at more closely one by one, rather than all
 /// over again.
@@ -227,15 +226,15 @@ impl Cluster {
 
 impl Row {
     /// The pod's name, its session, and whether it is ready and lives on;
-    /// nothing where the row is not as it has always been.
+    /// nothing where the row has another form, or the name says no role.
     fn of(&self, columns: &[String]) -> Option<(&str, &str, bool)> {
         let cell = |name: &str| {
             let place = columns.iter().position(|column| column == name)?;
             self.cells.get(place)?.as_str()
         };
         let (name, ready, status) = (cell("Name")?, cell("Ready")?, cell("Status")?);
-        // `preview-session-<kind>-<name>-<session>-<five of the ReplicaSet's own>`, and alike for
-        // a keeper, of the Job's.
+        Role::of_name(name)?;
+        // `preview-session-<kind>-<name>-<session>-<suffix>`, and alike for other roles.
         let session = name.rsplit_once('-')?.0.rsplit_once('-')?.1;
         let (ready, all) = ready.split_once('/')?;
         let is_session = session.len() == 8 && session.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -267,9 +266,9 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
-/// A pod of which no more is known than whose it is and that it is ready.
+/// A pod of which only the name is known, and that it is ready.
 fn ready_pod(name: &str) -> Pod {
-    let role = name.starts_with(ROOT).then(|| [(ROLE.to_owned(), KEEPER.to_owned())].into());
+    let role = Role::of_name(name).map(|role| [(ROLE.to_owned(), role.as_str().to_owned())].into());
     let ready = PodCondition {
         type_: "ContainersReady".to_owned(),
         status: "True".to_owned(),

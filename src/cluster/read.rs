@@ -16,7 +16,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, Error, Leftover};
-use crate::session::{MANAGED_BY, MIRRORD, ROLE, SESSION, Session, SessionId};
+use crate::session::{self, MANAGED_BY, MIRRORD, SESSION, Session, SessionId};
 use crate::words;
 use crate::workload::{Source, Target, Workload};
 
@@ -98,12 +98,12 @@ impl Cluster {
     ) -> Result<BTreeMap<String, Vec<Pod>>> {
         let mut pods = self.session_pods(scope, labels).await?;
         for pods in pods.values_mut() {
-            pods.retain(|pod| !pod.labels().contains_key(ROLE));
+            pods.retain(|pod| session::Role::of(&pod.metadata) == Some(session::Role::Preview));
         }
         Ok(pods)
     }
 
-    /// The same, and the keepers' pods.
+    /// Lists the pods of `scope` whose labels match, of every role, by session.
     pub(super) async fn session_pods(
         &self,
         scope: &Scope,
@@ -249,12 +249,13 @@ impl Cluster {
         meant.map(kube::ResourceExt::name_any).collect()
     }
 
-    /// The ReplicaSet of a session's pods, where it can be read.
+    /// The ReplicaSet of a session's preview pods, where it can be read.
     pub async fn replica_set(&self, session: &Session) -> Option<ReplicaSet> {
         let api: Api<ReplicaSet> = Api::namespaced(self.client(), &session.namespace);
         let parameters =
             ListParams::default().labels(&selector(&[(SESSION, session.id.as_str().to_owned())]));
-        api.list(&parameters).await.ok()?.items.pop()
+        let sets = api.list(&parameters).await.ok()?.items;
+        sets.into_iter().find(session::makes_preview_pods)
     }
 
     /// What Kubernetes last said about an object, oldest first; nothing where

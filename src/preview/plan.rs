@@ -6,6 +6,7 @@
 
 mod env;
 pub(crate) mod keeper;
+pub(crate) mod labels;
 mod mounts;
 pub(crate) mod policy;
 mod record;

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 
 use crate::cluster::{Change, messages};
 use crate::contract::Report;
-use crate::session::{KEEPER, ROLE, Session};
+use crate::session::{Role, Session, makes_preview_pods};
 
 /// What has been seen of a session.
 #[derive(Debug, Default)]
@@ -89,17 +89,19 @@ impl Observed {
                 self.keeper = None;
             }
             Change::RootGone => self.root_gone = true,
-            Change::ReplicaSet(set) => self.replica_set = Some(*set),
-            Change::Pod(pod) if is_keeper(&pod) => self.keeper = Some(*pod),
-            Change::Pod(pod) => {
-                if let Some(name) = pod.metadata.name.clone() {
+            Change::ReplicaSet(set) if makes_preview_pods(&*set) => self.replica_set = Some(*set),
+            Change::Pod(pod) => match Role::of(&pod.metadata) {
+                Some(Role::Preview) => {
+                    let name = pod.metadata.name.clone().expect("a pod from the API server has a name");
                     self.pods.insert(name, *pod);
                 }
-            }
+                Some(Role::Keeper) => self.keeper = Some(*pod),
+                Some(Role::Branch | Role::Splitter) | None => {}
+            },
             Change::PodGone(name) => {
                 self.pods.remove(&name);
             }
-            Change::PodsListed | Change::Lost(_) | Change::Forbidden(_) => {}
+            Change::ReplicaSet(_) | Change::PodsListed | Change::Lost(_) | Change::Forbidden(_) => {}
         }
     }
 
@@ -141,10 +143,19 @@ impl Observed {
     }
 }
 
-/// Whether a pod of a session is its keeper, and not a preview.
-pub(super) fn is_keeper(pod: &Pod) -> bool {
-    let role = pod.metadata.labels.as_ref().and_then(|labels| labels.get(ROLE));
-    role.is_some_and(|role| role == KEEPER)
+/// The preview pods among a session's pods, and its keeper; of two keepers the
+/// one that lives on.
+pub(super) fn by_role(pods: Vec<Pod>) -> (Vec<Pod>, Option<Pod>) {
+    let (mut previews, mut keepers) = (Vec::new(), Vec::new());
+    for pod in pods {
+        match Role::of(&pod.metadata) {
+            Some(Role::Preview) => previews.push(pod),
+            Some(Role::Keeper) => keepers.push(pod),
+            Some(Role::Branch | Role::Splitter) | None => {}
+        }
+    }
+    let keeper = keepers.into_iter().min_by_key(|pod| pod.metadata.deletion_timestamp.is_some());
+    (previews, keeper)
 }
 
 /// Why a ReplicaSet cannot make its pods, and whether trying again will not

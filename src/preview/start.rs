@@ -248,7 +248,9 @@ async fn run(
     reporter: &Reporter,
 ) -> Result<(Session, Vec<String>, Option<output::Step>)> {
     if extent == Extent::Created {
-        return Ok((started.session.clone(), Vec::new(), None));
+        // Nobody knows the names of its pods yet: theirs begin with the name of the ReplicaSet.
+        let name = request.identity.id.preview_name(&request.identity.target);
+        return Ok((started.session.clone(), vec![name], None));
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &started.session.root, &step, reporter).await?;

@@ -2,11 +2,9 @@
 
 use uuid::Uuid;
 
+use super::Role;
 use crate::kubernetes_names::hash;
 use crate::workload::Target;
-
-/// The prefix of the names of roots, and so of the keepers' pods.
-pub const ROOT: &str = "preview-keeper";
 
 /// The longest name, in bytes, of an object whose pods append `-xxxxx`. Kubernetes
 /// cuts a pod's host name at 63 bytes.
@@ -38,12 +36,12 @@ impl SessionId {
 
     /// The name of the root: the Job.
     pub fn root_name(&self, target: &Target) -> String {
-        self.name(ROOT, target)
+        self.name(Role::Keeper.name_prefix(), target)
     }
 
     /// The name of the ReplicaSet, and the prefix of its pods' names.
     pub fn preview_name(&self, target: &Target) -> String {
-        self.name("preview-session", target)
+        self.name(Role::Preview.name_prefix(), target)
     }
 
     fn name(&self, prefix: &str, target: &Target) -> String {
@@ -79,6 +77,13 @@ mod tests {
         let target: Target = "deployment/shop".parse().unwrap();
         assert_eq!(id().preview_name(&target), "preview-session-deployment-shop-1a2b3c4d");
         assert_eq!(id().root_name(&target), "preview-keeper-deployment-shop-1a2b3c4d");
+    }
+
+    #[test]
+    fn a_long_name_of_a_preview_is_not_the_roots_with_another_beginning() {
+        let target: Target = format!("deployment/{}", "a".repeat(80)).parse().unwrap();
+        let root = id().root_name(&target);
+        assert_ne!(id().preview_name(&target), root.replacen("preview-keeper", "preview-session", 1));
     }
 
     #[test]

@@ -10,8 +10,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
-use super::{Account, Request, rights};
-use crate::session::{ASSIGNMENT, KEEPER, ROLE};
+use super::{Account, Request, labels, rights};
+use crate::session::ASSIGNMENT;
+
+/// The name of the keeper's container, and the subcommand that it runs.
+const KEEPER: &str = "keeper";
 
 /// How long the keeper may take to have its rules dropped, in seconds.
 const GRACE_SECONDS: i64 = 15;
@@ -24,10 +27,7 @@ const LIMITS: &[(&str, &str)] = &[("cpu", "1"), ("memory", "128Mi")];
 /// The template of the root's pods, within the limits of the `restricted` Pod
 /// Security Standard.
 pub(super) fn template(request: &Request) -> PodTemplateSpec {
-    let mut labels = request.identity.labels();
-    labels.insert(ROLE.to_owned(), KEEPER.to_owned());
-    // Ours last: what finds our pods must not be changed.
-    let labels = request.agent.labels.clone().into_iter().chain(labels).collect();
+    let labels = labels::keeper(&request.identity, &request.agent.labels);
     let annotations = Some(request.agent.annotations.clone()).filter(|more| !more.is_empty());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() }),

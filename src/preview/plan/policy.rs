@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Request, Routing, metadata};
-use crate::session::{KEEPER, ROLE, SESSION};
+use crate::session::{ROLE, Role};
 use crate::words;
 use crate::workload::LivePods;
 
@@ -60,9 +60,9 @@ fn before_preview(request: &Request, name: String, live: &Value) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(request, name),
         "spec": {
-            "podSelector": {"matchLabels": {SESSION: request.identity.id.as_str()}},
+            "podSelector": Role::Preview.selector(request.identity.id.as_str()),
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": live}, {"podSelector": {"matchLabels": {ROLE: KEEPER}}}]}],
+            "ingress": [{"from": [{"podSelector": live}, {"podSelector": {"matchLabels": {ROLE: Role::Keeper.as_str()}}}]}],
         },
     })
 }
@@ -81,7 +81,7 @@ fn around_keeper(request: &Request, routing: &Routing, live: &Value) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(request, name),
         "spec": {
-            "podSelector": {"matchLabels": {SESSION: request.identity.id.as_str(), ROLE: KEEPER}},
+            "podSelector": Role::Keeper.selector(request.identity.id.as_str()),
             "policyTypes": ["Egress"],
             "egress": [
                 {"ports": api},

@@ -2,21 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Request, env, mounts};
+use super::{Request, env, labels, mounts};
 use crate::session::{GATE, IMAGE};
-
-/// Labels that say which controller made a pod. They are kept off the preview,
-/// or that controller would take the preview for one of its own.
-const OWNED_LABELS: &[&str] = &[
-    "pod-template-hash",
-    "controller-revision-hash",
-    "pod-template-generation",
-    "rollouts-pod-template-hash",
-    "controller-uid",
-    "job-name",
-];
-const OWNED_LABEL_DOMAINS: &[&str] =
-    &["statefulset.kubernetes.io/", "batch.kubernetes.io/", "apps.kubernetes.io/pod-index"];
 
 /// Annotations in which networks note what they gave to one pod, an address
 /// above all: a second pod would ask for the same.
@@ -53,15 +40,7 @@ pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>)
 
 fn metadata(request: &Request) -> Value {
     let original = object(request.source.template.get("metadata"));
-    let mut labels = object(original.get("labels"));
-    labels.retain(|name, _| {
-        !OWNED_LABELS.contains(&name.as_str())
-            && !OWNED_LABEL_DOMAINS.iter().any(|domain| name.starts_with(domain))
-    });
-    labels.retain(|name, _| request.labels.keeps(name));
-    for (name, value) in request.identity.labels() {
-        labels.insert(name, value.into());
-    }
+    let labels = labels::preview(&request.identity, &request.source, &request.labels);
     let mut annotations = object(original.get("annotations"));
     if request.source.lived {
         annotations.retain(|name, _| !is_networks(name));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::session::ROLE;
 
 fn pod(status: &Value) -> Box<Pod> {
     Box::new(serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap())
@@ -96,6 +97,45 @@ fn a_failure_is_told_from_a_delay() {
     }
 }
 
+/// A ready pod with this role.
+fn ready_pod(name: &str, role: Option<Role>) -> Pod {
+    let mut pod = *pod(&json!({"conditions": [{"type": "ContainersReady", "status": "True"}]}));
+    pod.metadata.name = Some(name.to_owned());
+    pod.metadata.labels = role.map(|role| [(ROLE.to_owned(), role.as_str().to_owned())].into());
+    pod
+}
+
+#[test]
+fn only_preview_pods_count_while_start_waits() {
+    for role in [Role::Keeper, Role::Branch, Role::Splitter] {
+        let mut observed = Observed::default();
+        observed.apply(Change::Pod(Box::new(ready_pod("other", Some(role)))));
+        assert!(matches!(observed.state(1), State::Waiting(_)), "{role:?}");
+        observed.apply(Change::PodGone("other".into()));
+        let name = format!("{}-deployment-shop-1a2b3c4d", role.name_prefix());
+        let refused = json!({"metadata": {"name": name}, "status": {"replicas": 0, "conditions": [
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"},
+        ]}});
+        observed.apply(Change::ReplicaSet(serde_json::from_value(refused).unwrap()));
+        assert!(matches!(observed.state(1), State::Waiting(_)), "{role:?}");
+        observed.apply(Change::Pod(Box::new(ready_pod("preview", Some(Role::Preview)))));
+        assert!(matches!(observed.state(1), State::Ready(..)), "{role:?}");
+    }
+}
+
+#[test]
+fn status_counts_preview_pods_only_and_those_of_older_versions() {
+    let roles = [None, Some(Role::Preview), Some(Role::Keeper), Some(Role::Branch), Some(Role::Splitter)];
+    let mut pods: Vec<Pod> = roles.map(|role| ready_pod(&format!("{role:?}"), role)).into();
+    let mut unknown = ready_pod("unknown", None);
+    unknown.metadata.labels = Some([(ROLE.to_owned(), "later".to_owned())].into());
+    pods.push(unknown);
+    let (previews, keeper) = by_role(pods);
+    let names: Vec<_> = previews.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    assert_eq!(names, ["None", "Some(Preview)"]);
+    assert_eq!(keeper.and_then(|pod| pod.metadata.name).as_deref(), Some("Some(Keeper)"));
+}
+
 #[test]
 fn ready_is_when_the_last_of_the_pods_has_its_containers_ready() {
     let ready = |name: &str, at: &str| {
@@ -122,7 +162,7 @@ fn ready_is_when_the_last_of_the_pods_has_its_containers_ready() {
 fn a_refused_pod_fails_at_once_where_trying_again_is_of_no_use() {
     let refused = |message: &str| {
         let mut observed = Observed::default();
-        let set = json!({"metadata": {}, "status": {"replicas": 0, "conditions": [
+        let set = json!({"metadata": {"name": "preview-session-deployment-shop-1a2b3c4d"}, "status": {"replicas": 0, "conditions": [
             {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message},
         ]}});
         observed.apply(Change::ReplicaSet(serde_json::from_value(set).unwrap()));

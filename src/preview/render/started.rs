@@ -17,9 +17,6 @@ pub(in crate::preview) fn started(
 ) -> Vec<String> {
     let key = &session.key;
     let mut lines = vec![format!("key: {key}"), format!("namespace: {}", session.namespace)];
-    if pods.is_empty() {
-        lines.push(format!("pod: {}", session.root.replacen("preview-keeper", "preview-session", 1)));
-    }
     lines.extend(pods.iter().map(|pod| format!("pod: {pod}")));
     lines.push(match (session.expiry, session.left(now)) {
         (Some(expiry), Some(left)) => format!("expires: {expiry} (in {})", humantime::format_duration(left)),

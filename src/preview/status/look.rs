@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::cluster::{Cluster, Scope};
 use crate::preview::Selector;
 use crate::preview::listed::{Copied, Listed};
-use crate::preview::progress::{is_keeper, refusal};
+use crate::preview::progress::{by_role, refusal};
 use crate::session::Session;
 use crate::workload::Target;
 
@@ -30,9 +30,7 @@ pub(super) async fn look(
     let mut listed: Vec<Listed> = sessions
         .map(|session| {
             let pods = pods.remove(session.id.as_str()).unwrap_or_default();
-            let (keepers, pods): (Vec<_>, Vec<_>) = pods.into_iter().partition(is_keeper);
-            // Of two, the one that lives on.
-            let keeper = keepers.into_iter().min_by_key(|pod| pod.metadata.deletion_timestamp.is_some());
+            let (pods, keeper) = by_role(pods);
             Listed { pods, keeper, refused: None, copy: None, session }
         })
         .collect();

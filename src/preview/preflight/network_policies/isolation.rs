@@ -18,7 +18,7 @@ use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 
 use crate::preview::plan::policy::{Isolation, in_words};
-use crate::session::{KEEPER, ROLE, SESSION};
+use crate::session::{ROLE, Role, SESSION};
 
 /// The label of every namespace that holds its name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -77,8 +77,9 @@ pub(crate) fn found(policies: &[NetworkPolicy], parties: &Parties) -> (Isolation
     if !allowed(&ingress, Direction::Ingress, (&parties.keeper, &parties.namespace), &from) {
         warnings.push(format!(
             "{} may keep the keeper, which proves the route, from the pods of `{target}`: allow ingress from pods with the \
-             label `{ROLE}={KEEPER}` to port {}; mirrord adds no policy to live pods",
+             label `{ROLE}={}` to port {}; mirrord adds no policy to live pods",
             in_words(&named(&ingress)),
+            Role::Keeper.as_str(),
             numbers(&from)
         ));
     }
@@ -185,7 +186,7 @@ mod tests {
             namespace: "staging".to_owned(),
             live: labels(&[("app", "shop")]),
             preview: labels(&[("app", "shop"), (SESSION, "1a2b3c4d")]),
-            keeper: labels(&[(SESSION, "1a2b3c4d"), (ROLE, KEEPER)]),
+            keeper: labels(&[(SESSION, "1a2b3c4d"), (ROLE, Role::Keeper.as_str())]),
             ports: vec![(80, 8080)],
         };
         found(&policies, &parties)
@@ -229,7 +230,9 @@ mod tests {
             ),
             (
                 "the keeper's alone",
-                vec![json!({"podSelector": {"matchLabels": {ROLE: KEEPER}}, "policyTypes": ["Egress"]})],
+                vec![
+                    json!({"podSelector": {"matchLabels": {ROLE: Role::Keeper.as_str()}}, "policyTypes": ["Egress"]}),
+                ],
                 "",
                 "p0",
                 "",
@@ -266,7 +269,7 @@ mod tests {
             (ingress(json!({"ports": [{"port": 80, "protocol": "UDP"}]})), true),
             (
                 ingress(json!({"from": [{"podSelector": {"matchExpressions": [
-                    {"key": ROLE, "operator": "In", "values": [KEEPER]},
+                    {"key": ROLE, "operator": "In", "values": [Role::Keeper.as_str()]},
                 ]}}]})),
                 false,
             ),
