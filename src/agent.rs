@@ -12,6 +12,8 @@ mod clock;
 mod closing;
 mod connection;
 pub mod control;
+mod copies;
+mod copy_budget;
 mod detect;
 mod http1;
 mod http2;

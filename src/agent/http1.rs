@@ -13,6 +13,7 @@ mod chunked;
 mod copy;
 mod discard;
 mod exchange;
+mod filter_body;
 mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -20,7 +21,6 @@ mod head;
 mod judgement;
 mod preview;
 mod relay;
-mod undecided;
 mod upgrade;
 
 use std::io;

@@ -104,7 +104,7 @@ impl Http2 {
         drop(up);
         let connection = builder.handshake::<_, Bytes>(client).await?;
         let (previews, port) = (Rc::new(PreviewConnections::default()), original.port());
-        let connections = ClientConnection { state, port, app, application, previews, resets_client };
+        let connections = ClientConnection { shared: state, port, app, application, previews, resets_client };
         let result = connections.serve(connection).await;
         connections.application.end();
         drop(probe);
@@ -114,7 +114,7 @@ impl Http2 {
 
 /// What the streams of one client's connection share.
 struct ClientConnection {
-    state: Arc<Shared>,
+    shared: Arc<Shared>,
     port: u16,
     app: SendRequest<Bytes>,
     application: Rc<Application>,
@@ -162,7 +162,7 @@ impl ClientConnection {
 
     fn stream(&self) -> Stream {
         Stream {
-            state: Arc::clone(&self.state),
+            shared: Arc::clone(&self.shared),
             port: self.port,
             app: self.app.clone(),
             application: Rc::clone(&self.application),

@@ -2,22 +2,21 @@
 //! Connections read them without locks, so that a slow one delays no other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
+use super::copy_budget::CopyBudget;
 use super::open_connections::OpenConnections;
-use crate::traffic::filter::{Answer, Body};
+use crate::traffic::filter::Body;
 use crate::traffic::judge::Session;
 use crate::traffic::{Counts, Head, Judgement, Table};
 
-/// Bytes of copies that may wait for one session's preview. Further copies are
-/// dropped.
-const MAX_MIRROR_BYTES: usize = 4 * 1024 * 1024;
-
-/// Bytes that each piece of a copy takes beside its content, which may be one byte.
-const PIECE_BYTES: usize = 128;
+/// How long a request is held back for its body where a filter wants to see it.
+/// After that, filters over its body do not match.
+pub(super) const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// The rules in force, with each session's counters.
 pub(super) type Rules = Table<Arc<Counters>>;
@@ -48,14 +47,8 @@ pub(super) struct Counters {
     unavailable: AtomicU64,
     last_matched_milliseconds: AtomicU64,
     lapses: AtomicU64,
-    waiting_bytes: AtomicUsize,
-}
-
-/// A session that decides about a request once its body is known, and the bytes of
-/// that request that are kept until then, within the session's budget.
-pub(super) struct Pending {
-    session: ActiveSession,
-    taken: usize,
+    /// For the copies that wait for the session's preview.
+    pub(super) copy_budget: CopyBudget,
 }
 
 // === impl Shared ===
@@ -139,19 +132,6 @@ impl Counters {
         self.lapses.fetch_add(1, Relaxed);
     }
 
-    /// Takes a piece of so many bytes from the session's budget for copies; false if
-    /// it does not fit.
-    pub(super) fn reserve(&self, bytes: usize) -> bool {
-        let bytes = bytes + PIECE_BYTES;
-        let fits = |waiting: usize| Some(waiting + bytes).filter(|total| *total <= MAX_MIRROR_BYTES);
-        self.waiting_bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
-    }
-
-    /// Returns a piece to the budget.
-    pub(super) fn release(&self, bytes: usize) {
-        self.waiting_bytes.fetch_sub(bytes + PIECE_BYTES, Relaxed);
-    }
-
     pub(super) fn counts(&self) -> Counts {
         let last = self.last_matched_milliseconds.load(Relaxed);
         Counts {
@@ -163,58 +143,5 @@ impl Counters {
             lapses: self.lapses.load(Relaxed),
             last_matched_milliseconds: Some(last).filter(|last| *last > 0),
         }
-    }
-}
-
-// === impl Pending ===
-
-impl Pending {
-    /// A session that has not decided.
-    pub(super) const fn new(session: ActiveSession) -> Self {
-        Self { session, taken: 0 }
-    }
-
-    /// Keeps a piece of so many bytes of the request for the session. If the piece
-    /// does not fit into its budget, the session gets no copy.
-    pub(super) fn keep(&mut self, bytes: usize) -> bool {
-        let fits = self.session.kept.reserve(bytes);
-        if fits {
-            self.taken += bytes + PIECE_BYTES;
-        } else {
-            self.session.kept.dropped();
-        }
-        fits
-    }
-
-    /// The session if it wants a copy, by all that will be known of the body.
-    pub(super) fn decide(self, head: &Head<'_>, body: Body<'_>) -> Option<ActiveSession> {
-        let session = Arc::clone(&self.session);
-        if session.rules.filter.judge(head, body) == Answer::Yes {
-            return Some(session);
-        }
-        session.kept.passed();
-        None
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.session.kept.waiting_bytes.fetch_sub(self.taken, Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_pieces_use_up_the_budget_too_and_return_all_of_it() {
-        let counters = Counters::default();
-        assert!(!counters.reserve(MAX_MIRROR_BYTES), "a piece takes more than its bytes");
-        let pieces = (0..MAX_MIRROR_BYTES).take_while(|_| counters.reserve(1)).count();
-        assert!((1_000..40_000).contains(&pieces), "{pieces}");
-        (0..pieces).for_each(|_| counters.release(1));
-        assert_eq!(counters.waiting_bytes.load(Relaxed), 0);
-        assert!(counters.reserve(MAX_MIRROR_BYTES - PIECE_BYTES));
     }
 }

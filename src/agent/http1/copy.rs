@@ -1,6 +1,8 @@
-//! Copies for sessions that mirror. The original never waits for a copy: what
-//! does not fit into a session's budget of bytes is dropped, and counted.
+//! Copies of HTTP/1 requests. A client connection has one connection to the
+//! preview of each session that mirrors, and sends the copies on it one after
+//! the other.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -8,271 +10,300 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use super::discard;
-use super::head::RequestKind;
-use super::undecided::Undecided;
+use super::filter_body::FilterBody;
+use super::head::{self, RequestHead, RequestKind, filter_head};
+use crate::agent::copies::{self, Carrier, CopyOutcome};
+use crate::agent::copy_budget::Reservation;
 use crate::agent::preview_pods::{PreviewPods, is_quiet};
-use crate::agent::shared::ActiveSession;
+use crate::traffic::Head;
 
-/// How long a preview may take over one piece of a copy, or over its answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a preview may take over one piece of a copy, or over its response.
+const PREVIEW_WAIT: Duration = Duration::from_secs(30);
 
-/// The mirrors of one client connection: one connection to each session's
-/// preview, made when first needed. The channels are bounded in bytes, by the
-/// session's budget.
+/// The copies of one request.
+pub(super) type Copies = copies::Copies<Original>;
+
+/// The connections that carry the copies of one client connection, by session and
+/// port of the application. The channels are bounded in bytes, by the sessions'
+/// budgets.
 #[derive(Default)]
 pub(super) struct Mirrors {
     senders: RefCell<BTreeMap<(String, u16), UnboundedSender<Part>>>,
 }
 
-/// The copies of one request.
-#[derive(Default)]
-pub(super) struct Copies {
-    begun: Vec<Copy>,
-    later: Option<Box<Later>>,
-}
-
-/// Copies that are decided about when the body is known.
-struct Later {
+/// A request that is copied.
+pub(super) struct Original {
     mirrors: Rc<Mirrors>,
-    form: Form,
-    request: Undecided,
-}
-
-/// What a copy's way depends on.
-#[derive(Clone, Copy)]
-pub(super) struct Form {
     /// The application's port.
-    pub(super) port: u16,
-    pub(super) kind: RequestKind,
+    port: u16,
+    kind: RequestKind,
+    head: Bytes,
+    body: FilterBody,
 }
 
-struct Copy {
-    session: ActiveSession,
-    sender: UnboundedSender<Part>,
-    state: Progress,
-}
+/// Carries one copy. Its body has the original's framing.
+pub(super) struct PartSender(UnboundedSender<Part>);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Begun,
-    Ended,
-    GivenUp,
-}
-
+/// A part of a copy on its way to the preview.
 enum Part {
-    /// A copy begins: how its answer ends.
-    Head {
-        session: ActiveSession,
-        kind: RequestKind,
-    },
-    Body(Vec<u8>),
+    /// A copy begins.
+    Begin { outcome: Rc<CopyOutcome>, kind: RequestKind },
+    /// More bytes of it.
+    Bytes(Bytes, Reservation),
+    /// It is whole.
     End,
+    /// It is not going to be whole.
     GivenUp,
 }
 
-// === impl Mirrors ===
+/// Copies more of a request's body.
+pub(super) fn body(copies: &mut Copies, bytes: &[u8]) {
+    copies.body(bytes, || Bytes::copy_from_slice(bytes));
+}
 
-impl Mirrors {
-    /// Begins the copies of one request. One that is not plain (an upgrade)
-    /// is not copied, and counts as dropped: the connection becomes something else.
-    pub(super) fn begin(
-        &self,
-        sessions: Vec<ActiveSession>,
-        Form { port, kind }: Form,
-        head: &[u8],
-    ) -> Copies {
-        let is_plain = matches!(kind, RequestKind::Plain | RequestKind::Head);
-        let copies = sessions.into_iter().filter_map(|session| {
-            if !is_plain || session.rules.preview.is_empty() || !session.kept.reserve(head.len()) {
-                session.kept.dropped();
-                return None;
-            }
-            let key = (session.rules.session.clone(), port);
-            let mut senders = self.senders.borrow_mut();
-            let sender = senders.entry(key).or_insert_with(|| {
-                let (sender, receiver) = unbounded_channel();
-                tokio::task::spawn_local(run(receiver, port));
-                sender
-            });
-            // The receiver lives as long as the connection; if not, nobody wants it.
-            let _ = sender.send(Part::Head { session: session.clone(), kind });
-            let _ = sender.send(Part::Body(head.to_vec()));
-            Some(Copy { session, sender: sender.clone(), state: Progress::Begun })
+// === impl Original ===
+
+impl Original {
+    /// A request that arrived for `port` of the application with this head.
+    pub(super) fn new(mirrors: Rc<Mirrors>, port: u16, request: &RequestHead, head: Bytes) -> Self {
+        Self { mirrors, port, kind: request.kind, head, body: FilterBody::new(request.framing) }
+    }
+}
+
+impl copies::Original for Original {
+    type Carrier = PartSender;
+
+    fn can_be_copied(&self) -> bool {
+        matches!(self.kind, RequestKind::Plain | RequestKind::Head)
+    }
+
+    fn head_bytes(&self) -> usize {
+        self.head.len()
+    }
+
+    fn with_filter_head<T>(&self, look: impl FnOnce(&Head<'_>) -> T) -> T {
+        let found = head::request(&self.head, &mut 0, |_, parsed| look(&filter_head(parsed)));
+        found.ok().flatten().expect("this head has been read before").1
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> bool {
+        // A body that cannot be read makes the connection a tunnel, without copies.
+        self.body.advance(bytes).is_ok() && !self.body.is_too_long()
+    }
+
+    fn content<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        self.body.content(bytes)
+    }
+
+    fn carry(&self, outcome: Rc<CopyOutcome>, head: Reservation) -> PartSender {
+        let key = (outcome.session().rules.session.clone(), self.port);
+        let mut senders = self.mirrors.senders.borrow_mut();
+        let sender = senders.entry(key).or_insert_with(|| {
+            let (sender, receiver) = unbounded_channel();
+            tokio::task::spawn_local(run(receiver, self.port));
+            sender
         });
-        Copies { begun: copies.collect(), later: None }
+        let sender = PartSender(sender.clone());
+        sender.send(Part::Begin { outcome, kind: self.kind });
+        sender.send(Part::Bytes(self.head.clone(), head));
+        sender
     }
 }
 
-// === impl Copies ===
+// === impl PartSender ===
 
-impl Copies {
-    /// Begins more of them once it is known who wants one.
-    pub(super) fn decide_later(&mut self, request: Undecided, form: Form, mirrors: &Rc<Mirrors>) {
-        if !request.is_nobodys() {
-            self.later = Some(Box::new(Later { mirrors: Rc::clone(mirrors), form, request }));
-        }
-    }
-
-    /// Whether anybody still wants the rest.
-    pub(super) fn are_wanted(&self) -> bool {
-        self.later.is_some() || self.begun.iter().any(|copy| copy.state == Progress::Begun)
-    }
-
-    /// Copies more of the request.
-    pub(super) fn body(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
-            if copy.session.kept.reserve(bytes.len()) {
-                let _ = copy.sender.send(Part::Body(bytes.to_vec()));
-            } else {
-                copy.give_up();
-            }
-        }
-        if let Some(later) = &mut self.later
-            && !later.request.goes_on(bytes)
-        {
-            self.decide();
-        }
-    }
-
-    /// The request is whole.
-    pub(super) fn end(&mut self) {
-        self.decide();
-        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
-            copy.state = Progress::Ended;
-            let _ = copy.sender.send(Part::End);
-        }
-    }
-
-    /// Whoever wants a copy gets what has come so far.
-    fn decide(&mut self) {
-        let Some(later) = self.later.take() else { return };
-        let Later { mirrors, form, request } = *later;
-        let (wanting, head, body) = request.decide();
-        let mut copies = mirrors.begin(wanting, form, &head);
-        copies.body(&body);
-        self.begun.append(&mut copies.begun);
+impl PartSender {
+    fn send(&self, part: Part) {
+        // The receiver lives as long as there are senders.
+        let _ = self.0.send(part);
     }
 }
 
-impl Drop for Copies {
-    fn drop(&mut self) {
-        // Broken off before that was known: whoever wants half a request gets none.
-        if let Some(later) = self.later.take() {
-            later.request.decide().0.iter().for_each(|session| session.kept.dropped());
-        }
+impl Carrier for PartSender {
+    fn body(&mut self, piece: Bytes, reservation: Reservation) {
+        self.send(Part::Bytes(piece, reservation));
     }
-}
 
-// === impl Copy ===
+    fn end(&mut self, _trailers: Option<&HeaderMap>) {
+        self.send(Part::End);
+    }
 
-impl Copy {
     fn give_up(&mut self) {
-        self.state = Progress::GivenUp;
-        self.session.kept.dropped();
-        let _ = self.sender.send(Part::GivenUp);
+        self.send(Part::GivenUp);
     }
 }
 
-impl Drop for Copy {
-    fn drop(&mut self) {
-        // The connection became a tunnel, or broke, in the middle of the request.
-        if self.state == Progress::Begun {
-            self.give_up();
-        }
-    }
+/// A copy under way, on a connection to a preview pod.
+struct Current {
+    outcome: Rc<CopyOutcome>,
+    kind: RequestKind,
+    address: SocketAddr,
+    stream: TcpStream,
 }
 
-/// Sends one session its copies, in order, for one client connection.
+/// Sends one session its copies, in order, for one client connection. A copy whose
+/// outcome is dropped before its response counts as dropped.
 async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
-    let mut connection: Option<(SocketAddr, TcpStream)> = None;
-    let mut current: Option<(ActiveSession, RequestKind)> = None;
-    let mut is_broken = false;
-    // What had come by the time that a preview let us wait in vain is of no use
-    // to it any more, and would have all that follows wait again.
+    let mut idle: Option<(SocketAddr, TcpStream)> = None;
+    let mut current: Option<Current> = None;
+    // Parts that had arrived when the preview timed out. They are skipped: sent,
+    // they would make all later ones wait again.
     let mut stale = 0_usize;
     while let Some(part) = parts.recv().await {
         let is_stale = stale > 0;
         stale = stale.saturating_sub(1);
         match part {
-            Part::Head { session, kind } => {
-                connection = connection.filter(|(address, stream)| is_good(*address, stream, &session, port));
-                if !is_stale && connection.is_none() {
-                    connection = match PreviewPods::of(&session.rules, port)
-                        .connect(0, async |stream| Ok(stream))
-                        .await
-                    {
-                        Ok(connection) => Some(connection),
-                        Err(error) => {
-                            if error.kind() == io::ErrorKind::TimedOut {
-                                stale = parts.len();
-                            }
-                            None
-                        }
-                    };
-                }
-                is_broken = is_stale || connection.is_none();
-                if is_broken {
-                    session.kept.dropped();
-                }
-                current = Some((session, kind));
-            }
-            Part::Body(bytes) => {
-                let Some((session, _)) = &current else { continue };
-                if let Some((_, stream)) = &mut connection
-                    && !is_broken
-                {
-                    let written = timeout(PATIENCE, stream.write_all(&bytes)).await;
-                    if !matches!(written, Ok(Ok(()))) {
-                        is_broken = true;
-                        connection = None;
-                        session.kept.dropped();
-                        stale = if written.is_err() { parts.len() } else { stale };
+            Part::Begin { .. } if is_stale => current = None,
+            Part::Begin { outcome, kind } => {
+                let pods = PreviewPods::of(&outcome.session().rules, port);
+                // The pod may have left the preview, or announced the connection's end.
+                let good =
+                    idle.take().filter(|(address, stream)| pods.contains(*address) && is_quiet(stream));
+                let connected = match good {
+                    Some(good) => Ok(good),
+                    None => pods.connect(0, async |stream| Ok(stream)).await,
+                };
+                match connected {
+                    Ok((address, stream)) => current = Some(Current { outcome, kind, address, stream }),
+                    Err(error) => {
+                        current = None;
+                        stale = if error.kind() == io::ErrorKind::TimedOut { parts.len() } else { 0 };
                     }
                 }
-                session.kept.release(bytes.len());
+            }
+            Part::Bytes(bytes, _reservation) => {
+                let Some(Current { stream, .. }) = &mut current else { continue };
+                let written = timeout(PREVIEW_WAIT, stream.write_all(&bytes)).await;
+                if !matches!(written, Ok(Ok(()))) {
+                    current = None;
+                    stale = if written.is_err() { parts.len() } else { stale };
+                }
             }
             Part::End => {
-                let Some((session, kind)) = current.take() else { continue };
-                if is_broken {
-                    continue;
-                }
-                let Some((address, mut stream)) = connection.take() else { continue };
-                // The preview has had the copy once it begins to answer: what only left
-                // us may have met a pod that was going away.
-                match timeout(PATIENCE, stream.peek(&mut [0])).await {
-                    Ok(Ok(1..)) => session.kept.mirrored(),
+                let Some(Current { outcome, kind, address, mut stream }) = current.take() else { continue };
+                // The preview has the copy once it begins to respond: bytes that were only
+                // sent may have reached a pod that was going away.
+                match timeout(PREVIEW_WAIT, stream.peek(&mut [0])).await {
+                    Ok(Ok(1..)) => outcome.mirrored(),
                     begun => {
-                        session.kept.dropped();
                         stale = if begun.is_err() { parts.len() } else { stale };
                         continue;
                     }
                 }
-                match timeout(PATIENCE, discard::response(&mut stream, kind)).await {
-                    Ok(Ok(true)) => connection = Some((address, stream)),
+                match timeout(PREVIEW_WAIT, discard::response(&mut stream, kind)).await {
+                    Ok(Ok(true)) => idle = Some((address, stream)),
                     Ok(_) => {}
                     Err(_) => stale = parts.len(),
                 }
             }
             // Half a request can only end with its connection.
-            Part::GivenUp => {
-                connection = None;
-                current = None;
-            }
+            Part::GivenUp => current = None,
         }
     }
 }
 
-/// Whether a connection from the last copy can carry another: the pod still
-/// belongs to the preview, and has neither closed it nor sent anything since.
-fn is_good(address: SocketAddr, stream: &TcpStream, session: &ActiveSession, port: u16) -> bool {
-    PreviewPods::of(&session.rules, port).contains(address) && is_quiet(stream)
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::agent::shared::ActiveSession;
+    use crate::traffic::Rules;
+    use crate::traffic::judge::Session;
+
+    fn session(preview_port: u16) -> ActiveSession {
+        session_with(&["127.0.0.1"], preview_port)
+    }
+
+    fn session_with(preview: &[&str], preview_port: u16) -> ActiveSession {
+        let rules = Rules::read(json!({
+            "version": 1, "session": "s", "generation": 1, "key": "pr-1", "order": 1, "lease_seconds": 60,
+            "mode": "mirror", "ports": [{"port": 80, "preview_port": preview_port}], "filter": {"method": "POST"},
+            "preview": preview,
+        }));
+        Arc::new(Session { rules: rules.unwrap(), kept: Arc::default() })
+    }
+
+    fn copies(session: &ActiveSession) -> Copies {
+        let head = Bytes::from_static(b"POST / HTTP/1.1\r\ncontent-length: 8\r\n\r\n");
+        let (request, ()) = head::request(&head, &mut 0, |_, _| ()).unwrap().unwrap();
+        let original = Original::new(Rc::default(), 80, &request, head);
+        Copies::begin(vec![session.clone()], Vec::new(), original)
+    }
+
+    /// A port on which nothing listens.
+    async fn closed_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    }
+
+    async fn wait_until_settled(session: &ActiveSession) {
+        while session.kept.copy_budget.reserved_bytes() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn wait_until_counted(session: &ActiveSession) {
+        while session.kept.counts().mirrored + session.kept.counts().dropped == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_fails_twice_counts_as_dropped_once() {
+        let session = session(closed_port().await);
+        LocalSet::new()
+            .run_until(async {
+                let mut copies = copies(&session);
+                body(&mut copies, b"half");
+                // The preview cannot be reached …
+                wait_until_settled(&session).await;
+                // … and then the client breaks off.
+                drop(copies);
+                wait_until_settled(&session).await;
+            })
+            .await;
+        assert_eq!(session.kept.counts().dropped, 1);
+    }
+
+    #[tokio::test]
+    async fn a_copy_goes_to_the_first_pod_that_accepts() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let session = session_with(&["127.0.0.2", "127.0.0.1"], listener.local_addr().unwrap().port());
+        LocalSet::new()
+            .run_until(async {
+                let mut copies = copies(&session);
+                body(&mut copies, b"12345678");
+                copies.end(None);
+                let (mut pod, _) = listener.accept().await.unwrap();
+                pod.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                wait_until_counted(&session).await;
+            })
+            .await;
+        assert_eq!(session.kept.counts().mirrored, 1);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_belong_to_no_copy_go_back_to_the_budget() {
+        let session = session(closed_port().await);
+        let budget = &session.kept.copy_budget;
+        let (sender, parts) = unbounded_channel();
+        for _ in 0..10 {
+            let _ = sender.send(Part::Bytes(Bytes::from_static(b"x"), budget.reserve(1).unwrap()));
+        }
+        drop(sender);
+        run(parts, 80).await;
+        assert_eq!(budget.reserved_bytes(), 0);
+    }
 }

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, Status};
 
 use super::framing::Framing;
+use crate::traffic::Head;
 
 /// A longer head is not ours to understand. Servers stop at 8 to 64 KiB.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
@@ -100,6 +101,16 @@ pub(super) fn request<T>(
             understood(bytes, status, &parsed, judge)
         }
         status => understood(bytes, status.map_err(|_| Doubt)?, &parsed, judge),
+    }
+}
+
+/// The head as filters see it.
+pub(super) fn filter_head<'a>(parsed: &'a httparse::Request<'_, '_>) -> Head<'a> {
+    Head {
+        method: parsed.method.unwrap_or_default(),
+        target: parsed.path.unwrap_or_default(),
+        authority: None,
+        headers: parsed.headers,
     }
 }
 

@@ -1,125 +1,206 @@
-//! Whose a request is: its head is read, and of its body what a filter wants.
+//! Which sessions get a request: its head is judged, and its body where a filter
+//! asks for that.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Sleep, sleep};
 
-use super::framing::Framing;
-use super::head::{self, Doubt, RequestHead};
-use crate::agent::shared::{ActiveSession, Counters, Shared};
-use crate::traffic::canary;
+use super::filter_body::FilterBody;
+use super::head::{self, Doubt, RequestHead, filter_head};
+use crate::agent::shared::{Counters, MAX_BODY_WAIT, Shared};
 use crate::traffic::filter::Body;
-use crate::traffic::filter::body::MAX_BODY_BYTES;
-use crate::traffic::{Head, Judgement};
+use crate::traffic::{Head, Judgement, canary};
 
-/// How long a body may take that a filter wants to see. Past it, the request
-/// does not match.
-const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
-
-/// How many bytes are held for a chunked body: chunk extensions may be long,
-/// and hold nothing.
-const MAX_CHUNKED_BYTES: usize = 2 * MAX_BODY_BYTES;
-
-/// Whose a request is.
-#[derive(Default)]
-pub(super) struct Judged {
-    pub(super) stealer: Option<ActiveSession>,
-    pub(super) mirrors: Vec<ActiveSession>,
-    /// Those that may want a copy, once the body is known.
-    pub(super) undecided: Vec<ActiveSession>,
-    pub(super) canary: Option<canary::Asked<Arc<Counters>>>,
+/// The result for one request.
+pub(super) enum Judged {
+    /// The keeper's canary.
+    Canary(canary::Asked<Arc<Counters>>),
+    /// A request, and the sessions that it goes to. Those still undecided mirror,
+    /// and want to see the body first.
+    Request(Judgement<Arc<Counters>>),
 }
 
-/// The wait for a body; it begins when first asked about.
+/// Judges the requests of one connection, one after the other.
 #[derive(Default)]
-pub(super) struct BodyWait(Option<Pin<Box<Sleep>>>);
-
-// === impl BodyWait ===
-
-impl BodyWait {
-    fn has_begun(&self) -> bool {
-        self.0.is_some()
-    }
-
-    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(MAX_BODY_WAIT)));
-        sleep.as_mut().poll(context).is_ready()
-    }
+pub(super) struct Judge {
+    /// How many bytes of the head were looked at.
+    scanned: usize,
+    /// The request whose body is awaited, once its head has been judged.
+    awaited: Option<Awaited>,
 }
 
-/// Reads the head that is held, `looked_at` bytes of which was looked at before, and its
-/// body where a filter wants it. Nothing while more has to come.
-pub(super) fn of(
-    state: &Shared,
-    port: u16,
-    held: &[u8],
-    looked_at: &mut usize,
-    wait: &mut BodyWait,
-    context: &mut Context<'_>,
-) -> Result<Option<(RequestHead, Judged)>, Doubt> {
-    // Looked at again with more of the body, the head is not news.
-    let mut scanned = if wait.has_begun() { 0 } else { *looked_at };
-    let found = head::request(held, &mut scanned, |request, parsed| {
-        let seen = filter_head(parsed);
-        let canary = canary::Asked::of(&state.rules(), port, &seen);
-        if canary.is_some() {
-            return Ok(Some(Judged { canary, ..Judged::default() }));
+/// A request that is held back until a filter has seen its body.
+struct Awaited {
+    head: RequestHead,
+    body: FilterBody,
+    timeout: Pin<Box<Sleep>>,
+}
+
+/// The first look at a request.
+enum First {
+    Judged(Judged),
+    Awaits(FilterBody),
+}
+
+// === impl Judge ===
+
+impl Judge {
+    /// Judges the request at the start of `held`. `None`: more bytes are needed,
+    /// and `context` is also woken when the wait for a body is over. A filter judges
+    /// a head at most twice, in however many pieces the body arrives.
+    pub(super) fn poll(
+        &mut self,
+        shared: &Shared,
+        port: u16,
+        held: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Option<(RequestHead, Judged)>, Doubt> {
+        if self.awaited.is_some() {
+            return self.poll_body(shared, port, held, context);
         }
-        let mut judgement = state.judge(port, &seen, Body::Unread);
-        if !judgement.undecided.is_empty() {
-            let mut whole = Vec::new();
-            let mut framing = request.framing;
-            framing
-                .advance(&held[request.length..], |piece| whole.extend_from_slice(piece))
-                .map_err(|_| Doubt)?;
-            let come = held.len() - request.length;
-            let is_late = || come == 0 && expects_continue(&seen);
-            if is_too_long(&request.framing, whole.len(), come) {
-                judgement = state.judge(port, &seen, Body::Unknown);
-            } else if framing.is_done() {
-                judgement = state.judge(port, &seen, Body::Whole(&whole));
-            } else if judgement.is_worth_waiting() && !is_late() && !wait.is_over(context) {
-                return Ok(None);
-            } else {
-                // A copy never slows the original; and who waits to be told to go on would wait for us.
-                judgement.wait_no_longer();
+        let first = head::request(held, &mut self.scanned, |request, parsed| {
+            first_look(shared, port, &held[request.length..], request, &filter_head(parsed))
+        })?;
+        let Some((request, first)) = first else { return Ok(None) };
+        self.scanned = 0;
+        match first? {
+            First::Judged(judged) => Ok(Some((request, judged))),
+            First::Awaits(body) => {
+                let mut timeout = Box::pin(sleep(MAX_BODY_WAIT));
+                // It wakes this task only after it has been polled.
+                let _ = timeout.as_mut().poll(context);
+                self.awaited = Some(Awaited { head: request, body, timeout });
+                Ok(None)
             }
-        } else if judgement.stealer.is_some() {
-            // A body that is broken from the start must not reach a preview.
-            let mut framing = request.framing;
-            framing.advance(&held[request.length..], |_| {}).map_err(|_| Doubt)?;
         }
-        state.count(port, &seen, &judgement);
-        let Judgement { stealer, mirrors, undecided } = judgement;
-        Ok(Some(Judged { stealer, mirrors, undecided, canary: None }))
-    })?;
-    *looked_at = scanned;
-    let Some((request, judged)) = found else { return Ok(None) };
-    Ok(judged?.map(|judged| (request, judged)))
-}
+    }
 
-/// The head, as filters see it.
-pub(super) fn filter_head<'a>(parsed: &'a httparse::Request<'_, '_>) -> Head<'a> {
-    Head {
-        method: parsed.method.unwrap_or_default(),
-        target: parsed.path.unwrap_or_default(),
-        authority: None,
-        headers: parsed.headers,
+    fn poll_body(
+        &mut self,
+        shared: &Shared,
+        port: u16,
+        held: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Option<(RequestHead, Judged)>, Doubt> {
+        let Some(Awaited { head, body, timeout }) = &mut self.awaited else { return Ok(None) };
+        let bytes = &held[head.length..];
+        body.advance(&bytes[body.received()..]).map_err(|_| Doubt)?;
+        if !body.is_too_long() && !body.is_whole() && timeout.as_mut().poll(context).is_pending() {
+            return Ok(None);
+        }
+        let whole = (body.is_whole() && !body.is_too_long()).then(|| body.content(bytes));
+        let known = match &whole {
+            Some(whole) => Body::Whole(whole),
+            None if body.is_too_long() => Body::Unknown,
+            None => Body::Unread,
+        };
+        let judged = head::request(held, &mut 0, |_, parsed| {
+            let seen = filter_head(parsed);
+            let mut judgement = shared.judge(port, &seen, known);
+            judgement.wait_no_longer();
+            shared.count(port, &seen, &judgement);
+            Judged::Request(judgement)
+        });
+        self.awaited = None;
+        judged
     }
 }
 
-/// Whether a body is longer than filters see: as declared, in its content, or
-/// with all that chunks have around theirs.
-pub(super) fn is_too_long(framing: &Framing, content: usize, come: usize) -> bool {
-    matches!(framing, Framing::Sized(length) if *length > MAX_BODY_BYTES as u64)
-        || content > MAX_BODY_BYTES
-        || (matches!(framing, Framing::Chunked(_)) && come > MAX_CHUNKED_BYTES)
+/// Judges a request by its head, and by its body if that is not worth waiting for.
+fn first_look(
+    shared: &Shared,
+    port: u16,
+    bytes: &[u8],
+    request: &RequestHead,
+    seen: &Head<'_>,
+) -> Result<First, Doubt> {
+    if let Some(canary) = canary::Asked::of(&shared.rules(), port, seen) {
+        return Ok(First::Judged(Judged::Canary(canary)));
+    }
+    let mut judgement = shared.judge(port, seen, Body::Unread);
+    if !judgement.undecided.is_empty() || judgement.stealer.is_some() {
+        let mut body = FilterBody::new(request.framing);
+        // A body that is broken from the start must not reach a preview.
+        body.advance(bytes).map_err(|_| Doubt)?;
+        if judgement.undecided.is_empty() {
+            // The head has settled it.
+        } else if body.is_too_long() {
+            judgement = shared.judge(port, seen, Body::Unknown);
+        } else if body.is_whole() {
+            judgement = shared.judge(port, seen, Body::Whole(&body.content(bytes)));
+        } else if judgement.is_worth_waiting() && !(body.received() == 0 && expects_continue(seen)) {
+            return Ok(First::Awaits(body));
+        } else {
+            // A copy never delays the original, and a client that waits for a 100 (continue)
+            // sends no body before it.
+            judgement.wait_no_longer();
+        }
+    }
+    shared.count(port, seen, &judgement);
+    Ok(First::Judged(Judged::Request(judgement)))
 }
 
-/// Whether the client holds its body back until it is told to go on.
+/// Whether the client holds its body back until it receives a 100 (continue).
 fn expects_continue(head: &Head<'_>) -> bool {
     head.values("expect").any(|value| value.eq_ignore_ascii_case(b"100-continue"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::traffic::judge::Session;
+    use crate::traffic::{Rules, Table};
+
+    fn shared() -> Shared {
+        let rules = Rules::read(json!({
+            "version": 1, "session": "s", "generation": 1, "key": "pr-1", "order": 1, "lease_seconds": 60,
+            "mode": "steal", "ports": [{"port": 80}], "preview": [],
+            "filter": {"body": {"query": "$.user", "matches": "^ann$"}},
+        }));
+        let session = Session { rules: rules.unwrap(), kept: Arc::default() };
+        let shared = Shared::new(1);
+        shared.set_rules(Table::empty().with(session).unwrap());
+        shared
+    }
+
+    async fn first_judgement(
+        shared: &Shared,
+        bytes: &[u8],
+        mut ends: impl Iterator<Item = usize>,
+    ) -> Option<Judged> {
+        let mut judge = Judge::default();
+        std::future::poll_fn(|context| {
+            let judged = ends.find_map(|end| judge.poll(shared, 80, &bytes[..end], context).transpose());
+            Poll::Ready(judged.map(|judged| judged.unwrap().1))
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_body_in_many_pieces_costs_little_more_than_in_one() {
+        let body = format!(r#"{{"user":"ann","padding":"{}"}}"#, "x".repeat(10_000));
+        let padding = format!("x-padding: {}\r\n", "y".repeat(2_000)).repeat(60);
+        let head = format!("POST / HTTP/1.1\r\n{padding}content-length: {}\r\n\r\n", body.len());
+        let (bytes, shared) = ([head.as_bytes(), body.as_bytes()].concat(), shared());
+        let mut times = [Duration::MAX; 2];
+        for _ in 0..5 {
+            for (time, step) in times.iter_mut().zip([body.len(), 1]) {
+                let begun = Instant::now();
+                let ends = (head.len()..=bytes.len()).step_by(step);
+                let judged = first_judgement(&shared, &bytes, ends).await;
+                *time = (*time).min(begun.elapsed());
+                let Some(Judged::Request(judgement)) = judged else { panic!("it is judged") };
+                assert!(judgement.stealer.is_some());
+            }
+        }
+        let [whole, in_pieces] = times;
+        assert!(in_pieces < 10 * whole, "{whole:?} whole, {in_pieces:?} byte by byte");
+    }
 }

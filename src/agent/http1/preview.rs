@@ -60,7 +60,7 @@ impl PreviewConnection {
         }
         up.clear(request.head.length);
         if request.head.framing.is_done() {
-            request.copies.end();
+            request.copies.end(None);
         }
         let mut exchange = PreviewExchange::new(request, client, preview, up);
         match exchange.run().await {

@@ -1,7 +1,7 @@
-//! Copies of a stream's request for sessions that mirror. The original never
-//! waits for a copy: what does not fit into a session's budget of bytes is
-//! given up, and counted.
+//! Copies of HTTP/2 requests: one task for each copy, which sends it as a stream
+//! of the client's connection to the session's preview.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,265 +12,164 @@ use http::{HeaderMap, Method, Request};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::head::{self, outgoing, with_filter_head};
+use super::head::{self, outgoing};
 use super::previews::PreviewConnections;
 use super::send::send;
-use crate::agent::shared::{ActiveSession, Pending};
-use crate::traffic::filter::Body;
+use crate::agent::copies::{self, Carrier, CopyOutcome};
+use crate::agent::copy_budget::Reservation;
+use crate::traffic::Head;
 use crate::traffic::filter::body::MAX_BODY_BYTES;
 
-/// How long a preview may take over one piece of a copy, or over its answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a preview may take over one piece of a copy, or over its response.
+const PREVIEW_WAIT: Duration = Duration::from_secs(30);
+
+/// Smaller pieces are copied out of the buffer in which they were received, so
+/// that the buffer can be freed.
+const SMALL_BYTES: usize = 4 * 1024;
 
 /// The copies of one request.
-#[derive(Default)]
-pub(super) struct Copies {
-    begun: Vec<Copy>,
-    later: Option<Box<Later>>,
-}
+pub(super) type Copies = copies::Copies<Original>;
 
-/// Copies that are decided about when the body is known. The original goes on
-/// meanwhile: what went is kept, as long as a filter would look at it and the
-/// sessions' budgets have room for it.
-struct Later {
-    sessions: Vec<Pending>,
+/// A request that is copied.
+pub(super) struct Original {
     request: Request<()>,
     previews: Rc<PreviewConnections>,
+    /// The application's port.
     port: u16,
-    body: Vec<u8>,
+    /// How many bytes of its body were received.
+    received: usize,
 }
 
-struct Copy {
-    session: ActiveSession,
-    sender: UnboundedSender<Part>,
+/// Carries one copy.
+pub(super) struct StreamCopy {
+    parts: UnboundedSender<Part>,
     task: AbortHandle,
-    state: Progress,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Begun,
-    Ended,
-    GivenUp,
-}
-
+/// A part of a copy on its way to the preview.
 enum Part {
-    Data(Bytes, Held),
+    Data(Bytes, Reservation),
     End(Option<HeaderMap>),
 }
 
-/// Bytes of a session's budget, given back when dropped.
-struct Held(ActiveSession, usize);
+/// Copies more of a request's body.
+pub(super) fn body(copies: &mut Copies, bytes: &Bytes) {
+    copies.body(
+        bytes,
+        || {
+            if bytes.len() < SMALL_BYTES { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+        },
+    );
+}
 
-// === impl Held ===
+// === impl Original ===
 
-impl Held {
-    fn take(session: &ActiveSession, bytes: usize) -> Option<Self> {
-        session.kept.reserve(bytes).then(|| Self(session.clone(), bytes))
+impl Original {
+    /// A request that arrived for `port` of the application.
+    pub(super) fn new(request: &Request<()>, previews: &Rc<PreviewConnections>, port: u16) -> Self {
+        Self { request: request.clone(), previews: Rc::clone(previews), port, received: 0 }
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.kept.release(self.1);
+impl copies::Original for Original {
+    type Carrier = StreamCopy;
+
+    /// A CONNECT is how HTTP/2 upgrades.
+    fn can_be_copied(&self) -> bool {
+        self.request.method() != Method::CONNECT
+    }
+
+    fn head_bytes(&self) -> usize {
+        head::bytes(&self.request)
+    }
+
+    fn with_filter_head<T>(&self, look: impl FnOnce(&Head<'_>) -> T) -> T {
+        head::with_filter_head(&self.request, look)
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> bool {
+        self.received += bytes.len();
+        self.received <= MAX_BODY_BYTES
+    }
+
+    fn content<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        Cow::Borrowed(bytes)
+    }
+
+    fn carry(&self, outcome: Rc<CopyOutcome>, head: Reservation) -> StreamCopy {
+        let (sender, parts) = unbounded_channel();
+        let (request, previews) = (outgoing(&self.request), Rc::clone(&self.previews));
+        let task = spawn_local(run(outcome, request, head, previews, self.port, parts));
+        StreamCopy { parts: sender, task: task.abort_handle() }
     }
 }
 
-// === impl Copies ===
+// === impl StreamCopy ===
 
-impl Copies {
-    /// Begins the copies of one request. A CONNECT, which is how HTTP/2
-    /// upgrades, is not copied: what follows it depends on the answer.
-    pub(super) fn begin(
-        sessions: Vec<ActiveSession>,
-        request: &Request<()>,
-        previews: &Rc<PreviewConnections>,
-        port: u16,
-    ) -> Self {
-        let copies = sessions.into_iter().filter_map(|session| {
-            let head = Held::take(&session, head::bytes(request));
-            let is_plain = request.method() != Method::CONNECT;
-            let Some(head) = head.filter(|_| is_plain && !session.rules.preview.is_empty()) else {
-                session.kept.dropped();
-                return None;
-            };
-            let (sender, parts) = unbounded_channel();
-            let (request, previews) = (outgoing(request), Rc::clone(previews));
-            let task = spawn_local(run(session.clone(), request, head, previews, port, parts));
-            Some(Copy { session, sender, task: task.abort_handle(), state: Progress::Begun })
-        });
-        Self { begun: copies.collect(), later: None }
+impl Carrier for StreamCopy {
+    fn body(&mut self, piece: Bytes, reservation: Reservation) {
+        // The receiver of a copy that has failed is gone.
+        let _ = self.parts.send(Part::Data(piece, reservation));
     }
 
-    /// Begins more of them once it is known which of these sessions want one.
-    pub(super) fn decide_later(
-        &mut self,
-        sessions: Vec<ActiveSession>,
-        request: &Request<()>,
-        previews: &Rc<PreviewConnections>,
-        port: u16,
-    ) {
-        let mut sessions: Vec<_> = sessions.into_iter().map(Pending::new).collect();
-        sessions.retain_mut(|session| session.keep(head::bytes(request)));
-        if !sessions.is_empty() {
-            let (request, previews) = (request.clone(), Rc::clone(previews));
-            self.later = Some(Box::new(Later { sessions, request, previews, port, body: Vec::new() }));
-        }
+    fn end(&mut self, trailers: Option<&HeaderMap>) {
+        let _ = self.parts.send(Part::End(trailers.cloned()));
     }
 
-    /// Copies more of the body.
-    pub(super) fn body(&mut self, bytes: &Bytes) {
-        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
-            match Held::take(&copy.session, bytes.len()) {
-                // A copy that has failed already has been counted.
-                Some(held) => drop(copy.sender.send(Part::Data(apart(bytes), held))),
-                None => copy.give_up(),
-            }
-        }
-        if let Some(later) = &mut self.later
-            && !later.goes_on(bytes)
-        {
-            self.decide(false);
-        }
-    }
-
-    /// The request is whole.
-    pub(super) fn end(&mut self, trailers: Option<&HeaderMap>) {
-        self.decide(true);
-        for copy in self.begun.iter_mut().filter(|copy| copy.state == Progress::Begun) {
-            copy.state = Progress::Ended;
-            let _ = copy.sender.send(Part::End(trailers.cloned()));
-        }
-    }
-
-    /// Whoever wants a copy gets what has come so far.
-    fn decide(&mut self, is_whole: bool) {
-        let Some(later) = self.later.take() else { return };
-        let (request, previews, port) = (later.request.clone(), Rc::clone(&later.previews), later.port);
-        let (wanting, body) = later.decide(is_whole);
-        let mut copies = Self::begin(wanting, &request, &previews, port);
-        if !body.is_empty() {
-            copies.body(&body.into_boxed_slice().into());
-        }
-        self.begun.append(&mut copies.begun);
-    }
-}
-
-impl Drop for Copies {
-    fn drop(&mut self) {
-        // Broken off before that was known: whoever wants half a request gets none.
-        if let Some(later) = self.later.take() {
-            later.decide(false).0.iter().for_each(|session| session.kept.dropped());
-        }
-    }
-}
-
-// === impl Later ===
-
-impl Later {
-    /// More of the body has come; whether anybody would still look at it.
-    fn goes_on(&mut self, bytes: &Bytes) -> bool {
-        self.sessions.retain_mut(|session| session.keep(bytes.len()));
-        self.body.extend_from_slice(bytes);
-        !self.sessions.is_empty() && self.body.len() <= MAX_BODY_BYTES
-    }
-
-    /// The sessions that want a copy, now that no more will be known, and what has come of the body.
-    fn decide(self, is_whole: bool) -> (Vec<ActiveSession>, Vec<u8>) {
-        let body = if is_whole { Body::Whole(&self.body) } else { Body::Unknown };
-        let wanting = with_filter_head(&self.request, |head| {
-            self.sessions.into_iter().filter_map(|session| session.decide(head, body)).collect()
-        });
-        (wanting, self.body)
-    }
-}
-
-// === impl Copy ===
-
-impl Copy {
     fn give_up(&mut self) {
-        self.state = Progress::GivenUp;
-        if !self.task.is_finished() {
-            // Half a request can only end with a reset, which h2 sends when it is dropped.
-            self.task.abort();
-            self.session.kept.dropped();
-        }
+        // Half a request can only end with a reset, which h2 sends when it is dropped.
+        self.task.abort();
     }
 }
 
-impl Drop for Copy {
-    fn drop(&mut self) {
-        // The original was broken off in the middle of the request.
-        if self.state == Progress::Begun {
-            self.give_up();
-        }
-    }
-}
-
-/// Sends one session its copy, and counts what became of it.
+/// Sends one session its copy.
 async fn run(
-    session: ActiveSession,
+    outcome: Rc<CopyOutcome>,
     request: Request<()>,
-    head: Held,
+    head: Reservation,
     previews: Rc<PreviewConnections>,
     port: u16,
     mut parts: UnboundedReceiver<Part>,
 ) {
-    let mut answered = None;
     let sending = async {
-        let mut sender = timeout(PATIENCE, previews.get(&session, port)).await.ok()?.ok()?;
+        let session = outcome.session();
+        let mut sender = timeout(PREVIEW_WAIT, previews.get(session, port)).await.ok()?.ok()?;
         let (response, mut to) = sender.send_request(request, false).ok()?;
         drop(head);
-        // Read while we send: a preview that answers early must not run out of room.
-        let forgetting = spawn_local(forget(response));
-        answered = Some(AbortOnDrop(forgetting.abort_handle()));
+        // Read while we send: a preview that responds early must not run out of room.
+        let discarding = AbortOnDropHandle::new(spawn_local(discard(response)));
         loop {
             match parts.recv().await? {
-                Part::Data(bytes, _held) => {
-                    timeout(PATIENCE, send(bytes, false, &mut to)).await.ok()?.ok()?;
+                Part::Data(bytes, _reservation) => {
+                    timeout(PREVIEW_WAIT, send(bytes, false, &mut to)).await.ok()?.ok()?;
                 }
                 Part::End(trailers) => {
                     let ended = match trailers {
                         None => to.send_data(Bytes::new(), true),
                         Some(trailers) => to.send_trailers(trailers),
                     };
-                    return ended.ok().map(|()| forgetting);
+                    return ended.ok().map(|()| discarding);
                 }
             }
         }
     };
     match sending.await {
-        None => session.kept.dropped(),
-        Some(forgetting) => {
-            session.kept.mirrored();
-            // Its answer is nobody's; a stream without end is reset.
-            let _ = timeout(PATIENCE, forgetting).await;
+        None => outcome.dropped(),
+        Some(discarding) => {
+            outcome.mirrored();
+            // A response without end is reset.
+            let _ = timeout(PREVIEW_WAIT, discarding).await;
         }
     }
 }
 
-/// Reads an answer to its end.
-async fn forget(response: ResponseFuture) -> Result<(), h2::Error> {
+/// Reads a response to its end.
+async fn discard(response: ResponseFuture) -> Result<(), h2::Error> {
     let mut body: RecvStream = response.await?.into_body();
     while let Some(bytes) = body.data().await {
         body.flow_control().release_capacity(bytes?.len())?;
     }
     Ok(())
-}
-
-/// A task that ends with the one that began it.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A piece to keep. A small one is taken out of the buffer that it came in,
-/// which would otherwise stay for its sake.
-fn apart(bytes: &Bytes) -> Bytes {
-    const SMALL_BYTES: usize = 4 * 1024;
-    if bytes.len() < SMALL_BYTES { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
 }

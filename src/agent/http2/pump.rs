@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use tokio::task::yield_now;
 
-use super::copy::Copies;
+use super::copy::{self, Copies};
 use super::send::{Stopped, poll_reset, poll_room, reason};
 use super::waiting::Waiting;
 
@@ -41,7 +41,7 @@ pub(super) async fn pump(
 ) -> Result<(), Stopped> {
     let mut waiting = Waiting::default();
     for bytes in ahead {
-        copies.body(&bytes);
+        copy::body(copies, &bytes);
         waiting.push(bytes);
     }
     let mut end = from.is_end_stream().then_some(End::Whole);
@@ -69,7 +69,7 @@ pub(super) async fn pump(
                 }
             }
             Step::Received(Some(Ok(bytes))) => {
-                copies.body(&bytes);
+                copy::body(copies, &bytes);
                 waiting.push(bytes);
                 if from.is_end_stream() {
                     copies.end(None);

@@ -4,7 +4,6 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -16,20 +15,17 @@ use tokio::time::timeout;
 use super::answer::unavailable;
 use super::application::Application;
 use super::carry::{Responder, carry};
-use super::copy::Copies;
+use super::copy::{Copies, Original};
 use super::head::{outgoing, with_filter_head};
 use super::previews::PreviewConnections;
 use super::upload::Upload;
-use crate::agent::shared::{Counters, Shared};
+use crate::agent::shared::{Counters, MAX_BODY_WAIT, Shared};
 use crate::traffic::Judgement;
 use crate::traffic::filter::Body;
 
-/// How long a body may take that a filter wants to see.
-const MAX_BODY_WAIT: Duration = Duration::from_secs(1);
-
 /// One stream's share of its connection.
 pub(super) struct Stream {
-    pub(super) state: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The application's port.
     pub(super) port: u16,
     pub(super) app: SendRequest<Bytes>,
@@ -46,8 +42,10 @@ impl Stream {
         let request = Request::from_parts(parts, ());
         let mut upload = Upload::new(body);
         let Judgement { stealer, mirrors, undecided } = self.judge(&request, &mut upload).await;
-        upload.copies = Copies::begin(mirrors, &request, &self.previews, self.port);
-        upload.copies.decide_later(undecided, &request, &self.previews, self.port);
+        if !mirrors.is_empty() || !undecided.is_empty() {
+            let original = Original::new(&request, &self.previews, self.port);
+            upload.copies = Copies::begin(mirrors, undecided, original);
+        }
         let sender = match &stealer {
             None => self.app.ready().await.map_err(io::Error::other),
             Some(session) => self.previews.get(session, self.port).await,
@@ -83,12 +81,12 @@ impl Stream {
         let has_ended = upload.has_ended();
         let judge = |body: Body<'_>, may_wait: bool| {
             with_filter_head(request, |head| {
-                let mut judgement = self.state.judge(self.port, head, body);
+                let mut judgement = self.shared.judge(self.port, head, body);
                 let is_open = has_ended && !judgement.undecided.is_empty();
                 let waits = may_wait && (is_open || judgement.is_worth_waiting());
                 if !waits {
                     judgement.wait_no_longer();
-                    self.state.count(self.port, head, &judgement);
+                    self.shared.count(self.port, head, &judgement);
                 }
                 (judgement, waits)
             })

@@ -8,6 +8,7 @@ use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::agent::closing::LINGER;
+use crate::agent::http1::copy;
 use crate::agent::http1::exchange::MatchedRequest;
 use crate::agent::http1::framing::Framing;
 use crate::agent::http1::head::{self, Next, Persistence};
@@ -130,10 +131,10 @@ impl<'a> PreviewExchange<'a> {
             if !self.upload.is_done() {
                 let held = self.up.held();
                 let length = self.upload.advance(held, |_| {}).map_err(|_| invalid())?;
-                self.request.copies.body(&held[..length]);
+                copy::body(&mut self.request.copies, &held[..length]);
                 self.up.clear(length);
                 if self.upload.is_done() {
-                    self.request.copies.end();
+                    self.request.copies.end(None);
                 }
             }
             ready!(self.up.poll_drain(context, &mut self.preview)).map_err(UploadError::Preview)?;

@@ -5,31 +5,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::progress::{LastExchange, Progress};
 use crate::agent::http1::canary::CanaryRequest;
-use crate::agent::http1::copy::{Copies, Form, Mirrors};
+use crate::agent::http1::copy::{self, Copies, Mirrors, Original};
 use crate::agent::http1::exchange::MatchedRequest;
 use crate::agent::http1::framing::Framing;
-use crate::agent::http1::head::{self, Doubt, RequestHead, RequestKind};
-use crate::agent::http1::judgement::{self, BodyWait, Judged, filter_head};
-use crate::agent::http1::undecided::Undecided;
+use crate::agent::http1::head::{self, Doubt, RequestHead, RequestKind, filter_head};
+use crate::agent::http1::judgement::{Judge, Judged};
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Shared;
-use crate::traffic::canary;
+use crate::traffic::{Judgement, canary};
 
 /// From the client to the application, until a request goes elsewhere.
 pub(super) struct Requests {
     pub(super) up: RelayBuffer,
-    state: Arc<Shared>,
+    shared: Arc<Shared>,
     /// The application's port.
     port: u16,
     place: Place,
-    /// How many bytes of the next head were looked at.
-    scanned: usize,
-    wait: BodyWait,
+    judge: Judge,
     mirrors: Rc<Mirrors>,
     copies: Copies,
 }
@@ -75,14 +73,13 @@ enum Read {
 
 impl Requests {
     /// For `port` of the application.
-    pub(super) fn new(state: Arc<Shared>, port: u16, up: RelayBuffer) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, port: u16, up: RelayBuffer) -> Self {
         Self {
             up,
-            state,
+            shared,
             port,
             place: Place::Head,
-            scanned: 0,
-            wait: BodyWait::default(),
+            judge: Judge::default(),
             mirrors: Rc::default(),
             copies: Copies::default(),
         }
@@ -122,7 +119,7 @@ impl Requests {
         if !matches!(self.place, Place::Head) || !self.up.is_drained() {
             return None;
         }
-        let (rules, port) = (self.state.rules(), self.port);
+        let (rules, port) = (self.shared.rules(), self.port);
         let found = head::request(self.up.held(), &mut 0, |request, parsed| {
             let canary = canary::Asked::of(&rules, port, &filter_head(parsed))?;
             Some(CanaryRequest { canary, port, length: request.length })
@@ -195,12 +192,12 @@ impl Requests {
                 Place::Body(framing) => {
                     let held = self.up.held();
                     let length = framing.advance(held, |_| {}).map_err(|_| Doubt)?;
-                    self.copies.body(&held[..length]);
+                    copy::body(&mut self.copies, &held[..length]);
                     self.up.clear(length);
                     if !framing.is_done() {
                         return Ok(Read::NeedsMore);
                     }
-                    self.copies.end();
+                    self.copies.end(None);
                     self.place = match progress.pending.back() {
                         Some(RequestKind::Upgrade | RequestKind::Connect) => Place::AwaitsResponse,
                         _ => Place::Head,
@@ -208,17 +205,8 @@ impl Requests {
                 }
                 Place::Head if self.up.held().is_empty() => return Ok(Read::NeedsMore),
                 Place::Head => {
-                    let Some((head, judged)) = judgement::of(
-                        &self.state,
-                        self.port,
-                        self.up.held(),
-                        &mut self.scanned,
-                        &mut self.wait,
-                        context,
-                    )?
-                    else {
-                        return Ok(Read::NeedsMore);
-                    };
+                    let judged = self.judge.poll(&self.shared, self.port, self.up.held(), context)?;
+                    let Some((head, judged)) = judged else { return Ok(Read::NeedsMore) };
                     self.place = self.begin(head, judged, progress);
                 }
             }
@@ -227,19 +215,19 @@ impl Requests {
 
     /// Begins a request that has been judged.
     fn begin(&mut self, head: RequestHead, judged: Judged, progress: &mut Progress) -> Place {
-        self.scanned = 0;
-        self.wait = BodyWait::default();
-        let Judged { stealer, mirrors, undecided, canary } = judged;
-        if let Some(canary) = canary {
-            let canary = CanaryRequest { canary, port: self.port, length: head.length };
-            return Place::Taken(Taken::Canary(canary));
-        }
+        let judgement = match judged {
+            Judged::Request(judgement) => judgement,
+            Judged::Canary(canary) => {
+                let canary = CanaryRequest { canary, port: self.port, length: head.length };
+                return Place::Taken(Taken::Canary(canary));
+            }
+        };
+        let Judgement { stealer, mirrors, undecided } = judgement;
         let mut copies = Copies::default();
         if !mirrors.is_empty() || !undecided.is_empty() {
-            let bytes = &self.up.held()[..head.length];
-            let form = Form { port: self.port, kind: head.kind };
-            copies = self.mirrors.begin(mirrors, form, bytes);
-            copies.decide_later(Undecided::new(undecided, &head, bytes), form, &self.mirrors);
+            let bytes = Bytes::copy_from_slice(&self.up.held()[..head.length]);
+            let original = Original::new(Rc::clone(&self.mirrors), self.port, &head, bytes);
+            copies = Copies::begin(mirrors, undecided, original);
         }
         if let Some(session) = stealer {
             let request = MatchedRequest { session, port: self.port, head, copies };
@@ -254,7 +242,7 @@ impl Requests {
         match head.kind {
             RequestKind::Upgrade | RequestKind::Connect if head.framing.is_done() => Place::AwaitsResponse,
             _ if head.framing.is_done() => {
-                self.copies.end();
+                self.copies.end(None);
                 Place::Head
             }
             _ => Place::Body(head.framing),
