@@ -78,3 +78,19 @@ fn the_example_permissions_are_what_rbac_prints() {
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_is_printed("examples/team-rbac.yaml", &printed);
 }
+
+#[test]
+fn the_example_workflow_is_yaml_and_uses_commands_that_exist() {
+    let path = "examples/github-workflow.yml";
+    let workflow: Value = serde_saphyr::from_str(&read(path)).unwrap();
+    let steps = workflow["jobs"]["preview"]["steps"].as_array().unwrap();
+    let commands =
+        steps.iter().filter_map(|step| step["run"].as_str()).filter(|run| run.starts_with("mirrord "));
+    let mut parsed = 0;
+    for command in commands {
+        let words = command.split_whitespace();
+        <mirrord::cli::Cli as clap::Parser>::try_parse_from(words).unwrap();
+        parsed += 1;
+    }
+    assert_eq!(parsed, 2, "{path} starts and stops a preview");
+}
