@@ -10,7 +10,9 @@ pub mod log;
 mod plain;
 mod spinner;
 pub mod table;
+mod visible;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,6 +114,14 @@ impl Mode {
     }
 }
 
+impl Mode {
+    /// `text` as this mode shows it: JSON escapes by itself, the others show control
+    /// characters as escapes.
+    fn shown(self, text: &str) -> Cow<'_, str> {
+        if self == Self::Json { Cow::Borrowed(text) } else { visible::text(text) }
+    }
+}
+
 // === impl Terminal ===
 
 impl Terminal {
@@ -162,7 +172,7 @@ impl Reporter {
 
     /// Writes a warning.
     pub fn warning(&self, message: &str) {
-        self.with(|writer| writer.warning(message));
+        self.with(|writer| writer.warning(&self.mode.shown(message)));
     }
 
     /// Writes several warnings.
@@ -185,7 +195,8 @@ impl Reporter {
     pub fn success(&self, lines: &[String]) {
         self.with(|writer| {
             writer.finish(self.root, Outcome::Success, None);
-            writer.info(self.root, lines);
+            let lines: Vec<String> = lines.iter().map(|line| self.mode.shown(line).into_owned()).collect();
+            writer.info(self.root, &lines);
             writer.close();
         });
     }
@@ -209,19 +220,22 @@ impl Reporter {
 impl Step {
     /// Writes what the step waits for.
     pub fn update(&self, message: &str) {
-        self.reporter.with(|writer| writer.update(self.name, message));
+        let message = self.reporter.mode.shown(message);
+        self.reporter.with(|writer| writer.update(self.name, &message));
     }
 
     /// Finishes the step as failed, with the reason.
     pub fn failed(mut self, message: &str) {
         self.done = true;
-        self.reporter.with(|writer| writer.finish(self.name, Outcome::Failure, Some(message)));
+        let message = self.reporter.mode.shown(message);
+        self.reporter.with(|writer| writer.finish(self.name, Outcome::Failure, Some(&message)));
     }
 
     /// Finishes the step successfully.
     pub fn done(mut self, message: &str) {
         self.done = true;
-        self.reporter.with(|writer| writer.finish(self.name, Outcome::Success, Some(message)));
+        let message = self.reporter.mode.shown(message);
+        self.reporter.with(|writer| writer.finish(self.name, Outcome::Success, Some(&message)));
     }
 }
 
@@ -269,12 +283,18 @@ pub fn data(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Writes texts to standard output, one on each line.
+pub fn lines(texts: &[String]) -> io::Result<()> {
+    let lines: Vec<_> = texts.iter().map(|text| visible::line(text)).collect();
+    data(&lines.join("\n"))
+}
+
 /// Writes a sentence to standard error, outside any task.
 pub fn note(mode: Mode, message: &str) {
     match mode {
         Mode::Json => json::message("Info", message),
         Mode::Off => {}
-        Mode::Standard | Mode::Plain => to_stderr(message),
+        Mode::Standard | Mode::Plain => to_stderr(&visible::text(message)),
     }
 }
 
@@ -285,7 +305,7 @@ pub fn problem(mode: Mode, report: &Report) {
             let mut json = json::Json::default();
             json.finish(crate::session::MIRRORD, Outcome::Failure, Some(&report.to_string()));
         }
-        Mode::Standard | Mode::Plain | Mode::Off => to_stderr(&report.to_string()),
+        Mode::Standard | Mode::Plain | Mode::Off => to_stderr(&visible::text(&report.to_string())),
     }
 }
 

@@ -100,7 +100,7 @@ fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
     });
     if let Ok(candidates) = receiver.recv_timeout(COMPLETION) {
         // A shell that has closed the pipe needs no candidates.
-        let _ = output::data(&candidates.join("\n"));
+        let _ = output::lines(&candidates);
     }
     ExitCode::SUCCESS
 }

@@ -56,5 +56,5 @@ pub(super) fn message(kind: &str, message: &str) {
 
 fn line(object: &Value) {
     // A reader that has closed the pipe has read enough.
-    let _ = super::data(&object.to_string());
+    let _ = super::data(&super::visible::json(&object.to_string()));
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Mode, to_stderr};
+use super::{Mode, to_stderr, visible};
 
 /// The target and the name of the client's span for one API call.
 const CALL: (&str, &str) = ("kube_client::client::builder", "HTTP");
@@ -146,7 +146,7 @@ impl Log {
     fn write(&self, level: Level, target: &str, message: &str, more: &Value) {
         let now = Timestamp::now();
         if self.mode != Mode::Json {
-            return to_stderr(&format!("{now:.3} {level} {target}: {message}"));
+            return to_stderr(&visible::line(&format!("{now:.3} {level} {target}: {message}")));
         }
         let mut line = json!({
             "type": "Log", "time": now.to_string(), "level": level.as_str(), "target": target, "message": message,

@@ -1,7 +1,7 @@
 //! Progress as plain lines, for logs and pipes: a line when a step begins or
 //! changes, and the finished tree at the end.
 
-use super::{Outcome, Writer, to_stderr};
+use super::{Outcome, Writer, to_stderr, visible};
 use crate::problem::Report;
 
 /// The finished part of the tree.
@@ -49,7 +49,7 @@ impl Writer for Plain {
     }
 
     fn problem(&mut self, report: &Report) {
-        to_stderr(&report.to_string());
+        to_stderr(&visible::text(&report.to_string()));
     }
 
     fn close(&mut self) {

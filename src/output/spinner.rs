@@ -5,7 +5,7 @@ use std::time::Duration;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Outcome, Writer};
+use super::{Outcome, Writer, visible};
 use crate::problem::Report;
 
 /// Fast enough to look alive, slow enough to cost nothing.
@@ -85,7 +85,7 @@ impl Writer for Spinner {
     }
 
     fn problem(&mut self, report: &Report) {
-        let text = report.to_string();
+        let text = visible::text(&report.to_string()).into_owned();
         let text = text.strip_prefix("error:").map_or_else(
             || text.clone(),
             |rest| format!("{}{rest}", style("error:").for_stderr().red().bold()),

@@ -15,7 +15,7 @@ pub(super) use self::list::{Column, View, column, list, signature};
 pub(super) use self::objects::objects;
 pub(super) use self::started::{command, started};
 use crate::output::Mode;
-use crate::output::format::ListFormat;
+use crate::output::format::{self, ListFormat};
 use crate::words;
 
 /// The time between two instants, in its two largest units.
@@ -48,7 +48,7 @@ fn lines(names: &[String], mode: Mode) -> String {
 
 /// A JSON document: one line in JSON mode, else indented.
 fn document(value: &Value, mode: Mode) -> Result<String> {
-    Ok(if mode == Mode::Json { serde_json::to_string(value)? } else { serde_json::to_string_pretty(value)? })
+    Ok(format::json(value, mode)?)
 }
 
 #[cfg(test)]

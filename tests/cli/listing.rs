@@ -96,6 +96,10 @@ fn status(arguments: &[&str], may: May) -> String {
         root("pr-12", "deployment/cart", None),
         root("gone", "deployment/shop", Some("it crashed")),
     ];
+    status_of(roots, arguments, may)
+}
+
+fn status_of(roots: Vec<Value>, arguments: &[&str], may: May) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let kubeconfig = REFUSING.replace("127.0.0.1:1", &listener.local_addr().unwrap().to_string());
     thread::spawn(move || {
@@ -140,4 +144,34 @@ fn a_key_that_is_there_as_a_failed_start_alone_is_shown_the_way() {
 fn where_one_namespace_alone_may_be_listed_the_hint_is_to_name_another() {
     let screen = status(&["-k", "none"], May::InItsNamespace);
     assert!(screen.contains("hint: if it is in another namespace, pass `-n <namespace>`"), "{screen}");
+}
+
+/// Annotations are written by anybody who may write a Job; kubectl had to fix the
+/// same in CVE-2021-25743.
+#[test]
+fn text_from_the_cluster_cannot_control_the_terminal() {
+    let hostile = "\u{1b}[2Jx\u{9b}31m\u{7}\u{202e}\npr-9   deployment/x   ready";
+    let mut live = root("pr-1", hostile, None);
+    let mut failed = root("gone", "deployment/shop", Some(hostile));
+    for root in [&mut live, &mut failed] {
+        for name in ["image", "owner", "container"] {
+            root["metadata"]["annotations"][format!("preview.mirrord.io/{name}")] = hostile.into();
+        }
+    }
+    // In YAML the marks of direction stay: a document holds no rows that they could forge.
+    let is_control = |character: &char| character.is_control() && *character != '\n';
+    for arguments in [
+        &[][..],
+        &["-o", "wide"],
+        &["--failed"],
+        &["--failed", "-o", "wide"],
+        &["-o", "json"],
+        &["-o", "yaml"],
+        &["-k", "none"],
+    ] {
+        let screen = status_of(vec![live.clone(), failed.clone()], arguments, May::Everywhere);
+        assert_eq!(screen.chars().find(is_control), None, "{arguments:?}: {screen:?}");
+        assert!(arguments.contains(&"yaml") || !screen.contains('\u{202e}'), "{arguments:?}: {screen:?}");
+        assert!(!screen.lines().any(|line| line.starts_with("pr-9")), "{arguments:?}: {screen}");
+    }
 }

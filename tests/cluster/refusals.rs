@@ -67,7 +67,7 @@ async fn what_cannot_be_routed_is_refused_with_its_reason() {
         for (target, words) in [
             ("deployment/host", "uses its node's network"),
             ("deployment/portless", "declares no port to capture"),
-            ("cronjob/nightly", "has no pods of its own that live on"),
+            ("cronjob/nightly", "has no long-running pods that could receive requests"),
         ] {
             world.route("steal", target, "pr-1", &[]).await.failure(2, &[words, "hint: "]);
             let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", target];
