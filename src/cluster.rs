@@ -14,9 +14,11 @@ mod keep;
 mod leftover;
 pub mod messages;
 mod names;
+mod neighbourhood;
 mod persist;
-mod read;
+mod postmortem;
 mod resolve;
+mod sessions;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
@@ -29,9 +31,14 @@ pub use ask::{Access, Verdict, place};
 pub(crate) use deadline::Deadline;
 pub use error::{Error, MissingRight, Result};
 pub use leftover::Leftover;
+pub use neighbourhood::Services;
 pub(crate) use persist::{SILENCE, persist};
-pub use read::{Found, Remains, Scope};
+pub use postmortem::Remains;
+pub use sessions::{Found, Scope};
 pub use watch::Change;
+
+/// How many requests of one question are on their way at once.
+const AT_ONCE: usize = 8;
 
 /// A cluster that has answered.
 #[derive(Clone)]

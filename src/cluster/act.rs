@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -9,7 +10,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::{Cluster, Error, Result};
+use super::{AT_ONCE, Cluster, Error, Result};
 use crate::session::TTL;
 
 /// Who we are in an object's `managedFields`.
@@ -79,9 +80,11 @@ impl Cluster {
     pub async fn relabel_pods(&self, namespace: &str, pods: &[Pod], ttl: &str) {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let patch = Patch::Merge(json!({"metadata": {"labels": {TTL: ttl}}}));
-        for pod in pods {
-            let _ = api.patch(&pod.name_any(), &PatchParams::default(), &patch).await;
-        }
+        let patches = stream::iter(pods).map(|pod| {
+            let (api, patch) = (&api, &patch);
+            async move { drop(api.patch(&pod.name_any(), &PatchParams::default(), patch).await) }
+        });
+        patches.buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
     pub(super) async fn patch_root(&self, namespace: &str, root: &str, patch: &Value) -> Result<Job> {

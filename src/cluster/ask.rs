@@ -13,10 +13,7 @@ use kube::api::{Api, ListParams, PostParams};
 
 use serde_json::Value;
 
-use super::{Cluster, Error, Result, messages};
-
-/// How many questions are asked at once.
-const AT_ONCE: usize = 8;
+use super::{AT_ONCE, Cluster, Error, Result, messages};
 
 /// A verb on a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +149,7 @@ impl Cluster {
     /// The pods that a target's selector, or a name, means.
     pub async fn pods_like(&self, namespace: &str, labels: Option<&str>, name: Option<&str>) -> Vec<Pod> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
-        let mut parameters = ListParams::default().limit(super::read::PAGE);
+        let mut parameters = ListParams::default().limit(super::sessions::PAGE);
         parameters.label_selector = labels.map(str::to_owned);
         parameters.field_selector = name.map(|name| format!("metadata.name={name}"));
         api.list(&parameters).await.map(|list| list.items).unwrap_or_default()
@@ -173,17 +170,18 @@ impl Cluster {
         }
     }
 
-    /// The kernels of nodes, as they call themselves; nothing where nodes may
-    /// not be seen.
+    /// The kernels of nodes, as they call themselves, without those that cannot
+    /// be read.
     pub async fn kernels(&self, nodes: &[String]) -> Vec<(String, String)> {
         let api: Api<Node> = Api::all(self.client());
-        let mut kernels = Vec::new();
-        for name in nodes {
-            let Ok(node) = api.get(name).await else { return Vec::new() };
-            let info = node.status.and_then(|status| status.node_info);
-            kernels.extend(info.map(|info| (name.clone(), info.kernel_version)));
-        }
-        kernels
+        let kernels = stream::iter(nodes).map(|name| {
+            let api = &api;
+            async move {
+                let info = api.get(name).await.ok()?.status?.node_info?;
+                Some((name.clone(), info.kernel_version))
+            }
+        });
+        kernels.buffered(AT_ONCE).filter_map(std::future::ready).collect().await
     }
 
     /// The network policies of a namespace; none where they may not be listed.

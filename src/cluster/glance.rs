@@ -1,6 +1,10 @@
-//! Thousands of sessions at a glance: what `status` shows, in as few bytes as
-//! the API server can be asked for. Of roots their metadata, of pods the table
-//! that kubectl prints; whole objects only of those that need a closer look.
+//! Thousands of sessions for `status`, in as few bytes as the API server can be
+//! asked for: the metadata of roots, the table of pods that kubectl prints, and
+//! whole objects only where these do not say enough.
+//!
+//! kube's `list_metadata` reads the same form into whole `ObjectMeta`s. Their
+//! `managedFields` are longer than everything else, and nobody reads them here:
+//! [`Metadata`] skips them. The table has no counterpart in kube.
 
 use std::collections::BTreeMap;
 
@@ -15,22 +19,20 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::read::{Found, PAGE, Scope, selector};
-use super::{Cluster, Error, Result};
+use super::sessions::{Found, PAGE, Scope, selector};
+use super::{AT_ONCE, Cluster, Error, Result};
 use crate::session::{ROLE, Role, SESSION, Session};
 
-/// How many objects are looked at more closely one by one, rather than all
-/// over again.
-const CLOSELY: usize = 32;
-/// How many of them at once.
-const AT_ONCE: usize = 8;
+/// With more unclear objects than this, all are listed once more, whole, instead
+/// of one by one.
+const MAX_INDIVIDUAL_GETS: usize = 32;
 
 /// How the API server is asked for metadata alone.
 const OUTLINES: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// How it is asked for what kubectl prints.
 const TABLE: &str = "application/json;as=Table;g=meta.k8s.io;v=v1";
 
-/// A page of a list, in whichever form.
+/// A page of a list, in either form.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page<T> {
@@ -53,7 +55,7 @@ struct Row {
     cells: Vec<Value>,
 }
 
-/// An object's metadata, as far as it is looked at.
+/// An object's metadata without the fields that nobody reads.
 #[derive(Deserialize)]
 struct Outline {
     metadata: Metadata,
@@ -78,8 +80,8 @@ type Pods = BTreeMap<String, Vec<Pod>>;
 
 impl Cluster {
     /// The sessions in `scope` whose labels match, as [`Cluster::sessions`] has
-    /// them but for what their keepers were told; and their pods, previews and
-    /// keepers, of which those that are ready are no more than that.
+    /// them but for their assignments; and their pods, the keepers' too. A pod
+    /// that is ready holds its name, its role and that condition alone.
     pub async fn at_a_glance(
         &self,
         scope: &Scope,
@@ -87,14 +89,14 @@ impl Cluster {
     ) -> anyhow::Result<(Found, Pods)> {
         let begun = self.page::<Job, Outline>(scope, &selector(labels), OUTLINES, None).await;
         if let Ok(begun) = begun {
-            // Side by side where there are many. A few come sooner one after the
-            // other: a second connection takes longer than they do.
+            // Both at once where there are more pages. With few sessions, the roots are
+            // complete by now: opening a second connection would take longer.
             let (sessions, pods) = futures::join!(self.roots(scope, labels, begun), self.pods(scope, labels));
             if let (Ok(sessions), Ok(pods)) = (sessions, pods) {
                 return Ok((Found { sessions, scope: scope.clone() }, pods));
             }
         }
-        // One of the two is refused, or not known in this form.
+        // One of the two lists is refused, or the server does not know its form.
         let found = self.sessions(scope, labels).await?;
         let pods = self.session_pods(&found.scope, labels).await?;
         Ok((found, pods))
@@ -115,7 +117,7 @@ impl Cluster {
                 None => unclear.push(metadata),
             }
         }
-        if unclear.len() > CLOSELY {
+        if unclear.len() > MAX_INDIVIDUAL_GETS {
             let whole = self.list::<Job>(scope, &selector(labels)).await?;
             sessions = whole.iter().filter_map(Session::of).collect();
         } else {
@@ -148,7 +150,7 @@ impl Cluster {
         let names: Option<Vec<&str>> =
             unclear.iter().map(|seen| seen.map(|(_, session, _)| session)).collect();
         let closely = match names {
-            Some(sessions) if sessions.len() <= CLOSELY => {
+            Some(sessions) if sessions.len() <= MAX_INDIVIDUAL_GETS => {
                 format!("{meant},{SESSION} in ({})", sessions.join(","))
             }
             _ => {
@@ -161,13 +163,13 @@ impl Cluster {
             let session = pod.metadata.labels.as_ref().and_then(|labels| labels.get(SESSION)).cloned();
             whole.entry(session.unwrap_or_default()).or_default().push(pod);
         }
-        // Of a session one of whose pods is looked at closely, all are.
+        // Whole pods replace all of their session's.
         pods.extend(whole);
         Ok(pods)
     }
 
-    /// Every item of a list of which a page is there, and the names of its
-    /// columns where it has any.
+    /// Every item of a list that `begun` is the first page of, and the names of
+    /// its columns where it has any.
     async fn rest<K, T>(
         &self,
         scope: &Scope,
@@ -191,7 +193,7 @@ impl Cluster {
         Ok((items, columns))
     }
 
-    /// A page of a list in a form that is not the objects' own.
+    /// A page of a list in the media type `form`.
     async fn page<K, T>(
         &self,
         scope: &Scope,
@@ -215,7 +217,7 @@ impl Cluster {
             kube::core::Request::new(&path).list(&parameters).map_err(|error| unreadable(&error))?;
         let accepted = form.parse().expect("the forms are constants");
         request.headers_mut().insert(http::header::ACCEPT, accepted);
-        // Rows alone, without the metadata that is as long as they are.
+        // Rows without the objects' metadata, which doubles their length.
         let uri = format!("{}&includeObject=None", request.uri());
         *request.uri_mut() = uri.parse().map_err(|error| unreadable(&error))?;
         Ok(self.client().request(request).await?)
@@ -225,8 +227,8 @@ impl Cluster {
 // === impl Row ===
 
 impl Row {
-    /// The pod's name, its session, and whether it is ready and lives on;
-    /// nothing where the row has another form, or the name says no role.
+    /// The pod's name, its session, and whether it is ready and not ending;
+    /// `None` where the row has another form, or the name has no role.
     fn of(&self, columns: &[String]) -> Option<(&str, &str, bool)> {
         let cell = |name: &str| {
             let place = columns.iter().position(|column| column == name)?;
@@ -266,7 +268,7 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
-/// A pod of which only the name is known, and that it is ready.
+/// A pod that is known to be ready, with its name and its role.
 fn ready_pod(name: &str) -> Pod {
     let role = Role::of_name(name).map(|role| [(ROLE.to_owned(), role.as_str().to_owned())].into());
     let ready = PodCondition {

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
 use super::Cluster;
-use super::read::PAGE;
+use super::sessions::PAGE;
 use crate::session::{MANAGED_BY, MIRRORD};
 use crate::workload::KINDS;
 

@@ -8,7 +8,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::read::{PAGE, every};
+use super::sessions::{PAGE, every};
 use super::{Cluster, Error};
 use crate::problem::{Exit, Problem};
 use crate::words;

@@ -16,7 +16,7 @@ use kube::runtime::watcher::{self, Event};
 
 use serde::de::DeserializeOwned;
 
-use super::read::{Scope, selector};
+use super::sessions::{Scope, selector};
 use super::{Cluster, Error};
 use crate::session::SESSION;
 

@@ -175,7 +175,7 @@ async fn started(cluster: &Cluster, request: &Request, session: &Session) -> Vec
         return vec!["traffic: no requests are routed to the preview".to_owned()];
     };
     let ports: Vec<u16> = routing.assignment.ports.iter().map(|port| port.port).collect();
-    let service = cluster.service_before(&request.namespace, &request.source.labels(), &ports).await;
+    let service = cluster.services(&request.namespace).await.before(&request.source.labels(), &ports);
     let report = Report::of(session);
     let pods = report.map_or_else(String::new, |report| format!(" ({})", pods(&report)));
     let mut lines = vec![format!("traffic: {}{pods}", routes(&routing.assignment))];

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Services};
 use crate::preview::plan::Request;
 use crate::workload::{consumer, ports};
 
@@ -15,35 +15,38 @@ pub(crate) async fn warnings(
     labels: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let (namespace, target) = (request.namespace.as_str(), &request.identity.target);
-    let services = cluster.unready_services(namespace, labels).await.into_iter().map(|service| {
+    let (services, budgets, scalers) = futures::join!(
+        cluster.services(namespace),
+        cluster.counting_budgets(namespace, labels),
+        cluster.scalers(namespace, target, &request.source)
+    );
+    let unready = services.routing_to_unready(labels).into_iter().map(|service| {
         format!(
             "Service `{service}` routes to pods that are not ready (`publishNotReadyAddresses`), and so to the preview"
         )
     });
-    let budgets = cluster.counting_budgets(namespace, labels).await.into_iter().map(|budget| {
+    let budgets = budgets.into_iter().map(|budget| {
         format!(
             "PodDisruptionBudget `{budget}` counts the preview among its pods, and may allow one disruption fewer while the \
              preview lives"
         )
     });
-    let scalers = cluster.scalers(namespace, target, &request.source).await.into_iter().map(|scaler| {
+    let scalers = scalers.into_iter().map(|scaler| {
         format!(
             "HorizontalPodAutoscaler `{scaler}` counts the preview as an idle pod of its target, and may scale up later while \
              the preview lives; to avoid that, leave out a label that it selects by with `feature.preview.labels.exclude`"
         )
     });
-    let consumes = consumer(cluster, request).await;
-    services.chain(consumes).chain(budgets).chain(scalers).collect()
+    let consumes = consumer(&services, request);
+    unready.chain(consumes).chain(budgets).chain(scalers).collect()
 }
 
 /// A warning where the target fetches its work itself: the preview will, too.
-async fn consumer(cluster: &Cluster, request: &Request) -> Option<String> {
-    let Request { source, container, identity, namespace, .. } = request;
+fn consumer(services: &Services, request: &Request) -> Option<String> {
+    let Request { source, container, identity, .. } = request;
     let sign = match consumer::sign(identity.target.name(), source, container) {
         Some(sign) => sign,
-        None if ports::declared(source, container).is_empty()
-            && !cluster.is_served(namespace, &source.labels()).await =>
-        {
+        None if ports::declared(source, container).is_empty() && !services.select(&source.labels()) => {
             "it declares no port, and no Service selects its pods".to_owned()
         }
         None => return None,

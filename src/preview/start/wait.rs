@@ -277,7 +277,7 @@ async fn failed(cluster: &Cluster, request: &Request, failure: Failure) -> Probl
         Problem::new(format!("the preview pod failed in namespace `{namespace}`")).exit(Exit::PreviewFailed);
     let Failure { why, crashed } = failure;
     match crashed {
-        Some((pod, container)) => match cluster.last_words(namespace, &pod, &container).await {
+        Some((pod, container)) => match cluster.last_log_lines(namespace, &pod, &container).await {
             Some(log) => {
                 problem.because(anyhow::Error::msg(format!("the last lines of its log:\n{log}")).context(why))
             }
