@@ -12,7 +12,6 @@ mod hands;
 mod link;
 mod pace;
 mod pods;
-mod sample;
 mod scribe;
 
 use std::future;

@@ -16,6 +16,7 @@
 //!   output            the only writer of the command line
 //!   contract          what command line, keeper and agent agree on
 //!   traffic           rules and filters as values
+//!   matching          patterns, jq programs, JSON paths, keys in baggage
 //!   session           what labels and annotations say
 //!   workload          targets: grammar, kinds, containers
 //!   logging           the log of keeper and agents
@@ -37,6 +38,7 @@ pub mod fuzzing;
 pub mod keeper;
 mod kubernetes_names;
 mod logging;
+pub mod matching;
 pub mod output;
 pub mod preview;
 pub mod problem;

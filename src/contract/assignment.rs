@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::rules::Port;
-use crate::traffic::{Filter, Mode};
+use crate::traffic::{Claim, Filter, Mode};
 
 /// What to keep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,14 +72,13 @@ pub struct Agent {
 // === impl Assignment ===
 
 impl Assignment {
-    /// Whether both would steal the same requests, as the agents would find.
+    /// Whether two keys would steal the same requests of one target. Whether one
+    /// of them yields makes no difference: it decides what `start` does about it.
     pub fn conflicts_with(&self, other: &Self) -> bool {
-        let is_shared = |port: &Port| other.ports.iter().any(|known| known.port == port.port);
-        self.key != other.key
-            && self.target == other.target
-            && self.mode == Mode::Steal
-            && other.mode == Mode::Steal
-            && self.filter == other.filter
-            && self.ports.iter().any(is_shared)
+        self.target == other.target && self.claim().conflicts_with(&other.claim())
+    }
+
+    fn claim(&self) -> Claim<'_> {
+        Claim { key: &self.key, mode: self.mode, ports: &self.ports, filter: &self.filter }
     }
 }

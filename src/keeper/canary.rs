@@ -12,9 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::sample::Sample;
 use crate::traffic::canary::{Found, HEADER, REACH};
-use crate::traffic::{Filter, Rules};
+use crate::traffic::{Filter, Rules, Sample};
 
 /// How long a pod of the same cluster may take to accept a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);

@@ -1,9 +1,10 @@
-//! The canary: a request with which the keeper proves that keyed requests come
-//! to the preview, and others to the application.
+//! The canary: a request with which the keeper proves that matching requests
+//! reach the preview, and others the application.
 //!
-//! It goes the way of every request, from pod to pod, and its head is judged
-//! like every other. But the agent answers it itself, once it has reached the
-//! port of the side that it would have gone to: no handler of anybody runs.
+//! It is sent from pod to pod like every request, and its head is judged like
+//! every other. But the agent answers it itself, after it has connected to the
+//! port that the request would have gone to: neither the application nor the
+//! preview handles it.
 
 use std::sync::Arc;
 
@@ -13,40 +14,45 @@ use super::filter::Body;
 use super::judge::Session;
 use super::{Head, Table};
 
-/// The header that makes a request a canary: the secret of a session's rules.
+/// The header that makes a request a canary. Its value is the secret in the
+/// session's rules.
 pub const HEADER: &str = "x-mirrord-canary";
 
-/// Behind the secret: never mind the filter, only say whether the preview can be reached.
+/// A word behind the secret: the agent tries to connect to the preview even where
+/// the filter does not match.
 pub const REACH: &str = " reach";
 
-/// What the agent answers, as JSON.
+/// The agent's answer, as JSON in the body of a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Whether the session would have taken the request, or a copy of it.
     pub matched: bool,
-    /// The key that would have taken it instead.
+    /// The key that would have got the request instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_by: Option<String>,
-    /// Why the chosen side's port could not be reached.
+    /// Why the agent could not connect to the port that the request would have gone
+    /// to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreached: Option<String>,
 }
 
-/// A canary that was recognised, and what the rules say of it.
+/// A canary that was recognised, and how it was judged.
 #[derive(Debug)]
-pub struct Asked<T> {
-    /// The session that sent it.
+pub struct Judged<T> {
+    /// The session whose keeper sent it.
     pub session: Arc<Session<T>>,
-    /// What the rules say.
+    /// How it was judged.
     pub found: Found,
-    /// Whether the preview is to be reached, rather than the application alone.
+    /// Whether the agent tries to connect to the preview rather than to the
+    /// application.
     pub reach: bool,
 }
 
-// === impl Asked ===
+// === impl Judged ===
 
-impl<T> Asked<T> {
-    /// Recognises a canary by its secret.
+impl<T> Judged<T> {
+    /// Recognises a canary by its secret and judges it; `None` for any other
+    /// request.
     pub fn of(table: &Table<T>, port: u16, head: &Head<'_>) -> Option<Self> {
         let value = head.values(HEADER).next()?;
         let (secret, reach) =
@@ -55,11 +61,11 @@ impl<T> Asked<T> {
             session.rules.canary.as_ref().is_some_and(|canary| canary.as_bytes() == secret)
         };
         let session = table.sessions().find(is_meant)?;
-        // A canary has no body; what only a body could decide, it does not decide.
+        // A canary has no body, so a filter that needs one does not match.
         let judgement = table.judge(port, head, Body::Unknown);
         let is_this = |one: &Arc<Session<T>>| Arc::ptr_eq(one, session);
         let matched = judgement.stealer.iter().chain(&judgement.mirrors).any(is_this);
-        // What another session steals is copied all the same.
+        // A mirror gets its copy even where another session steals the request.
         let taken_by = judgement.stealer.as_ref().filter(|one| !matched && !is_this(one));
         let found =
             Found { matched, taken_by: taken_by.map(|other| other.rules.key.clone()), unreached: None };
@@ -73,25 +79,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::traffic::Rules;
+    use crate::traffic::fixture;
+
+    fn session(name: &str, order: u64, mode: &str, path: &str) -> Session<()> {
+        let rules = fixture::rules(&json!({
+            "session": name, "key": format!("key-{name}"), "order": order, "mode": mode,
+            "filter": {"path": path}, "canary": format!("secret-{name}"),
+        }));
+        Session { rules, kept: () }
+    }
 
     fn table() -> Table<()> {
-        let session = |name: &str, since: u64, path: &str| {
-            let rules = Rules::read(json!({
-                "version": 1, "session": name, "generation": 1, "key": format!("key-{name}"), "order": since,
-                "lease_seconds": 60, "mode": "steal", "ports": [{"port": 80}], "filter": {"path": path}, "preview": [],
-                "canary": format!("secret-{name}"),
-            }));
-            Session { rules: rules.unwrap(), kept: () }
-        };
         Table::empty()
-            .with(session("a", 1, "^/a"))
-            .and_then(|table| table.with(session("b", 2, "^/")))
+            .with(session("a", 1, "steal", "^/a"))
+            .and_then(|table| table.with(session("b", 2, "steal", "^/")))
             .unwrap()
     }
 
     #[test]
-    fn a_canary_learns_what_every_request_like_it_would_meet() {
+    fn a_canary_is_judged_like_the_request_that_it_stands_for() {
         let table = table();
         for (path, value, matched, taken_by, reach) in [
             ("/a", "secret-a", true, None, true),
@@ -102,9 +108,9 @@ mod tests {
         ] {
             let headers = [Header { name: "X-Mirrord-Canary", value: value.as_bytes() }];
             let head = Head { method: "GET", target: path, authority: None, headers: &headers };
-            let asked = Asked::of(&table, 80, &head).unwrap();
+            let canary = Judged::of(&table, 80, &head).unwrap();
             assert_eq!(
-                (asked.found.matched, asked.found.taken_by.as_deref(), asked.reach),
+                (canary.found.matched, canary.found.taken_by.as_deref(), canary.reach),
                 (matched, taken_by, reach),
                 "{path} {value}"
             );
@@ -112,29 +118,22 @@ mod tests {
     }
 
     #[test]
-    fn what_another_session_steals_is_mirrored_all_the_same() {
-        let session = |name: &str, mode: &str| {
-            let rules = Rules::read(json!({
-                "version": 1, "session": name, "generation": 1, "key": format!("key-{name}"), "order": 1,
-                "lease_seconds": 60, "mode": mode, "ports": [{"port": 80}], "filter": {"path": "^/"}, "preview": [],
-                "canary": format!("secret-{name}"),
-            }));
-            Session { rules: rules.unwrap(), kept: () }
-        };
-        let table =
-            Table::empty().with(session("a", "steal")).and_then(|table| table.with(session("b", "mirror")));
+    fn a_request_that_another_session_steals_is_mirrored_too() {
+        let table = Table::empty()
+            .with(session("a", 1, "steal", "^/"))
+            .and_then(|table| table.with(session("b", 1, "mirror", "^/")));
         let headers = [Header { name: "x-mirrord-canary", value: b"secret-b" }];
         let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
-        let found = Asked::of(&table.unwrap(), 80, &head).unwrap().found;
+        let found = Judged::of(&table.unwrap(), 80, &head).unwrap().found;
         assert_eq!(found, Found { matched: true, ..Found::default() });
     }
 
     #[test]
-    fn without_the_secret_it_is_a_request_like_every_other() {
+    fn a_request_without_the_secret_is_not_a_canary() {
         let table = table();
         for headers in [&[][..], &[Header { name: "x-mirrord-canary", value: b"secret" }]] {
             let head = Head { method: "GET", target: "/", authority: None, headers };
-            assert!(Asked::of(&table, 80, &head).is_none());
+            assert!(Judged::of(&table, 80, &head).is_none());
         }
     }
 }

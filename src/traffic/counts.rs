@@ -1,22 +1,24 @@
-//! What happened for one session, as agents report it.
+//! How many requests an agent has judged for one session, by outcome.
 
 use serde::{Deserialize, Serialize};
 
-/// Requests, by what became of them.
+/// Numbers of requests, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests that matched and went to the preview.
     pub matched: u64,
-    /// Requests on the session's ports that were somebody else's.
+    /// Requests to the session's ports that did not match.
     pub passed: u64,
     /// Requests of which the preview got a copy.
     pub mirrored: u64,
-    /// Copies given up because the preview was too slow or not there.
+    /// Requests of which the copy was given up: the preview was too slow, or there
+    /// was none.
     pub dropped: u64,
-    /// Matched requests answered with 503: no preview to be had.
+    /// Requests that matched and were answered with 503, because no preview pod
+    /// could be reached.
     pub unavailable: u64,
     /// How often an agent got no processor time for so long that new connections
-    /// were the application's meanwhile, the key's too.
+    /// bypassed it, those of the key too.
     #[serde(default)]
     pub lapses: u64,
     /// When a request last matched, in milliseconds of the Unix clock.
@@ -27,7 +29,7 @@ pub struct Counts {
 // === impl Counts ===
 
 impl Counts {
-    /// What happened in both places.
+    /// The sum of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -41,7 +43,7 @@ impl Counts {
         }
     }
 
-    /// Requests that the session wanted, whatever became of them.
+    /// Requests that matched, and were stolen or were to be mirrored.
     pub const fn taken(&self) -> u64 {
         self.matched + self.mirrored + self.dropped
     }

@@ -1,10 +1,10 @@
-//! The head of a request, as the filters see it: whichever protocol it came
-//! in, its method, target and headers, with the bytes exactly as sent.
+//! The head of a request as filters see it, the same for every protocol: method,
+//! target and headers, with the bytes exactly as sent.
 
 use httparse::Header;
 
 /// The user agent of the kubelet's probes. A stolen probe restarts the
-/// application, so no filter ever takes one.
+/// application, so no filter ever matches one.
 const PROBE: &[u8] = b"kube-probe/";
 
 /// A request head.
@@ -16,7 +16,7 @@ pub struct Head<'a> {
     pub target: &'a str,
     /// HTTP/2's `:authority`, which stands for the `host` header there.
     pub authority: Option<&'a str>,
-    /// The headers in order, repeated ones each by itself.
+    /// The headers in order; a repeated header is there several times.
     pub headers: &'a [Header<'a>],
 }
 
@@ -50,6 +50,16 @@ impl<'a> Head<'a> {
         whole.split_once('?').map_or(whole, |(path, _)| path)
     }
 
+    /// Whether one of the header lines, each by itself, is as wanted. HTTP/2 has no
+    /// `host` header; `:authority` is tried as one, so that a filter on the host
+    /// means the same in both protocols.
+    pub fn any_line(&self, mut is_wanted: impl FnMut(&str, &[u8]) -> bool) -> bool {
+        self.headers.iter().any(|header| is_wanted(header.name, header.value))
+            || self.authority.is_some_and(|authority| {
+                self.values("host").next().is_none() && is_wanted("host", authority.as_bytes())
+            })
+    }
+
     /// Whether this is one of the kubelet's probes.
     pub fn is_probe(&self) -> bool {
         self.values("user-agent").any(|value| value.starts_with(PROBE))
@@ -65,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_found_in_every_form_of_a_target() {
+    fn the_path_is_found_in_every_form_of_a_request_target() {
         for (target, path) in [
             ("/a/b?c=d?e", "/a/b"),
             ("/a", "/a"),
@@ -81,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_known_by_its_user_agent_in_any_case_of_the_name() {
+    fn a_probe_is_recognised_by_its_user_agent_header_in_any_case() {
         let headers = [Header { name: "User-agent", value: b"kube-probe/1.34" }];
         assert!(Head { headers: &headers, ..head("/") }.is_probe());
         let headers = [Header { name: "User-Agent", value: b"curl kube-probe/1.34" }];

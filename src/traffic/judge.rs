@@ -1,4 +1,5 @@
-//! Whose a request is: at most one session steals it, any number mirror it.
+//! Which sessions a request belongs to: at most one steals it, any number mirror
+//! it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,42 +8,42 @@ use std::sync::Arc;
 use super::filter::{Answer, Body};
 use super::{Head, Mode, Refusal, Rules};
 
-/// The sessions of one target, in the order in which they are asked. `T` is what the agent keeps per
-/// session beside its rules.
+/// The sessions of one target, in the order in which their filters are asked. `T`
+/// is the agent's own data for each session.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
     sessions: Vec<Arc<Session<T>>>,
 }
 
-/// One session: its rules, and what is kept beside them.
+/// One session: its rules, and the agent's own data for it.
 #[derive(Debug)]
 pub struct Session<T> {
-    /// What it asks for.
+    /// Its rules.
     pub rules: Rules,
-    /// What is kept beside them.
+    /// The agent's own data.
     pub kept: T,
 }
 
-/// Whose a request is.
+/// The sessions that a request belongs to.
 #[derive(Clone, Debug)]
 pub struct Judgement<T> {
-    /// The one session whose preview answers it instead of the application.
+    /// The one session whose preview answers the request instead of the application.
     pub stealer: Option<Arc<Session<T>>>,
     /// The sessions whose previews get a copy.
     pub mirrors: Vec<Arc<Session<T>>>,
-    /// The sessions for which the head does not settle it: they want to know the body.
+    /// The sessions whose filters need the body to decide.
     pub undecided: Vec<Arc<Session<T>>>,
 }
 
 // === impl Table ===
 
 impl<T> Table<T> {
-    /// Nobody wants anything.
+    /// A table without sessions: every request belongs to the application.
     pub const fn empty() -> Self {
         Self { sessions: Vec::new() }
     }
 
-    /// The sessions, in the order in which they are asked.
+    /// The sessions, in the order in which their filters are asked.
     pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session<T>>> {
         self.sessions.iter()
     }
@@ -52,7 +53,9 @@ impl<T> Table<T> {
         self.sessions.iter().find(|candidate| candidate.rules.session == session)
     }
 
-    /// The table with this session added, or replaced by its newer snapshot.
+    /// The table with this session, in place of its older rules where it is known.
+    /// Refused are rules of an older generation, and those that conflict with
+    /// another session's.
     pub fn with(&self, session: Session<T>) -> Result<Self, Refusal> {
         let rules = &session.rules;
         let refusal =
@@ -73,8 +76,8 @@ impl<T> Table<T> {
         Ok(table)
     }
 
-    /// Oldest key first; of one key's sessions the newest, which replaces the
-    /// others, before them.
+    /// The oldest key first. Of the sessions of one key the newest first: it
+    /// replaces the others.
     fn sort(&mut self) {
         let mut begun = BTreeMap::new();
         for Rules { key, order, .. } in self.sessions.iter().map(|session| &session.rules) {
@@ -94,7 +97,7 @@ impl<T> Table<T> {
         Self { sessions: self.sessions.iter().filter(stays).cloned().collect() }
     }
 
-    /// The application's ports that a session wants, each once.
+    /// The application's ports that any session names, in order, each once.
     pub fn ports(&self) -> Vec<u16> {
         let mut ports: Vec<_> =
             self.sessions.iter().flat_map(|session| &session.rules.ports).map(|port| port.port).collect();
@@ -103,7 +106,8 @@ impl<T> Table<T> {
         ports
     }
 
-    /// Judges a request that arrived for `port` of the application.
+    /// Judges a request to `port` of the application. Probes of the kubelet belong
+    /// to no session.
     pub fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<T> {
         let mut judgement = Judgement { stealer: None, mirrors: Vec::new(), undecided: Vec::new() };
         if self.sessions.is_empty() || head.is_probe() {
@@ -131,19 +135,19 @@ impl<T> Table<T> {
 // === impl Judgement ===
 
 impl<T> Judgement<T> {
-    /// Whether the request is the application's alone.
+    /// Whether no session gets the request or a copy of it.
     pub fn is_unmatched(&self) -> bool {
         self.stealer.is_none() && self.mirrors.is_empty()
     }
 
-    /// Whether the body is worth holding the request back for: it decides who
-    /// answers it, not only who gets a copy.
+    /// Whether the request has to be held back until its body is known: the body
+    /// decides who answers, not only who gets a copy.
     pub fn is_worth_waiting(&self) -> bool {
         self.undecided.iter().any(|session| session.rules.mode == Mode::Steal)
     }
 
-    /// The request goes on before its body is known: nobody who wanted to know
-    /// that steals it.
+    /// Ends the wait for the body: undecided sessions that would steal the request
+    /// do not get it.
     pub fn wait_no_longer(&mut self) {
         self.undecided.retain(|session| session.rules.mode == Mode::Mirror);
     }
@@ -155,15 +159,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::traffic::fixture;
 
     fn rules(session: &str, since: u64, mode: &str, filter: &Value) -> Session<()> {
-        let rules = Rules::read(json!({
-            "version": 1, "session": session, "generation": 1, "key": format!("key-{session}"),
-            "order": since, "lease_seconds": 60, "mode": mode,
-            "ports": [{"port": 80}], "filter": filter, "preview": [],
-        }))
-        .unwrap();
-        Session { rules, kept: () }
+        let key = format!("key-{session}");
+        let changes = json!({"session": session, "key": key, "order": since, "mode": mode, "filter": filter});
+        Session { rules: fixture::rules(&changes), kept: () }
     }
 
     fn judged(table: &Table<()>, port: u16, headers: &[Header<'_>]) -> (Option<String>, Vec<String>) {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_session_of_a_key_gets_what_both_want_and_keeps_the_keys_place() {
+    fn the_newest_session_of_a_key_comes_first_and_the_key_keeps_its_age() {
         let keyed = |session: &str, since, key: &str, filter: Value| {
             let mut made = rules(session, since, "steal", &filter);
             made.rules.key = key.to_owned();
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_nobodys() {
+    fn a_probe_belongs_to_no_session() {
         let table = Table::empty().with(rules("a", 1, "steal", &json!({"path": "."}))).unwrap();
         let probe = [Header { name: "user-agent", value: b"kube-probe/1.34" }];
         assert_eq!(judged(&table, 80, &probe), (None, vec![]));
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_equal_filter_under_another_key_is_refused_with_that_key() {
+    fn an_equal_filter_of_another_key_is_refused_and_that_key_is_named() {
         let filter = json!({"header": "x-user: ann"});
         let table = Table::empty().with(rules("a", 1, "steal", &filter)).unwrap();
         let refusal = table.with(rules("b", 2, "steal", &filter)).unwrap_err();
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_asked_for_only_where_the_rest_matched() {
+    fn a_body_is_needed_only_where_every_other_condition_matched() {
         let filter =
             json!({"all_of": [{"body": {"query": "$.user", "matches": "^ann$"}}, {"method": "POST"}]});
         let table = Table::empty().with(rules("a", 1, "steal", &filter)).unwrap();

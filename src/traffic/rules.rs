@@ -1,8 +1,9 @@
-//! The rules of one session for one target, in the form in which they travel.
+//! The rules of one session for one target, in the form in which the keeper
+//! sends them to agents.
 //!
-//! A full snapshot each time, never a change to an earlier one. What an agent
-//! does not understand entirely it does not take: a restriction that a newer
-//! keeper adds must never be skipped by an older agent.
+//! Each message holds all rules of the session, never a change to earlier ones.
+//! An agent that does not understand a part of them refuses all of them: a
+//! restriction that a newer keeper adds must never be skipped by an older agent.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,12 +11,19 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Filter;
+use super::{Claim, Filter};
 
-/// The version of this form. Raised when a change would mislead a reader.
+/// The version of this form.
+///
+/// Raise it when rules would still be parsed by an older agent, or older rules by
+/// a newer agent, and mean something else there: a field that changes its
+/// meaning, or a default that changes. A new field or a new kind of filter is
+/// refused by agents that do not know it, and a field that may be absent keeps
+/// older rules readable: neither needs a new version. Agent and keeper may differ
+/// in age either way: all environments of a pod share the agent of the first.
 pub const VERSION: u32 = 1;
 
-/// What a session asks of the agent.
+/// The rules of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
@@ -23,14 +31,15 @@ pub struct Rules {
     pub version: u32,
     /// The session's identifier.
     pub session: String,
-    /// Counts the snapshots of this session: an older one never replaces a newer.
+    /// Counts the changes of this session's rules: a lower one never replaces a
+    /// higher one.
     pub generation: u64,
     /// The key, for messages to people.
     pub key: String,
-    /// The session's place in time, lower for older ones: the oldest key that
-    /// wants a request gets it.
+    /// The order of sessions, lower for older ones: the oldest key that matches a
+    /// request gets it.
     pub order: u64,
-    /// For how long the rules hold unless they are sent again.
+    /// How long the rules are in force, in seconds, unless they are renewed.
     pub lease_seconds: u64,
     /// What happens to a request that matches.
     pub mode: Mode,
@@ -38,18 +47,19 @@ pub struct Rules {
     pub ports: Vec<Port>,
     /// Which requests match.
     pub filter: Filter,
-    /// Where the preview pods answer; empty while there is none, and then a
-    /// matched request gets a 503.
+    /// The addresses of the preview pods. While there are none, a request that
+    /// matches gets a 503.
     pub preview: Vec<IpAddr>,
-    /// What a request must carry in [`super::canary::HEADER`] for the agent to
-    /// answer it itself. Known to the keeper that made it up, and to the agent.
+    /// The secret that makes a request a canary, in [`super::canary::HEADER`]: the
+    /// agent answers it itself. Only the keeper and the agent know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
-    /// Close connections of the application that are older than the capture,
-    /// idle ones first, so that their clients' next requests are judged.
+    /// Whether connections that are older than the capture are closed, idle ones
+    /// first, so that the next requests of their clients are judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
-    /// Whether another key may want the same, rather than be in the way.
+    /// Whether another key may steal the same requests. Else the rules are refused
+    /// where another key already does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yields: bool,
 }
@@ -64,25 +74,25 @@ pub enum Mode {
     Mirror,
 }
 
-/// A port of the application, and the preview's for it.
+/// A port of the application, and the port of the preview for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
-    /// Where the application listens.
+    /// The port at which the application listens.
     pub port: u16,
-    /// Where the preview listens, if not on the same port.
+    /// The port at which the preview listens, where it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_port: Option<u16>,
 }
 
-/// Why an agent took none of a session's rules.
+/// Why an agent refused the rules of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The session, where its name could be read.
+    /// The identifier of the session, where it could be read.
     pub session: Option<String>,
     /// Why, for people.
     pub why: String,
-    /// The key of the session that is in the way, where one is.
+    /// The key that steals the same requests, where that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflicting_key: Option<String>,
 }
@@ -101,7 +111,7 @@ impl fmt::Display for Mode {
 // === impl Rules ===
 
 impl Rules {
-    /// Reads rules off the wire: all of them, or none and why.
+    /// Parses rules from a message: all of them, or why they are refused.
     pub fn read(value: Value) -> Result<Self, Refusal> {
         let session = value.get("session").and_then(Value::as_str).map(str::to_owned);
         let refusal = |why: String| Refusal { session: session.clone(), why, conflicting_key: None };
@@ -113,32 +123,28 @@ impl Rules {
             )));
         }
         let rules: Self = serde_path_to_error::deserialize(value)
-            .map_err(|error| refusal(format!("the rules are not understood: {error}")))?;
+            .map_err(|error| refusal(format!("this agent does not understand the rules: {error}")))?;
         if rules.ports.is_empty() {
             return Err(refusal("the rules name no port".to_owned()));
         }
         Ok(rules)
     }
 
-    /// The preview's port for `port` of the application, if the session wants it.
+    /// The preview's port for `port` of the application; `None` where the session
+    /// leaves that port alone.
     pub fn preview_port(&self, port: u16) -> Option<u16> {
         let found = self.ports.iter().find(|candidate| candidate.port == port)?;
         Some(found.preview_port.unwrap_or(port))
     }
 
-    /// Whether two sessions would steal the same requests. Only equal filters
-    /// can be told to; where others overlap, the older session wins.
-    ///
-    /// The same key twice is no conflict: one replaces the other.
+    /// Whether two keys would steal the same requests and neither of them yields.
     pub fn conflicts_with(&self, other: &Self) -> bool {
-        self.session != other.session
-            && self.key != other.key
-            && !self.yields
-            && !other.yields
-            && self.mode == Mode::Steal
-            && other.mode == Mode::Steal
-            && self.filter == other.filter
-            && self.ports.iter().any(|port| other.preview_port(port.port).is_some())
+        let yields = self.yields || other.yields;
+        self.session != other.session && !yields && self.claim().conflicts_with(&other.claim())
+    }
+
+    fn claim(&self) -> Claim<'_> {
+        Claim { key: &self.key, mode: self.mode, ports: &self.ports, filter: &self.filter }
     }
 }
 
@@ -147,19 +153,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::traffic::fixture::wire;
 
     fn rules() -> Value {
-        json!({
-            "version": 1, "session": "s1", "generation": 3, "key": "pr-1",
-            "order": 1, "lease_seconds": 60, "mode": "steal",
+        wire(&json!({
+            "generation": 3,
             "ports": [{"port": 80}, {"port": 81, "preview_port": 8081}],
             "filter": {"all_of": [{"method": "post"}, {"body": {"query": "$.a", "matches": "^b$"}}]},
             "preview": ["10.0.0.7", "fd00::7"],
-        })
+        }))
     }
 
     #[test]
-    fn rules_cross_the_wire_unchanged() {
+    fn rules_are_read_as_they_were_sent() {
         let read = Rules::read(rules()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), rules());
         assert_eq!(
@@ -169,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn rules_not_understood_entirely_are_refused_with_the_session_and_the_reason() {
+    fn rules_that_are_not_understood_in_full_are_refused_with_the_session_and_the_reason() {
         for (path, value, why) in [
             ("/version", json!(2), "version 1 of the rules, not 2"),
             ("/filter", json!({"moon_phase": "full"}), "moon_phase"),
-            ("/filter", json!({"header": "("}), "no regular expression"),
+            ("/filter", json!({"header": "("}), "not a valid regular expression"),
             ("/filter", json!({"any_of": []}), "at least one"),
             ("/filter", json!({"any_of": [{"all_of": [{"path": "x"}]}]}), "lists themselves"),
             ("/filter", json!({"header": ""}), "empty pattern"),

@@ -15,7 +15,7 @@ use crate::traffic::canary;
 
 /// A canary whose head is still held in the buffer.
 pub(super) struct CanaryRequest {
-    pub(super) canary: canary::Asked<Arc<Counters>>,
+    pub(super) canary: canary::Judged<Arc<Counters>>,
     /// The application's port that the keeper dialled.
     pub(super) port: u16,
     /// The length of the head, in bytes.

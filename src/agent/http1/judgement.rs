@@ -16,7 +16,7 @@ use crate::traffic::{Head, Judgement, canary};
 /// The result for one request.
 pub(super) enum Judged {
     /// The keeper's canary.
-    Canary(canary::Asked<Arc<Counters>>),
+    Canary(canary::Judged<Arc<Counters>>),
     /// A request, and the sessions that it goes to. Those still undecided mirror,
     /// and want to see the body first.
     Request(Judgement<Arc<Counters>>),
@@ -116,7 +116,7 @@ fn first_look(
     request: &RequestHead,
     seen: &Head<'_>,
 ) -> Result<First, Doubt> {
-    if let Some(canary) = canary::Asked::of(&shared.rules(), port, seen) {
+    if let Some(canary) = canary::Judged::of(&shared.rules(), port, seen) {
         return Ok(First::Judged(Judged::Canary(canary)));
     }
     let mut judgement = shared.judge(port, seen, Body::Unread);

@@ -1,75 +1,39 @@
-//! `http_filter`: which requests, in mirrord's words; compiled here, so that
-//! nothing is contacted with a pattern that cannot be one.
+//! `http_filter`: which requests, as mirrord spells it. Filters are compiled
+//! here, so that one that cannot be used is found before the cluster is
+//! contacted.
+//!
+//! Names come from the table of kinds in [`crate::traffic::filter`]: a new kind
+//! changes nothing here.
 
-use anyhow::{Error, Result};
-use serde::Deserialize;
-use serde_json::{Value, json};
+mod form;
+
+use anyhow::Result;
 
 use crate::config::environment::Environment;
 use crate::config::wrong;
 use crate::problem::Problem;
 use crate::traffic::Filter;
+use crate::traffic::filter::{KINDS, Kind, List, Syntax};
+use crate::words;
+use form::{Condition, Written};
 
-/// What `http_filter` may hold: exactly one of them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a boolean or an object")]
-pub(super) struct FilterSection {
-    header_filter: Option<String>,
-    path_filter: Option<String>,
-    method_filter: Option<String>,
-    header_filter_jq: Option<String>,
-    body_filter: Option<BodySection>,
-    all_of: Option<Vec<Condition>>,
-    any_of: Option<Vec<Condition>>,
+pub(super) use form::FilterSection;
+
+/// The kinds of condition that users write.
+fn kinds() -> impl Iterator<Item = (&'static Kind, &'static Syntax)> {
+    KINDS.iter().filter_map(|kind| Some((kind, kind.syntax.as_ref()?)))
 }
 
-/// What is looked for in a body.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BodySection {
-    #[serde(rename = "body")]
-    _kind: BodyKind,
-    query: String,
-    matches: String,
-}
-
-/// How a body is read.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum BodyKind {
-    Json,
-}
-
-/// One condition of a list: exactly one of its fields, or the three of a body's.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Condition {
-    header: Option<String>,
-    path: Option<String>,
-    method: Option<String>,
-    query: Option<String>,
-    body: Option<BodyKind>,
-    matches: Option<String>,
-}
-
-/// The variables that stand for a filter, and the kind that each makes.
-const VARIABLES: &[(&str, &str)] = &[
-    ("MIRRORD_HTTP_HEADER_FILTER", "header"),
-    ("MIRRORD_HTTP_PATH_FILTER", "path"),
-    ("MIRRORD_HTTP_METHOD_FILTER", "method"),
-    ("MIRRORD_HTTP_HEADER_FILTER_JQ", "jq"),
-];
-
-/// The environment's filter, where it has one.
+/// The filter of the environment, where it has one.
 pub(super) fn of_environment(environment: &Environment) -> Result<Option<Filter>> {
-    let set: Vec<(&str, &str, String)> = VARIABLES
-        .iter()
-        .filter_map(|(variable, kind)| Some((*variable, *kind, environment.text(variable)?)))
-        .collect();
-    match &set[..] {
-        [] => Ok(None),
-        [(variable, kind, text)] => Ok(Some(compiled(&json!({*kind: text}), variable)?)),
-        [(one, ..), (other, ..), ..] => Err(several(format!("`{one}` and `{other}` are both set")).into()),
+    let mut set = kinds().filter_map(|(kind, syntax)| {
+        let variable = syntax.variable?;
+        Some((variable, kind, environment.text(variable)?))
+    });
+    let Some((variable, kind, text)) = set.next() else { return Ok(None) };
+    match set.next() {
+        None => compiled(kind, vec![text], variable).map(Some),
+        Some((other, ..)) => Err(several(format!("`{variable}` and `{other}` are both set")).into()),
     }
 }
 
@@ -78,45 +42,26 @@ pub(super) fn of_environment(environment: &Environment) -> Result<Option<Filter>
 impl FilterSection {
     /// The filter; `place` is the section's path.
     pub(super) fn resolve(self, place: &str) -> Result<Filter> {
-        let mut found: Vec<(&str, Value)> = Vec::new();
-        for (name, kind, text) in [
-            ("header_filter", "header", self.header_filter),
-            ("path_filter", "path", self.path_filter),
-            ("method_filter", "method", self.method_filter),
-            ("header_filter_jq", "jq", self.header_filter_jq),
-        ] {
-            found.extend(text.map(|text| (name, json!({kind: text}))));
-        }
-        if let Some(BodySection { _kind, query, matches }) = self.body_filter {
-            found.push(("body_filter", json!({"body": {"query": query, "matches": matches}})));
-        }
-        for (name, list) in [("all_of", self.all_of), ("any_of", self.any_of)] {
-            let Some(list) = list else { continue };
-            let conditions: Result<Vec<Value>> = list
-                .into_iter()
-                .enumerate()
-                .map(|(index, one)| {
-                    let place = format!("{place}.{name}[{index}]");
-                    let (field, wire) = one.wire(&place)?;
-                    // Each by itself, so that the one that is wrong is named.
-                    compiled(&wire, &format!("{place}.{field}"))?;
-                    Ok(wire)
-                })
-                .collect();
-            found.push((name, json!({name: conditions?})));
-        }
-        match &found[..] {
-            // Without it all requests would be taken, which who writes it does not want.
-            [] => Err(wrong(format!("`{place}` holds no filter"))
-                .because_of(
-                    "it must hold one of `header_filter`, `path_filter`, `method_filter`, `header_filter_jq`, \
-                     `body_filter`, `all_of`, `any_of`",
-                )
+        let mut fields = self.0.into_iter();
+        let Some((name, written)) = fields.next() else {
+            // An empty filter would match everything, which is never intended.
+            return Err(wrong(format!("`{place}` holds no filter"))
+                .because_of(format!("it must hold {}", words::one_of(&form::SECTION)))
                 .hint("add one, or remove `http_filter`")
-                .into()),
-            [(name, wire)] => compiled(wire, &format!("{place}.{name}")),
-            [(one, _), (other, _), ..] => {
-                Err(several(format!("`{place}` has both `{one}` and `{other}`")).into())
+                .into());
+        };
+        if let Some((other, _)) = fields.next() {
+            return Err(several(format!("`{place}` has both `{name}` and `{other}`")).into());
+        }
+        let place = format!("{place}.{name}");
+        match written {
+            Written::Condition(kind, texts) => compiled(kind, texts, &place),
+            Written::List(make, conditions) => {
+                let conditions = conditions.into_iter().enumerate();
+                let filters: Result<Vec<Filter>> = conditions
+                    .map(|(index, condition)| condition.resolve(&format!("{place}[{index}]")))
+                    .collect();
+                Ok(make(List::try_from(filters?).map_err(|why| unusable(&place, why))?))
             }
         }
     }
@@ -125,47 +70,51 @@ impl FilterSection {
 // === impl Condition ===
 
 impl Condition {
-    /// The condition in the form in which rules travel, and the field that it is.
-    fn wire(self, place: &str) -> Result<(&'static str, Value)> {
-        const KINDS: &str =
-            "a condition is one of {header}, {path}, {method}, {query} or {body: \"json\", query, matches}";
-        let Self { header, path, method, query, body, matches } = self;
-        let fields = [
-            ("header", header.is_some()),
-            ("path", path.is_some()),
-            ("method", method.is_some()),
-            ("query", query.is_some()),
-            ("body", body.is_some()),
-            ("matches", matches.is_some()),
-        ];
-        match (header, path, method, query, body, matches) {
-            (Some(header), None, None, None, None, None) => Ok(("header", json!({"header": header}))),
-            (None, Some(path), None, None, None, None) => Ok(("path", json!({"path": path}))),
-            (None, None, Some(method), None, None, None) => Ok(("method", json!({"method": method}))),
-            // A jq program over the headers, in mirrord's words.
-            (None, None, None, Some(query), None, None) => Ok(("query", json!({"jq": query}))),
-            (None, None, None, Some(query), Some(BodyKind::Json), Some(matches)) => {
-                Ok(("body", json!({"body": {"query": query, "matches": matches}})))
-            }
-            _ => {
-                let found: Vec<String> =
-                    fields.iter().filter(|(_, there)| *there).map(|(name, _)| format!("`{name}`")).collect();
-                let why = if found.is_empty() {
-                    "it is empty".to_owned()
-                } else {
-                    format!("it has {} and nothing else", found.join(", "))
-                };
-                Err(wrong(format!("`{place}` is no condition")).because_of(why).hint(KINDS).into())
-            }
-        }
+    /// The filter; `place` is the condition's path.
+    fn resolve(self, place: &str) -> Result<Filter> {
+        let Self(texts) = self;
+        let is_meant = |(_, syntax): &(&Kind, &Syntax)| {
+            syntax.fields.len() == texts.len() && syntax.fields.iter().all(|name| texts.contains_key(name))
+        };
+        let Some((kind, syntax)) = kinds().find(is_meant) else {
+            let names: Vec<&str> =
+                form::CONDITION.iter().copied().filter(|name| texts.contains_key(name)).collect();
+            let why = match &names[..] {
+                [] => "it is empty".to_owned(),
+                names => format!("it has `{}`", names.join("`, `")),
+            };
+            return Err(wrong(format!("`{place}` is not a condition"))
+                .because_of(why)
+                .hint(format!("a condition is one of {}", conditions()))
+                .into());
+        };
+        // The first field gives a condition of several its name.
+        let place = format!("{place}.{}", syntax.fields[0]);
+        compiled(kind, form::in_order(syntax, texts), &place)
     }
 }
 
-fn compiled(wire: &Value, place: &str) -> Result<Filter> {
-    serde_json::from_value(wire.clone()).map_err(|error| {
-        let problem: Error = wrong(format!("`{place}` cannot be used")).because_of(error.to_string()).into();
-        problem
-    })
+/// The conditions of a list as they are written: `{header}, {path} or …`.
+fn conditions() -> String {
+    let condition = |syntax: &Syntax| {
+        let field = |name: &&str| match form::values(name) {
+            [] => (*name).to_owned(),
+            values => format!("{name}: \"{}\"", values.join("\" or \"")),
+        };
+        let fields: Vec<String> = syntax.fields.iter().map(field).collect();
+        format!("{{{}}}", fields.join(", "))
+    };
+    let mut all: Vec<String> = kinds().map(|(_, syntax)| condition(syntax)).collect();
+    let last = all.pop().expect("users can write several kinds of condition");
+    format!("{} or {last}", all.join(", "))
+}
+
+fn compiled(kind: &Kind, texts: Vec<String>, place: &str) -> Result<Filter> {
+    kind.compile(texts).map_err(|why| unusable(place, &why).into())
+}
+
+fn unusable(place: &str, why: &str) -> Problem {
+    wrong(format!("`{place}` cannot be used")).because_of(why)
 }
 
 fn several(what: String) -> Problem {

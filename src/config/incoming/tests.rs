@@ -91,11 +91,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
             json!({"http_filter": {"header_filter": "("}}),
             "http_filter.header_filter` cannot be used",
         ),
-        (
-            nothing,
-            json!({"http_filter": {"header_filter": ""}}),
-            "an empty pattern would match every request",
-        ),
+        (nothing, json!({"http_filter": {"header_filter": ""}}), "an empty pattern would match everything"),
         (
             nothing,
             json!({"http_filter": {"header_filter": "a", "path_filter": "b"}}),
@@ -109,7 +105,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         (
             nothing,
             json!({"http_filter": {"header_filter_jq": "while(true; .)"}}),
-            "`while` cannot be used here",
+            "`while` is not available here",
         ),
         (
             nothing,
@@ -121,7 +117,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         (
             nothing,
             json!({"http_filter": {"any_of": [{"header": "a", "path": "b"}]}}),
-            "any_of[0]` is no condition",
+            "any_of[0]` is not a condition",
         ),
         (nothing, json!({"http_filter": {"any_of": [{"all_of": []}]}}), "any_of[0].all_of`, expected one of"),
         (nothing, json!({"http_filter": {"any_of": [{}]}}), "it is empty"),
@@ -134,7 +130,7 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         (
             nothing,
             json!({"http_filter": {"body_filter": {"body": "json", "query": "no path", "matches": "a"}}}),
-            "is no JSONPath",
+            "is not a valid JSONPath",
         ),
         (nothing, json!({"ports": [80], "ignore_ports": [81]}), "both `ports` and `ignore_ports`"),
         (nothing, json!({"ports": []}), "names no port"),

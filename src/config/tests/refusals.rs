@@ -182,6 +182,12 @@ fn a_wrong_port_or_filter_is_blamed_where_it_is() {
             filter(r#"{"all_of": [{"body": "json", "query": 3}]}"#),
             "http_filter.all_of[0].query` must be a string, not `3`",
         ),
+        (
+            filter(r#"{"all_of": [{"body": 3, "query": "$.a", "matches": "b"}]}"#),
+            "http_filter.all_of[0].body` must be `json`, not `3`",
+        ),
+        (filter(r#"{"all_of": ["a"]}"#), "http_filter.all_of[0]` must be an object, not `\"a\"`"),
+        (filter(r#"{"any_of": {"header": "a"}}"#), "http_filter.any_of` must be a list, not an object"),
     ] {
         let said = said(&[], &file);
         assert!(said.contains(&format!("{PATH}{words}")), "{file}: {said}");
@@ -342,7 +348,7 @@ fn a_pattern_that_is_wrong_is_named_with_its_place_and_position() {
         "{said}"
     );
     let own = fancy_regex::Regex::new("a(b").unwrap_err();
-    assert!(said.contains(&format!("`a(b` is no regular expression: {own}")), "{said}");
+    assert!(said.contains(&format!("`a(b` is not a valid regular expression: {own}")), "{said}");
 }
 
 #[test]

@@ -15,7 +15,6 @@ use crate::preview::render::{brief_since, column};
 use crate::preview::rights::Extent::{Needed, RootAlone, Useful};
 use crate::preview::rights::{Right, right};
 use crate::session::Session;
-use crate::traffic::filter::baggage::{MEMBER, percent_encoded};
 use crate::traffic::{Filter, Mode};
 use crate::words;
 
@@ -198,7 +197,7 @@ fn routes(assignment: &Assignment) -> String {
 fn example(assignment: &Assignment, (service, port): (String, i32)) -> Option<String> {
     let Filter::Baggage(key) = &assignment.filter else { return None };
     let port = if port == 80 { String::new() } else { format!(":{port}") };
-    let header = words::shell_word(&format!("baggage: {MEMBER}={}", percent_encoded(key.as_str())));
+    let header = words::shell_word(&format!("baggage: {}", key.member()));
     Some(format!("try: curl -H {header} http://{service}.{}{port}", assignment.namespace))
 }
 

@@ -1,27 +1,33 @@
 //! `header`: a pattern over `name: value`, tried on each header line by itself.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::pattern::Pattern;
-use crate::traffic::Head;
+use super::kind::{Condition, Syntax};
+use crate::matching::{Case, Pattern};
+use crate::traffic::{Head, Sample, sample};
 
-/// A pattern over header lines, case-insensitive, found anywhere in the line.
+/// A pattern over header lines; case is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct HeaderLine(Pattern);
 
 // === impl HeaderLine ===
 
-impl HeaderLine {
-    /// The pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
+impl Condition for HeaderLine {
+    const SYNTAX: Option<Syntax> = Some(Syntax {
+        filter: "header_filter",
+        variable: Some("MIRRORD_HTTP_HEADER_FILTER"),
+        fields: &["header"],
+        values: &[],
+    });
 
-    /// Whether a header of this request matches.
-    pub fn matches(&self, head: &Head<'_>) -> bool {
+    type Written = String;
+
+    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
         let (mut line, mut search) = (Vec::new(), self.0.search());
-        any_line(head, |name, value| {
+        head.any_line(|name, value| {
             line.clear();
             line.extend_from_slice(name.as_bytes());
             line.extend_from_slice(b": ");
@@ -29,15 +35,35 @@ impl HeaderLine {
             search.is_match(&line)
         })
     }
+
+    fn sample(&self, sample: &mut Sample) -> Option<()> {
+        let line = self.0.example()?;
+        let (name, value) = match line.split_once(':') {
+            Some((name, value)) if sample::is_token(name) => (name, value.trim()),
+            // The pattern describes only a part of a line.
+            _ => ("x-mirrord-canary-sample", line.trim()),
+        };
+        sample.headers.push((name.to_owned(), value.to_owned()));
+        Some(())
+    }
 }
 
-/// Whether one of the header lines is as wanted.
-///
-/// HTTP/2 has no `host` header; `:authority` is tried as one, so that a filter
-/// on the host means the same in both.
-pub(super) fn any_line(head: &Head<'_>, mut is_wanted: impl FnMut(&str, &[u8]) -> bool) -> bool {
-    head.headers.iter().any(|header| is_wanted(header.name, header.value))
-        || head.authority.is_some_and(|authority| {
-            head.values("host").next().is_none() && is_wanted("host", authority.as_bytes())
-        })
+impl TryFrom<String> for HeaderLine {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Pattern::compile(&text, Case::Ignored).map(Self)
+    }
+}
+
+impl From<HeaderLine> for String {
+    fn from(line: HeaderLine) -> Self {
+        line.0.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for HeaderLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "requests with a header like `{}`", self.0.as_str())
+    }
 }

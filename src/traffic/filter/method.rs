@@ -1,20 +1,36 @@
 //! `method`: one method, in any case.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::traffic::Head;
+use super::kind::{Condition, Syntax};
+use crate::traffic::{Head, Sample};
 
-/// A method, standard or not.
+/// A method, registered or not; case is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Method(String);
 
 // === impl Method ===
 
-impl Method {
-    /// Whether this request has the method.
-    pub fn matches(&self, head: &Head<'_>) -> bool {
+impl Condition for Method {
+    const SYNTAX: Option<Syntax> = Some(Syntax {
+        filter: "method_filter",
+        variable: Some("MIRRORD_HTTP_METHOD_FILTER"),
+        fields: &["method"],
+        values: &[],
+    });
+
+    type Written = String;
+
+    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
         self.0.eq_ignore_ascii_case(head.method)
+    }
+
+    fn sample(&self, sample: &mut Sample) -> Option<()> {
+        sample.method.clone_from(&self.0);
+        Some(())
     }
 }
 
@@ -32,5 +48,11 @@ impl TryFrom<String> for Method {
 impl From<Method> for String {
     fn from(method: Method) -> Self {
         method.0
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} requests", self.0)
     }
 }

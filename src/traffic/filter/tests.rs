@@ -1,13 +1,17 @@
-//! The filters against a plain second implementation, written for reading
-//! rather than speed and sharing no code with the first.
+//! The filters against a second implementation that is written to be read and
+//! shares no code with the first; and the places outside of this module that
+//! have to know each kind of condition.
 
 use httparse::Header;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
+use super::baggage::Baggage;
 use super::*;
 
-/// A request in owned form, from a small alphabet so that matches are common.
+/// A request, from a small alphabet so that matches are common.
 #[derive(Clone, Debug)]
 struct Request {
     method: String,
@@ -68,14 +72,14 @@ fn filters() -> impl Strategy<Value = Value> {
 }
 
 /// The second implementation.
-fn plainly(filter: &Value, request: &Request) -> bool {
+fn matches(filter: &Value, request: &Request) -> bool {
     let (kind, value) = filter.as_object().unwrap().iter().next().unwrap();
     let insensitive =
         |text: &str, line: &str| regex::Regex::new(&format!("(?i){text}")).unwrap().is_match(line);
     let text = value.as_str().unwrap_or_default();
     match kind.as_str() {
-        "all_of" => value.as_array().unwrap().iter().all(|inner| plainly(inner, request)),
-        "any_of" => value.as_array().unwrap().iter().any(|inner| plainly(inner, request)),
+        "all_of" => value.as_array().unwrap().iter().all(|inner| matches(inner, request)),
+        "any_of" => value.as_array().unwrap().iter().any(|inner| matches(inner, request)),
         "method" => request.method.to_lowercase() == text.to_lowercase(),
         "path" => {
             let path = request.target.split('?').next().unwrap();
@@ -121,7 +125,7 @@ fn plainly(filter: &Value, request: &Request) -> bool {
     }
 }
 
-fn ours(filter: &Value, request: &Request, body: Body<'_>) -> Answer {
+fn judged(filter: &Value, request: &Request, body: Body<'_>) -> Answer {
     let filter: Filter = serde_json::from_value(filter.clone()).unwrap();
     let headers: Vec<Header<'_>> =
         request.headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
@@ -134,26 +138,60 @@ fn ours(filter: &Value, request: &Request, body: Body<'_>) -> Answer {
     filter.judge(&head, body)
 }
 
+#[test]
+fn every_kind_is_fuzzed_and_is_compared_with_the_second_implementation() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/seeds/filters");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let seeds: String = files.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
+    let mut runner = TestRunner::deterministic();
+    let compared: Vec<Value> =
+        (0..200).map(|_| conditions().new_tree(&mut runner).unwrap().current()).collect();
+    for Kind { name, .. } in KINDS {
+        assert!(
+            seeds.contains(&format!("{{\"{name}\":")),
+            "tests/fuzz/seeds/filters has no seed with `{name}`"
+        );
+        assert!(compared.iter().any(|condition| condition.get(name).is_some()), "`{name}` is not compared");
+    }
+}
+
+#[test]
+fn every_kind_is_in_the_documentation() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/filters.md")).unwrap();
+    for syntax in KINDS.iter().filter_map(|kind| kind.syntax.as_ref()) {
+        for name in [Some(syntax.filter), syntax.variable].into_iter().flatten() {
+            assert!(page.contains(&format!("`{name}`")), "docs/filters.md does not name `{name}`");
+        }
+        for name in syntax.fields {
+            assert!(
+                page.contains(&format!("\"{name}\": ")),
+                "docs/filters.md shows no condition with `{name}`"
+            );
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
-    fn every_filter_agrees_with_a_plain_second_implementation(filter in filters(), request in requests()) {
-        let expected = plainly(&filter, &request);
-        let whole = ours(&filter, &request, Body::Whole(request.body.as_bytes()));
+    fn every_filter_agrees_with_the_second_implementation(filter in filters(), request in requests()) {
+        let expected = matches(&filter, &request);
+        let whole = judged(&filter, &request, Body::Whole(request.body.as_bytes()));
         prop_assert_eq!(whole == Answer::Yes, expected);
-        // What the head alone decides is what the whole request decides.
-        match ours(&filter, &request, Body::Unread) {
+        // An answer to the head alone does not change with the body.
+        match judged(&filter, &request, Body::Unread) {
             Answer::Body => {}
             decided => prop_assert_eq!(decided == Answer::Yes, expected),
         }
     }
 
     #[test]
-    fn baggage_of_any_bytes_is_read_without_a_panic_and_takes_only_its_key(value in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn any_bytes_in_baggage_are_read_without_a_panic_and_match_only_with_the_member(value in prop::collection::vec(any::<u8>(), 0..64)) {
         let headers = [Header { name: "baggage", value: &value }];
         let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
-        if Baggage::new("pr-1").matches(&head) {
+        let filter = Filter::Baggage(Baggage::new("pr-1"));
+        if filter.judge(&head, Body::Unread) == Answer::Yes {
             prop_assert!(value.windows(15).any(|window| window == b"mirrord-session"));
         }
     }

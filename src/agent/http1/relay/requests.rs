@@ -121,7 +121,7 @@ impl Requests {
         }
         let (rules, port) = (self.shared.rules(), self.port);
         let found = head::request(self.up.held(), &mut 0, |request, parsed| {
-            let canary = canary::Asked::of(&rules, port, &filter_head(parsed))?;
+            let canary = canary::Judged::of(&rules, port, &filter_head(parsed))?;
             Some(CanaryRequest { canary, port, length: request.length })
         });
         found.ok().flatten()?.1
