@@ -1,5 +1,5 @@
-//! What the keeper last said of an environment's traffic, as an annotation of
-//! the root: the one thing that `start` waits for and `status` shows.
+//! The keeper's report of an environment's traffic, in an annotation of the root:
+//! `start` waits for it, and `status` shows it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::problem::{Exit, Problem};
 use crate::session::Session;
 use crate::traffic::{Counts, Mode};
 
-/// How the routing of one environment stands.
+/// The routing of one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Report {
@@ -15,46 +15,46 @@ pub struct Report {
     pub mode: Mode,
     /// Whether the routes are proven on every ready pod of the target.
     pub ready: bool,
-    /// Whether a preview pod was ever ready: from then on the key's requests
-    /// are the preview's, whatever becomes of it.
+    /// Whether a preview pod was ever ready. From then on matching requests go to the
+    /// preview, even while none of its pods is ready.
     pub begun: bool,
-    /// The target's pods that are ready, and so get requests.
+    /// The target's pods that are ready, and so receive requests.
     pub pods: usize,
-    /// Those of them where an agent has the rules in force.
+    /// Those of them whose agent has the current rules.
     pub agents: usize,
-    /// Those of them where a canary came to the right side.
+    /// Those of them where a canary request reached the right side.
     pub proven: usize,
-    /// How the agents capture, each way once.
+    /// The methods that the agents capture with, each once.
     pub methods: Vec<String>,
-    /// What happened, over all the agents there were.
+    /// The counts of all agents, past ones included.
     pub counts: Counts,
-    /// That part of it that agents counted which are gone.
+    /// The counts of agents that are gone.
     pub gone: Counts,
-    /// Connections that were there before the capture, and stay the application's.
+    /// Connections that are older than the capture, and stay with the application.
     pub predating: usize,
-    /// What is still waited for.
+    /// What the keeper is waiting for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
-    /// One thing to type or change if it is waited for in vain.
+    /// One thing to type or change if that takes too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What stands in the way and will not go by itself.
+    /// An obstacle that will not go away by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<Obstacle>,
-    /// What could not be proven, and other things to know.
+    /// Routes that could not be proven, and other things to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// What keeps requests from the preview.
+/// An obstacle that keeps requests from the preview.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
-    /// What, and the words of whoever said so.
+    /// The obstacle, with the words of the program that reported it.
     pub why: String,
     /// One thing to type or change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Whether the cluster did not allow it, rather than did not manage it.
+    /// Whether a permission is missing, or an admission check refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_forbidden: bool,
 }
@@ -68,7 +68,7 @@ impl Report {
         serde_json::from_str(session.traffic.as_deref()?).ok()
     }
 
-    /// Nothing is known yet.
+    /// A report before anything is known.
     pub fn new(mode: Mode) -> Self {
         Self {
             mode,
@@ -88,33 +88,32 @@ impl Report {
         }
     }
 
-    /// The report without what changes with every request.
+    /// The report without the counts, which change with every request.
     #[must_use]
     pub fn standing(&self) -> Self {
         Self { counts: Counts::default(), gone: Counts::default(), predating: 0, ..self.clone() }
     }
 
-    /// Requests of which it is known whose they were.
+    /// Requests that were judged: matched or not.
     pub fn seen(&self) -> u64 {
         self.counts.matched + self.counts.mirrored + self.counts.dropped + self.counts.passed
     }
 
-    /// In a sentence, for `kubectl describe pod`.
+    /// The report as a sentence, for `kubectl describe pod`.
     pub fn in_words(&self) -> String {
         let Self { mode, pods, agents, counts, predating, .. } = self;
-        let mut words = format!("{mode}: {agents}/{pods} pods of the target have an agent");
+        let mut words = format!("{mode}: {agents}/{pods} target pods have an agent");
         if !self.methods.is_empty() {
             words.push_str(&format!(" ({})", self.methods.join(", ")));
         }
-        words.push_str(&format!("; {} of {} requests were for the preview", counts.taken(), self.seen()));
+        words.push_str(&format!("; {} of {} requests matched", counts.taken(), self.seen()));
         if counts.unavailable > 0 {
-            words.push_str(&format!(", {} of them found none ready", counts.unavailable));
+            words.push_str(&format!(", and {} of them found no ready preview pod", counts.unavailable));
         }
         if counts.lapses > 0 {
-            words.push_str(&format!(
-                "; {} times an agent got no processor time, and new connections were the application's",
-                counts.lapses
-            ));
+            let times =
+                if counts.lapses == 1 { "once".to_owned() } else { format!("{} times", counts.lapses) };
+            words.push_str(&format!("; {times} an agent was starved of CPU and new connections bypassed it"));
         }
         if *predating > 0 {
             words.push_str(&format!("; {predating} connections are older than the capture"));
@@ -137,12 +136,12 @@ impl Default for Report {
 // === impl Obstacle ===
 
 impl Obstacle {
-    /// An obstacle, named by what stands in the way.
+    /// An obstacle without a hint.
     pub(crate) const fn new(why: String) -> Self {
         Self { why, hint: None, is_forbidden: false }
     }
 
-    /// As the problem that a verb ends with.
+    /// The error that a verb ends with.
     pub(crate) fn into_problem(self) -> Problem {
         let exit = if self.is_forbidden { Exit::NotAllowed } else { Exit::NotRouted };
         let problem = Problem::new("requests do not come to the preview").because_of(self.why).exit(exit);
@@ -156,5 +155,26 @@ impl Obstacle {
     pub(crate) fn hint(mut self, hint: &str) -> Self {
         self.hint = Some(hint.to_owned());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_every_count_that_is_not_zero() {
+        let mut report = Report { pods: 2, agents: 1, ..Report::new(Mode::Steal) };
+        assert_eq!(report.in_words(), "steal: 1/2 target pods have an agent; 0 of 0 requests matched");
+        report.methods = vec!["sk_lookup".to_owned()];
+        report.counts = Counts { matched: 3, passed: 9, unavailable: 1, lapses: 1, ..Counts::default() };
+        report.predating = 4;
+        report.waiting = Some("the agent in pod `b` is being started".to_owned());
+        assert_eq!(
+            report.in_words(),
+            "steal: 1/2 target pods have an agent (sk_lookup); 3 of 12 requests matched, and 1 of them found no ready \
+             preview pod; once an agent was starved of CPU and new connections bypassed it; 4 connections are older than \
+             the capture; waiting: the agent in pod `b` is being started"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `extend`: raise or shorten what is left of environments, without a restart.
+//! `extend`: changes the remaining lifetime of running environments.
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -13,7 +13,12 @@ use crate::problem::{Exit, Problem};
 use crate::session::{SESSION, Session, TTL, Ttl};
 use crate::words;
 
-/// Lets the environments that `selector` means live for `ttl` from now.
+/// Lets the environments that match `selector` live for `ttl` from now.
+///
+/// # Errors
+///
+/// `NotFound` if there is none. If the deadline of one cannot be set, those of the
+/// others are set all the same.
 pub async fn extend(
     selection: &Selection,
     selector: &Selector,
@@ -24,16 +29,15 @@ pub async fn extend(
     let work = async {
         let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
-        let mut sessions = find::found(&cluster, selector, &scope, reporter).await?;
-        // What ends is not called back, nor what only serves until another does.
+        let mut sessions = find::at_least_one(&cluster, selector, &scope, reporter).await?;
+        // Sessions that are ending or being replaced are left alone.
         let goes_on = |session: &Session| !session.ending && !session.is_replaced;
         if sessions.iter().any(goes_on) {
             sessions.retain(goes_on);
         }
         step.done(&format!("found {}", words::count(sessions.len(), "session")));
-        let step = reporter.step("setting the end of their life");
+        let step = reporter.step("setting deadlines");
         let mut lines = Vec::new();
-        // Whatever becomes of one of them, the others get theirs.
         let mut unset: Option<anyhow::Error> = None;
         for session in &sessions {
             let session = match set(&cluster, session, ttl).await {
@@ -63,7 +67,7 @@ pub async fn extend(
             }
             return Err(error);
         }
-        step.done("the end of their life is set");
+        step.done("deadlines are set");
         Ok::<_, anyhow::Error>(lines)
     };
     let lines = Box::pin(unless_interrupted(work))
@@ -75,7 +79,8 @@ pub async fn extend(
 
 async fn set(cluster: &Cluster, session: &Session, ttl: Ttl) -> Result<Session> {
     let Session { namespace, root: name, .. } = session;
-    let problem = || Problem::new(format!("could not set the end of `{name}` in namespace `{namespace}`"));
+    let problem =
+        || Problem::new(format!("could not set the deadline of `{name}` in namespace `{namespace}`"));
     let now = cluster.clock(Timestamp::now());
     let change = |root: &Job, seen: &Session| {
         let metadata = json!({"labels": {TTL: ttl.label_value()}});
@@ -84,7 +89,7 @@ async fn set(cluster: &Cluster, session: &Session, ttl: Ttl) -> Result<Session> 
     let changed = cluster.change_deadline(namespace, name, change).await;
     let root = changed
         .map_err(|error| error.into_problem(problem().to_string()))?
-        .ok_or_else(|| problem().because_of("it has ended meanwhile").exit(Exit::NotFound))?;
+        .ok_or_else(|| problem().because_of("it has ended in the meantime").exit(Exit::NotFound))?;
     let scope = Scope::Namespace(namespace.clone());
     let mut pods = cluster.preview_pods(&scope, &[(SESSION, session.id.as_str().to_owned())]).await?;
     let pods = pods.remove(session.id.as_str()).unwrap_or_default();

@@ -271,4 +271,4 @@ fn replica_set(request: &Request, name: String, template: &Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,6 @@
-//! `stop`: bring the end forward, wait until everything is gone, say what was
-//! removed. It needs neither the target nor the configuration.
+//! `stop`: brings the deadline of environments forward, waits until all their
+//! objects are gone, and lists them. It needs neither the target nor a configuration
+//! file.
 
 use std::time::Duration;
 
@@ -7,37 +8,37 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use super::{Interrupts, Selector, connected, features, find};
-use crate::cluster::{Cluster, END, Remains, Scope, persist};
+use crate::cluster::{Cluster, END, Found, Remains, Scope, persist};
 use crate::config::Selection;
 use crate::output::Reporter;
-use crate::problem::{Exit, Explain as _, Problem, Report};
+use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Session, SessionId};
 use crate::words;
 
-/// How often to look whether everything is gone.
+/// The time between two checks whether everything is gone.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long pods may take to end: their grace periods are seldom longer.
+/// How long pods may take to terminate: grace periods are seldom longer.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// What to do where there is nothing to stop.
+/// The result if there is nothing to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotFound {
-    /// It is an error.
+    /// An error.
     Fails,
-    /// It is what was wanted.
+    /// Success.
     Passes,
 }
 
-/// Whether to wait until everything is gone.
+/// How long the command waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Until everything is gone.
+    /// Until all objects are gone.
     UntilGone,
-    /// Until Kubernetes has been told.
+    /// Until Kubernetes has accepted the new deadlines.
     UntilTold,
 }
 
-/// A session on its way out.
+/// A session that was told to end.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
     pub(super) namespace: String,
@@ -53,7 +54,12 @@ impl Ending {
     }
 }
 
-/// Stops the environments that `selector` means.
+/// Stops the environments that match `selector`.
+///
+/// # Errors
+///
+/// `NotFound` if there is none and that [`NotFound::Fails`]; `TimedOut` if an object
+/// stays longer than its grace period allows.
 pub async fn stop(
     selection: &Selection,
     selector: &Selector,
@@ -66,17 +72,18 @@ pub async fn stop(
     let work = async {
         let cluster = connected(selection, reporter).await?;
         let step = reporter.step("finding preview sessions");
-        let sessions = match find::found(&cluster, selector, &scope, reporter).await {
-            Ok(sessions) => sessions,
-            Err(error) if not_found == NotFound::Passes && Report::of(&error).exit == Exit::NotFound => {
-                step.done(&error.to_string());
-                return Ok(Vec::new());
+        let Found { sessions, scope: searched } =
+            find::matching(&cluster, selector, &scope, reporter).await?;
+        if sessions.is_empty() {
+            if not_found == NotFound::Fails {
+                return Err(find::nothing(&cluster, selector, &scope, &searched).await.into());
             }
-            Err(error) => return Err(error),
-        };
+            step.done(&selector.nothing_in(&searched));
+            return Ok(sessions);
+        }
         step.done(&format!("found {} to delete", words::count(sessions.len(), "session")));
         let step = reporter.step("deleting sessions");
-        // All are told first, so that none outlives an interrupt.
+        // All deadlines are set before the first wait, so that an interrupt spares none.
         let mut untold: Option<anyhow::Error> = None;
         for session in &sessions {
             let told = persist(async || cluster.end(&session.namespace, &session.root).await).await;
@@ -95,14 +102,14 @@ pub async fn stop(
             }
             step.done("all sessions deleted");
         } else {
-            step.done("all sessions end by themselves");
+            step.done("sessions are terminating (not waiting)");
         }
         Ok(sessions)
     };
     let sessions: Vec<Session> = tokio::select! {
         sessions = work => sessions.map_err(|error: anyhow::Error| error.context("could not stop the environment"))?,
         () = interrupts.next() => {
-            return Err(Problem::new("interrupted while stopping").hint("what was told to end does so by itself").exit(Exit::Interrupted).into());
+            return Err(Problem::new("interrupted while stopping").hint("sessions that were told to end go on terminating").exit(Exit::Interrupted).into());
         }
     };
     let removed = |session: &Session| {
@@ -112,40 +119,45 @@ pub async fn stop(
     Ok(())
 }
 
-/// What is waited for, and why that is still there.
+/// The object that is still there, and why.
 fn ending(left: &Remains) -> String {
     let why = left.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{} is ending{why}", left.what)
+    format!("{} is terminating{why}", left.what)
 }
 
-/// It was told to end, and whether it has is not known.
+/// The error if a session was told to end, and could not be watched.
 pub(super) fn unwatched(session: &Session) -> Problem {
     let Session { root, namespace, .. } = session;
-    Problem::new(format!("`{root}` in namespace `{namespace}` was told to end, but not seen to be gone"))
+    Problem::new(format!(
+        "`{root}` in namespace `{namespace}` was told to end, but could not be watched until it was gone"
+    ))
 }
 
-/// Waits until nothing is left of a session that was told to end.
+/// Waits until no object of a session that was told to end is left.
 ///
-/// A root whose clock does not run (somebody suspended it) never meets its
-/// deadline; it is deleted.
+/// A suspended root never meets its deadline, so it is deleted after a while.
+///
+/// # Errors
+///
+/// `TimedOut` if an object stays longer than [`PATIENCE`] and its own grace period.
 pub(super) async fn until_gone(cluster: &Cluster, ending: &Ending, tell: impl Fn(&Remains)) -> Result<()> {
     let Ending { namespace, root, session } = ending;
     let began = Instant::now();
     let kinds = features::gone();
     let mut deleted = false;
-    // What may take long by its own word is waited for.
+    // Grace periods of the pods may be longer.
     let mut patience = PATIENCE;
     while let Some(left) = persist(async || cluster.remains(namespace, root, session, &kinds).await).await? {
         tell(&left);
         patience = patience.max(left.grace.saturating_add(END));
         if began.elapsed() > patience {
             return Err(Problem::new(format!(
-                "{} in namespace `{namespace}` has not ended within {} s",
+                "{} in namespace `{namespace}` was not deleted within {} s",
                 left.what,
                 patience.as_secs()
             ))
-            .because_of(left.why.unwrap_or_else(|| "Kubernetes does not say why".to_owned()))
-            .hint("look at its finalizers and grace period with `kubectl describe`")
+            .because_of(left.why.unwrap_or_else(|| "Kubernetes gives no reason".to_owned()))
+            .hint("check its finalizers and grace period with `kubectl describe`")
             .exit(Exit::TimedOut)
             .into());
         }

@@ -16,7 +16,7 @@ const FINALIZER: &str = "example.test/hold";
 /// `doctor` and `start` say why, and no root was ever made.
 async fn refused_beforehand(world: &World, target: &str, words: &[&str]) {
     let doctor = world.mirrord(&["preview", "doctor", "-n", &world.namespace, "-t", target]).await;
-    doctor.failure(1, &[&["the preview pod would be refused", "one thing would stop"], words].concat());
+    doctor.failure(1, &[&["the preview pod would be refused", "found 1 obstacle to"], words].concat());
     let start = world.start(target, "pr-1", &[]).await;
     let start =
         start.failure(6, &[&["the preview pod would be refused", "does not create the pod"], words].concat());
@@ -143,7 +143,7 @@ async fn stop_waits_for_pods_that_take_their_time_and_says_so() {
         crate::support::screen(world.starting("deployment/slow", image, &["-k", "pr-1"])).await.success();
         let began = Instant::now();
         let stop = world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
-        assert!(stop.stderr.contains("is ending: its containers have 20 s to end"), "{stop:#?}");
+        assert!(stop.stderr.contains("is terminating: its containers have 20 s to end"), "{stop:#?}");
         assert!(began.elapsed() > Duration::from_secs(18), "{:?}", began.elapsed());
         assert_eq!(world.objects().await, before);
     })

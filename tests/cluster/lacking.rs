@@ -85,7 +85,7 @@ async fn doctor_asks_for_what_the_configuration_needs_and_start_creates_nothing_
         assert!(!start.stderr.contains("removing what was created"), "{start:#?}");
         assert_eq!(world.objects().await, before);
 
-        let words = ["statefulsets.apps \"db\" is forbidden", "one thing would stop"];
+        let words = ["statefulsets.apps \"db\" is forbidden", "found 1 obstacle to"];
         let doctor = ann.runs("off", "doctor", "statefulset/db", &[]).await.failure(4, &words);
         assert_eq!(printed(&doctor), ["get statefulsets"]);
 
@@ -121,7 +121,11 @@ async fn doctor_asks_for_what_the_configuration_needs_and_start_creates_nothing_
 async fn a_keeper_that_cannot_have_its_rights_is_a_lack_of_rights() {
     with_shop("grants", |world| async move {
         let before = world.objects().await;
-        let words = ["the keeper cannot have its rights", "one thing would stop", "mirrord preview rbac -n"];
+        let words = [
+            "the keeper cannot be granted its permissions",
+            "found 1 obstacle to",
+            "mirrord preview rbac -n",
+        ];
         let poor = User::new(&world, "poor", enough()).await;
         poor.runs("steal", "doctor", "deployment/shop", &[]).await.failure(4, &words);
         // A Role alone is not enough: it needs an account, and a binding.

@@ -34,7 +34,7 @@ async fn a_pod_security_standard_that_refuses_agents_is_named_before_anything_is
                 &["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"],
             )
             .await;
-        doctor.failure(1, &["violates PodSecurity", "one thing would stop `mirrord preview start`"]);
+        doctor.failure(1, &["violates PodSecurity", "found 1 obstacle to `mirrord preview start`"]);
         assert_eq!(world.objects().await, before);
         // Without agents there is nothing to refuse: the keeper needs none of it.
         label_namespace(&world, json!({"pod-security.kubernetes.io/enforce": "baseline"})).await;
@@ -72,7 +72,7 @@ async fn what_cannot_be_routed_is_refused_with_its_reason() {
             world.route("steal", target, "pr-1", &[]).await.failure(2, &[words, "hint: "]);
             let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", target];
             let doctor = world.mirrord_with(&[("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")], &doctor).await;
-            doctor.failure(1, &[words, "one thing would stop `mirrord preview start`"]);
+            doctor.failure(1, &[words, "found 1 obstacle to `mirrord preview start`"]);
         }
         let left: Vec<_> =
             world.objects().await.difference(&before).filter(|name| name.contains("preview")).cloned().collect();
@@ -208,7 +208,7 @@ async fn doctor_prints_the_role_that_lacks() {
             .failure(
                 4,
                 &[
-                    "you lack rights to `jobs` (create, get, list, watch, patch, delete), `replicasets` (create, list, \
+                    "you are missing permissions: `jobs` (create, get, list, watch, patch, delete), `replicasets` (create, list, \
                      watch), `pods` (list, watch)",
                     "mirrord preview rbac -n",
                 ],
@@ -220,7 +220,7 @@ async fn doctor_prints_the_role_that_lacks() {
             .mirrord(&["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"])
             .await
             .success();
-        assert!(good.stderr.contains("nothing that is known would stop it"), "{good:#?}");
+        assert!(good.stderr.contains("start: no known obstacles"), "{good:#?}");
         let left: Vec<_> = world
             .objects()
             .await

@@ -150,7 +150,7 @@ async fn requests_with_the_key_go_to_the_preview_and_all_others_to_the_live_pods
             (routed.status == "True").then(|| routed.message.unwrap())
         })
         .await;
-        assert!(message.starts_with("steal: 2/2 pods of the target have an agent (sk_lookup)"), "{message}");
+        assert!(message.starts_with("steal: 2/2 target pods have an agent (sk_lookup)"), "{message}");
 
         world
             .mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace])

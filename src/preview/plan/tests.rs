@@ -7,7 +7,7 @@ use super::*;
 use crate::session::{Key, SessionId, Ttl};
 use crate::workload::container::choose;
 
-fn request(template: &Value) -> Request {
+pub(in crate::preview) fn request(template: &Value) -> Request {
     let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
     Request {
         routing: None,

@@ -1,6 +1,8 @@
 //! Whether the cluster would take the environment's pods: quotas, limits, Pod
 //! Security and admission webhooks.
 
+use std::fmt;
+
 use anyhow::Result;
 
 use crate::cluster::{Cluster, Verdict};
@@ -17,26 +19,60 @@ pub(crate) enum Which {
     Keeper,
 }
 
-/// Checks that no pod would be refused. Refusals that may pass, and clusters
-/// that do not answer, are found out at creation.
+/// What the verdicts on an environment's pods mean for a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Every pod would be taken.
+    Allowed,
+    /// The cluster does not answer for every pod.
+    Unknown,
+    /// A pod is refused now for a reason that may pass. A start goes on: the
+    /// controllers of its pods try again.
+    Delayed(Which, String),
+    /// A pod is refused for a reason that stays. A start ends.
+    Refused(Which, String),
+}
+
+// === impl Which ===
+
+impl fmt::Display for Which {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Preview => "preview",
+            Self::Keeper => "keeper",
+        })
+    }
+}
+
+/// Judges the verdicts together; the worst one decides.
+pub(crate) fn judged(verdicts: &[(Which, Verdict)]) -> Admission {
+    let mut admission = Admission::Allowed;
+    for (which, verdict) in verdicts {
+        match verdict {
+            Verdict::Refused(why) => return Admission::Refused(*which, why.clone()),
+            Verdict::NotNow(why) => admission = Admission::Delayed(*which, why.clone()),
+            Verdict::Untold if admission == Admission::Allowed => admission = Admission::Unknown,
+            Verdict::Untold | Verdict::Taken => {}
+        }
+    }
+    admission
+}
+
+/// Checks that no pod would be refused for a reason that stays. Other refusals,
+/// and clusters that do not answer, are found out at creation.
 ///
 /// # Errors
 ///
-/// Where a pod would be refused.
+/// `PreviewFailed` or `NotRouted` where a pod would be refused.
 pub(crate) async fn allowed(cluster: &Cluster, request: &Request, plan: &Plan) -> Result<()> {
-    let namespace = &request.namespace;
-    for (which, verdict) in pods(cluster, request, plan).await {
-        let Verdict::Refused(message) = verdict else { continue };
-        let (pod, exit) = match which {
-            Which::Preview => ("preview", Exit::PreviewFailed),
-            Which::Keeper => ("keeper", Exit::NotRouted),
-        };
-        return Err(Problem::new(format!("the {pod} pod would be refused in namespace `{namespace}`"))
-            .because_of(uncreated(&message))
-            .exit(exit)
-            .into());
-    }
-    Ok(())
+    let verdicts = pods(cluster, request, plan).await;
+    let Admission::Refused(which, why) = judged(&verdicts) else { return Ok(()) };
+    let exit = match which {
+        Which::Preview => Exit::PreviewFailed,
+        Which::Keeper => Exit::NotRouted,
+    };
+    let what = format!("the {which} pod would be refused in namespace `{}`", request.namespace);
+    Err(Problem::new(what).because_of(uncreated(&why)).exit(exit).into())
 }
 
 /// The cluster's verdict on each pod of an environment.
@@ -55,4 +91,31 @@ pub(crate) async fn pods(cluster: &Cluster, request: &Request, plan: &Plan) -> V
         verdicts.push((Which::Keeper, cluster.would_take_pod(namespace, &name, &template).await));
     }
     verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_that_stays_ends_a_start() {
+        let refused = || Verdict::Refused("quota".to_owned());
+        let not_now = || Verdict::NotNow("webhook".to_owned());
+        let preview = |verdict| (Which::Preview, verdict);
+        let keeper = |verdict| (Which::Keeper, verdict);
+        for (verdicts, admission) in [
+            (vec![preview(Verdict::Taken), keeper(Verdict::Taken)], Admission::Allowed),
+            (vec![preview(Verdict::Untold), keeper(Verdict::Taken)], Admission::Unknown),
+            (
+                vec![preview(not_now()), keeper(Verdict::Untold)],
+                Admission::Delayed(Which::Preview, "webhook".to_owned()),
+            ),
+            (
+                vec![preview(not_now()), keeper(refused())],
+                Admission::Refused(Which::Keeper, "quota".to_owned()),
+            ),
+        ] {
+            assert_eq!(judged(&verdicts), admission, "{verdicts:?}");
+        }
+    }
 }
