@@ -48,7 +48,7 @@ use crate::logging::Log;
 use crate::problem::{Exit, Explain as _, Problem};
 use arguments::{Agent, Command, Run};
 use capture::{Capture, Singleton, SocketTable};
-use connection::Begun;
+use connection::ConnectionEnd;
 #[cfg(fuzzing)]
 pub use http1::fuzzing;
 use limits::Limits;
@@ -213,7 +213,7 @@ async fn accept(listener: TcpListener, own: Vec<SocketAddr>, shared: Arc<Shared>
         let (own, shared, refusals) = (Rc::clone(&own), Arc::clone(&shared), Rc::clone(&refusals));
         spawn_local(async move {
             let _open = open;
-            if connection::serve(shared, client, &own).await == Begun::Refused {
+            if connection::serve(shared, client, &own).await == ConnectionEnd::Refused {
                 refusals.notify_one();
             }
         });

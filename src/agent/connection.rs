@@ -1,5 +1,5 @@
-//! The path of a connection: dial the application at once, let whoever speaks
-//! first decide, and hand over to the engine that fits.
+//! Serves one connection: dials the application at once, waits for the first bytes
+//! from either side, and hands over to the module for the protocol.
 
 use std::cell::Cell;
 use std::io;
@@ -22,121 +22,126 @@ use super::relay_buffer::RelayBuffer;
 use super::shared::Shared;
 use super::tunnel;
 
-/// How long a first line may take, from its first byte. A protocol that is no
-/// HTTP but begins like it waits this long for its first answer.
+/// How long a first line may take, from its first byte. A protocol that is not HTTP
+/// but begins like it waits this long for its first answer.
 const FIRST_LINE_WAIT: Duration = Duration::from_secs(2);
 
-/// How long the application is dialled for a client that was reset, or has ended
-/// its side without a word. When its queue is full, the kernel asks again after a second.
+/// How long the application is dialled for a client that was reset, or that has
+/// ended its side without sending anything. When the application's queue is full,
+/// the kernel tries again after a second.
 const DIAL_WAIT: Duration = Duration::from_secs(1);
 
-/// Why a connection could not be begun.
+/// How serving a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begun {
-    /// It was served.
+pub(super) enum ConnectionEnd {
+    /// It was served, or its client has gone.
     Served,
-    /// The application does not listen there any more.
+    /// The application no longer listens on the port.
     Refused,
 }
 
-/// How long a connection that was accepted waits for a descriptor or a source
-/// port, which others give back, and how often it asks.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
-const ROOM_ASKS_EVERY: Duration = Duration::from_millis(50);
+/// How long an accepted connection waits for a descriptor or a source port, which
+/// other connections give back.
+const RESOURCE_WAIT: Duration = Duration::from_secs(1);
 
+/// The pause between two attempts to get one.
+const RESOURCE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which side sent the first bytes.
 enum First {
     Client,
     Server,
+    /// The client, but its first line is late.
     Late,
 }
 
 /// Serves one accepted connection to its end.
-pub(super) async fn serve(state: Arc<Shared>, mut client: TcpStream, own: &[SocketAddr]) -> Begun {
-    let Ok(original) = client.local_addr() else { return Begun::Served };
+pub(super) async fn serve(shared: Arc<Shared>, mut client: TcpStream, own: &[SocketAddr]) -> ConnectionEnd {
+    let Ok(original) = client.local_addr() else { return ConnectionEnd::Served };
     if own.contains(&original) {
-        // Dialled at our listener directly: it has no application.
-        return Begun::Served;
+        // The client dialled our listener itself: there is no application.
+        return ConnectionEnd::Served;
     }
     let was_reset = Cell::new(false);
     let dialled = tokio::select! {
         biased;
-        dialled = dial(&state, original) => dialled,
-        () = gives_up(&client, &was_reset) => return Begun::Served,
+        dialled = dial(&shared, original) => dialled,
+        () = gives_up(&client, &was_reset) => return ConnectionEnd::Served,
     };
     let mut server = match dialled {
         Ok(server) => server,
         Err(error) => {
-            // What the client would have seen without us, or nearly: the
-            // connection is gone before it carried anything.
+            // Nearly the failure that the client would see without the agent: the
+            // connection ends before it carried anything.
             reset(&client);
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            return if refused { Begun::Refused } else { Begun::Served };
+            return if refused { ConnectionEnd::Refused } else { ConnectionEnd::Served };
         }
     };
     if was_reset.get() {
         reset(&server);
-        return Begun::Served;
+        return ConnectionEnd::Served;
     }
     let _ = client.set_nodelay(true);
     let mut up = RelayBuffer::default();
-    let engine = match first(&mut client, &mut server, &mut up).await {
-        Ok(engine) if !state.over_memory_budget.load(Relaxed) => engine,
+    let detected = match first(&mut client, &mut server, &mut up).await {
+        Ok(detected) if !shared.over_memory_budget.load(Relaxed) => detected,
         Ok(_) => Detected::Other,
         Err(_) => {
             reset(&client);
             reset(&server);
-            return Begun::Served;
+            return ConnectionEnd::Served;
         }
     };
-    if engine == Detected::Http1 {
-        // Errors have been passed on to both ends: there is nobody else to tell.
-        let _ = Box::pin(Http1 { state, original, client, server, up }.serve()).await;
-        return Begun::Served;
+    if detected == Detected::Http1 {
+        // Errors have been passed on to both ends.
+        let _ = Box::pin(Http1 { shared, original, client, server, up }.serve()).await;
+        return ConnectionEnd::Served;
     }
-    if engine == Detected::Http2 {
-        let _ = Box::pin(Http2 { state, original, client, server, up }.serve()).await;
-        return Begun::Served;
+    if detected == Detected::Http2 {
+        let _ = Box::pin(Http2 { shared, original, client, server, up }.serve()).await;
+        return ConnectionEnd::Served;
     }
     let mut down = RelayBuffer::default();
     if tunnel::carry(&mut client, &mut server, &mut up, &mut down).await.is_err() {
         reset(&client);
         reset(&server);
     }
-    Begun::Served
+    ConnectionEnd::Served
 }
 
-/// Dials the application. Where there is no room, new connections are to pass
-/// from now on; for this one, which is here already, some may be given back.
-async fn dial(state: &Shared, original: SocketAddr) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + ROOM_WAIT;
+/// Dials the application. Without a descriptor or a source port, it makes new
+/// connections bypass the agent; this one waits for another to give its own back.
+async fn dial(shared: &Shared, original: SocketAddr) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + RESOURCE_WAIT;
     loop {
         match capture::dial(original).await {
             Err(error) if capture::is_exhausted(&error) && Instant::now() < deadline => {
-                state.exhausted.notify_one();
-                sleep(ROOM_ASKS_EVERY).await;
+                shared.exhausted.notify_one();
+                sleep(RESOURCE_PAUSE).await;
             }
             dialled => return dialled,
         }
     }
 }
 
-/// Waits until the client has gone while the application is dialled: where that
-/// accepts no more, a dial would outlive it by minutes. The kernel tells of a
-/// reset once: it is written down.
+/// Waits until the client has gone while the application is dialled: when the
+/// application accepts no more, the dial would outlive the client by minutes. The
+/// kernel reports a reset only once, so it is noted in `was_reset`.
 async fn gives_up(client: &TcpStream, was_reset: &Cell<bool>) {
-    // What it has sent is in front of its end, and not of a reset.
+    // Bytes that it has sent hide its end, but not a reset.
     match client.peek(&mut [0]).await {
         Ok(0) => {}
         Ok(_) => _ = client.ready(Interest::ERROR).await,
         Err(_) => was_reset.set(true),
     }
-    // A dial that works takes no time. It tells the application of a reset, and
-    // serves whoever only listens and has ended its side at once.
+    // A dial that succeeds takes no time. The application then sees the reset, or
+    // serves a client that has ended its side at once and only listens.
     tokio::time::sleep(DIAL_WAIT).await;
 }
 
-/// Waits for the first bytes, from whichever side, and says what they are.
-/// The client's stay in `up`.
+/// Waits for the first bytes from either side, and detects the protocol. The
+/// client's bytes stay in `up`.
 async fn first(client: &mut TcpStream, server: &mut TcpStream, up: &mut RelayBuffer) -> io::Result<Detected> {
     let mut deadline: Option<Instant> = None;
     loop {
@@ -157,11 +162,11 @@ async fn next(
     up: &mut RelayBuffer,
     deadline: Option<Instant>,
 ) -> io::Result<First> {
-    let speaks = std::future::poll_fn(|context| {
+    let first = std::future::poll_fn(|context| {
         let mut bytes = [0; SETTINGS_BYTES];
         let mut seen = ReadBuf::new(&mut bytes);
         if let Poll::Ready(peeked) = server.poll_peek(context, &mut seen)
-            // A few bytes that may become settings are a greeting: nothing would tell us of the rest.
+            // Fewer bytes than a frame's header count as a greeting: nothing would wake us for the rest.
             && !(peeked.is_ok() && seen.remaining() == 0 && may_be_settings(seen.filled()))
         {
             return Poll::Ready(peeked.map(|_| First::Server));
@@ -169,9 +174,9 @@ async fn next(
         up.poll_fill(context, client).map_ok(|_| First::Client)
     });
     match deadline {
-        None => speaks.await,
+        None => first.await,
         Some(deadline) => tokio::select! {
-            first = speaks => first,
+            first = first => first,
             () = sleep_until(deadline) => Ok(First::Late),
         },
     }

@@ -1,13 +1,13 @@
-//! What a client speaks, told from its first bytes. Pure, and quick to give
-//! up: what is not certainly HTTP is carried unread.
+//! Detects a client's protocol by its first bytes. A connection that is not
+//! certainly HTTP is carried unread.
 
-/// How every HTTP/2 connection begins.
+/// The first bytes of every HTTP/2 connection.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A request line longer than this is none.
+/// The longest request line. Longer ones are not HTTP.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// What a connection is, as far as its first bytes tell.
+/// A connection's protocol, as far as its first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detected {
     /// It could still be HTTP; its first line has not ended.
@@ -34,18 +34,18 @@ pub(super) fn detect(bytes: &[u8]) -> Detected {
             _ => Detected::Other,
         };
     };
-    // The first line alone: whether the headers are any good is the relay's question.
+    // The first line alone: the relay checks the headers.
     match httparse::Request::new(&mut []).parse(&bytes[..=end]) {
         Ok(_) if end > 0 && bytes[end - 1] == b'\r' && bytes[0] != b'\r' => Detected::Http1,
         _ => Detected::Other,
     }
 }
 
-/// The header of an HTTP/2 frame.
+/// The length of an HTTP/2 frame's header.
 pub(super) const SETTINGS_BYTES: usize = 9;
 
-/// Whether a server's first bytes may be HTTP/2's settings: many servers send
-/// them without waiting for the preface, and still it is the client that decides.
+/// Whether a server's first bytes may be HTTP/2 settings. Many servers send them
+/// without waiting for the client's preface; the client still decides the protocol.
 pub(super) fn may_be_settings(bytes: &[u8]) -> bool {
     // Less than 16 KiB of entries, type 4, no flags, stream 0.
     let expected = |(at, byte): (usize, &u8)| match at {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_told_from_the_greetings_of_other_servers() {
+    fn settings_are_distinguished_from_the_greetings_of_other_servers() {
         assert!(may_be_settings(&[0, 0, 18, 4, 0, 0, 0, 0, 0]));
         assert!(may_be_settings(&[0, 0]));
         for greeting in
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_told_from_what_merely_begins_with_letters() {
+    fn http_is_distinguished_from_other_protocols_that_begin_with_letters() {
         for (bytes, detected) in [
             (&b""[..], Detected::Undecided),
             (b"G", Detected::Undecided),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn every_beginning_of_http_is_undecided_until_its_line_ends() {
+    fn the_protocol_is_undecided_until_the_first_line_ends() {
         let line = b"GET /cart?item=1 HTTP/1.1\r\n";
         assert!((0..line.len() - 1).all(|end| detect(&line[..end]) == Detected::Undecided));
         assert!((0..PREFACE.len()).all(|end| detect(&PREFACE[..end]) == Detected::Undecided));

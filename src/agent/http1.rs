@@ -41,7 +41,7 @@ use relay::{Outcome, Relay};
 /// One client's connection and its connection to the application. Both stay
 /// together for good.
 pub(super) struct Http1 {
-    pub(super) state: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The address that the client dialled.
     pub(super) original: SocketAddr,
     pub(super) client: TcpStream,
@@ -59,8 +59,8 @@ impl Http1 {
     ///
     /// The failure of either side. It has been passed on to the other.
     pub(super) async fn serve(self) -> io::Result<()> {
-        let Self { state, original, mut client, mut server, up } = self;
-        let mut relay = Relay::new(state, original.port(), up);
+        let Self { shared, original, mut client, mut server, up } = self;
+        let mut relay = Relay::new(shared, original.port(), up);
         let mut preview = PreviewConnection::default();
         let result = loop {
             match relay.run(&mut client, &mut server).await {

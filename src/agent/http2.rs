@@ -56,7 +56,7 @@ const LAST_DATA_WAIT: Duration = Duration::from_millis(100);
 
 /// One client's connection and its connection to the application.
 pub(super) struct Http2 {
-    pub(super) state: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The address that the client dialled.
     pub(super) original: SocketAddr,
     pub(super) client: TcpStream,
@@ -74,7 +74,7 @@ impl Http2 {
     ///
     /// A side has broken the protocol, or its connection is broken.
     pub(super) async fn serve(self) -> Result<(), h2::Error> {
-        let Self { state, original, mut client, mut server, mut up } = self;
+        let Self { shared, original, mut client, mut server, mut up } = self;
         // The preface first, as the client sent it: the client must see the answer of
         // an application that does not know HTTP/2.
         if server.write_all(PREFACE).await.is_err() {
@@ -104,7 +104,7 @@ impl Http2 {
         drop(up);
         let connection = builder.handshake::<_, Bytes>(client).await?;
         let (previews, port) = (Rc::new(PreviewConnections::default()), original.port());
-        let connections = ClientConnection { shared: state, port, app, application, previews, resets_client };
+        let connections = ClientConnection { shared, port, app, application, previews, resets_client };
         let result = connections.serve(connection).await;
         connections.application.end();
         drop(probe);

@@ -28,11 +28,6 @@ impl<'a> PreviewPods<'a> {
         Self { addresses: &rules.preview, port: rules.preview_port(port).unwrap_or(port) }
     }
 
-    /// The pods' addresses, in the order of the rules.
-    pub(super) fn iter(&self) -> impl Iterator<Item = SocketAddr> {
-        self.addresses.iter().map(|address| SocketAddr::from((*address, self.port)))
-    }
-
     /// Whether a connection to this address is one to a pod of the preview.
     pub(super) fn contains(&self, address: SocketAddr) -> bool {
         address.port() == self.port && self.addresses.contains(&address.ip())
@@ -74,7 +69,7 @@ impl<'a> PreviewPods<'a> {
         if self.addresses.is_empty() {
             return Err("no preview pod is ready".to_owned());
         }
-        for address in self.iter() {
+        for address in self.addresses.iter().map(|address| SocketAddr::from((*address, self.port))) {
             connect(address).await.map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut => {
                     format!("{address}: no answer within {} s", CONNECT_WAIT.as_secs())

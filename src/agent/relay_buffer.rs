@@ -1,9 +1,9 @@
-//! One direction of a relay: bytes read here, to be written there.
+//! The bytes of one direction of a relay, between reading and writing.
 //!
-//! A lane knows which of its bytes are cleared to leave; framing clears them.
-//! Nothing in it is lost when a future is dropped half way, and it holds a
-//! buffer only while there are bytes in it: idle connections cost none. Long
-//! stretches that nobody has to look at stay in the kernel, in a pipe.
+//! The relay buffer knows which of its bytes are cleared to leave; framing clears
+//! them. It loses nothing when a future is dropped half way. It has memory only
+//! while it holds bytes, so idle connections need none. Long stretches that need
+//! not be looked at stay in the kernel, in a pipe.
 
 mod pipe;
 
@@ -17,29 +17,30 @@ use tokio::net::TcpStream;
 
 use pipe::Pipe;
 
-/// Fits most heads and small bodies whole.
+/// The usual buffer: most heads and small bodies fit into it.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// For bulk: fewer system calls per byte, still in the processor's cache.
+/// The buffer for bulk data: fewer system calls per byte, still in the processor's
+/// cache.
 const LARGE_BYTES: usize = 128 * 1024;
 
-/// A stretch this long is worth a pipe: two system calls on pages instead of
+/// The shortest stretch that is worth a pipe: two system calls on pages instead of
 /// two copies.
 pub(super) const MIN_PIPED_BYTES: u64 = 128 * 1024;
 
-/// What the kernel is asked to move at once: lengths that no signed integer
-/// holds it refuses.
+/// The most that the kernel is asked to move at once: it refuses lengths that do
+/// not fit into a signed integer.
 const MAX_MOVED_BYTES: usize = 1 << 30;
 
-/// How many buffers of each size a worker keeps for the next connection.
-const MAX_KEPT: usize = 64;
+/// How many spare buffers of each size a thread keeps.
+const MAX_SPARE: usize = 64;
 
 thread_local! {
     static SPARE: RefCell<[Vec<Vec<u8>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// Bytes on their way: `start..cleared` may leave, `cleared..end` is held back.
-/// What is in the pipe may leave, and the buffer is empty meanwhile.
+/// Bytes on their way: `start..cleared` may leave, `cleared..end` is held back. The
+/// bytes in the pipe may leave, and the buffer is empty meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct RelayBuffer {
     buffer: Vec<u8>,
@@ -54,27 +55,27 @@ pub(super) struct RelayBuffer {
 // === impl RelayBuffer ===
 
 impl RelayBuffer {
-    /// What was read and is not cleared yet.
+    /// The bytes that are held back.
     pub(super) fn held(&self) -> &[u8] {
         &self.buffer[self.cleared..self.end]
     }
 
-    /// The same, to be edited.
+    /// The same bytes, to be edited.
     pub(super) fn held_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.cleared..self.end]
     }
 
-    /// Lets the next `bytes` of what is held leave.
+    /// Clears the next `bytes` held bytes.
     pub(super) fn clear(&mut self, bytes: usize) {
         self.cleared = (self.cleared + bytes).min(self.end);
     }
 
-    /// Lets everything leave.
+    /// Clears all held bytes.
     pub(super) fn clear_all(&mut self) {
         self.cleared = self.end;
     }
 
-    /// Forgets the next `bytes` of what is held. Only with nothing cleared.
+    /// Drops the next `bytes` held bytes. Cleared bytes must have left before.
     pub(super) fn discard(&mut self, bytes: usize) {
         debug_assert_eq!(self.start, self.cleared, "cleared bytes must have left");
         self.clear(bytes);
@@ -82,12 +83,12 @@ impl RelayBuffer {
         self.settle();
     }
 
-    /// Whether nothing is left to write or to judge.
+    /// Whether there are no bytes.
     pub(super) const fn is_empty(&self) -> bool {
         self.start == self.end && self.pipe.is_none()
     }
 
-    /// Whether everything that was cleared has left.
+    /// Whether all cleared bytes have left.
     pub(super) const fn is_drained(&self) -> bool {
         self.start == self.cleared && self.pipe.is_none()
     }
@@ -102,7 +103,7 @@ impl RelayBuffer {
         self.ended
     }
 
-    /// Writes what is cleared.
+    /// Writes the cleared bytes. Ready once all of them have left.
     pub(super) fn poll_drain(
         &mut self,
         context: &mut Context<'_>,
@@ -123,7 +124,7 @@ impl RelayBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads more behind what is held; 0 bytes: the sender has ended its side.
+    /// Reads more bytes, which are held; 0 bytes: the sender has ended its side.
     pub(super) fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
@@ -143,16 +144,16 @@ impl RelayBuffer {
         Poll::Ready(Ok(read))
     }
 
-    /// Takes up to `most` bytes that nobody has to look at: they are cleared,
-    /// and not held. Only with nothing under way. `None`: the system does not
-    /// do that, or not here; [`Self::poll_fill`] does.
+    /// Moves up to `most` bytes that need not be looked at: they are cleared at once.
+    /// Only while the buffer is empty. `None`: the system cannot do that, or not here,
+    /// and [`Self::poll_fill`] has to.
     pub(super) fn poll_fill_unseen(
         &mut self,
         context: &mut Context<'_>,
         from: &TcpStream,
         most: u64,
     ) -> Poll<io::Result<Option<usize>>> {
-        debug_assert!(self.is_empty(), "what is under way must have left");
+        debug_assert!(self.is_empty(), "earlier bytes must have left");
         let Ok(mut pipe) = Pipe::take() else { return Poll::Ready(Ok(None)) };
         let most = usize::try_from(most).map_or(MAX_MOVED_BYTES, |most| most.min(MAX_MOVED_BYTES));
         let filled = pipe.poll_fill(context, from, most);
@@ -188,7 +189,7 @@ impl RelayBuffer {
         }
     }
 
-    /// An empty lane gives its buffer and its pipe back.
+    /// Gives the memory and the pipe back once they are empty.
     fn settle(&mut self) {
         if let Some(pipe) = self.pipe.take_if(|pipe| pipe.is_empty()) {
             pipe.give_back();
@@ -211,7 +212,7 @@ fn take(bulk: bool) -> Vec<u8> {
     spare.unwrap_or_else(|| vec![0; if bulk { LARGE_BYTES } else { SMALL_BYTES }])
 }
 
-/// Buffers of other sizes (a long head, an inserted answer) are not kept.
+/// Buffers of other sizes, made for a long head, are not kept.
 fn give_back(buffer: Vec<u8>) {
     let class = match buffer.len() {
         SMALL_BYTES => 0,
@@ -219,7 +220,7 @@ fn give_back(buffer: Vec<u8>) {
         _ => return,
     };
     SPARE.with_borrow_mut(|spare| {
-        if spare[class].len() < MAX_KEPT {
+        if spare[class].len() < MAX_SPARE {
             spare[class].push(buffer);
         }
     });

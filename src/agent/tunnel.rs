@@ -1,5 +1,5 @@
-//! Bytes both ways, unread: for everything that is no HTTP, is encrypted, was
-//! upgraded, or was in any way doubtful.
+//! Carries bytes both ways without reading them: for connections that are not HTTP,
+//! are encrypted or upgraded, or had a byte that could be read in two ways.
 
 use std::io;
 use std::pin::Pin;
@@ -10,49 +10,53 @@ use tokio::net::TcpStream;
 
 use super::relay_buffer::RelayBuffer;
 
-/// How much one direction moves before others have their turn: the other
-/// direction, other connections, the heartbeat.
+/// How much one direction moves before the other direction, other connections and
+/// the heartbeat have their turn.
 const TURN_BYTES: usize = 1024 * 1024;
 
 /// One direction.
-struct Way<'a> {
-    lane: &'a mut RelayBuffer,
-    stage: Stage,
+struct Direction<'a> {
+    buffer: &'a mut RelayBuffer,
+    progress: Progress,
 }
 
 /// How far a direction has come.
-enum Stage {
+enum Progress {
     Open,
     /// Its sender has ended its side.
     Ended,
-    /// Its receiver takes nothing more. What that one has said is still carried.
+    /// Its receiver takes nothing more. Bytes that the receiver has sent are still
+    /// carried the other way.
     Broken(io::Error),
 }
 
-// === impl Way ===
+// === impl Direction ===
 
-impl Way<'_> {
-    /// Carries what there is. Ready once nothing more can come; an error: the
-    /// sender is lost, and all that it had said has been carried.
+impl Direction<'_> {
+    /// Carries all that can be read now. Ready once nothing more can follow.
+    ///
+    /// # Errors
+    ///
+    /// The sender is lost. All bytes that it sent before have been carried.
     fn poll_carry(
         &mut self,
         context: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
-        opposite: &Stage,
+        opposite: &Progress,
     ) -> Poll<io::Result<()>> {
         let mut moved = 0;
-        while matches!(self.stage, Stage::Open) {
-            self.lane.clear_all();
-            if let Err(error) = ready!(self.lane.poll_drain(context, to)) {
-                self.stage = Stage::Broken(error);
-            } else if self.lane.is_ended() {
-                // A sender whose own receiving end is gone was reset: that is passed on, not its end.
-                self.stage = match opposite {
-                    Stage::Broken(_) => Stage::Ended,
+        while matches!(self.progress, Progress::Open) {
+            self.buffer.clear_all();
+            if let Err(error) = ready!(self.buffer.poll_drain(context, to)) {
+                self.progress = Progress::Broken(error);
+            } else if self.buffer.is_ended() {
+                // A sender that no longer receives was reset: the caller passes the reset on, so this is not a plain end.
+                self.progress = match opposite {
+                    Progress::Broken(_) => Progress::Ended,
                     _ => match ready!(Pin::new(&mut *to).poll_shutdown(context)) {
-                        Ok(()) => Stage::Ended,
-                        Err(error) => Stage::Broken(error),
+                        Ok(()) => Progress::Ended,
+                        Err(error) => Progress::Broken(error),
                     },
                 };
             } else if moved >= TURN_BYTES {
@@ -66,45 +70,48 @@ impl Way<'_> {
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>, from: &mut TcpStream) -> Poll<io::Result<usize>> {
-        if self.lane.is_bulk()
-            && let Some(moved) = ready!(self.lane.poll_fill_unseen(context, from, u64::MAX))?
+        if self.buffer.is_bulk()
+            && let Some(moved) = ready!(self.buffer.poll_fill_unseen(context, from, u64::MAX))?
         {
             return Poll::Ready(Ok(moved));
         }
-        self.lane.poll_fill(context, from)
+        self.buffer.poll_fill(context, from)
     }
 }
 
-/// Carries everything between `client` and `server` until both have ended
-/// their sides. What the lanes already hold goes first. Half-closed
-/// connections stay half open for as long as their ends like. After an error
-/// both are to be reset.
+/// Carries all bytes between `client` and `server` until both have ended their
+/// sides. The bytes in the buffers go first. Half-closed connections stay half open
+/// for as long as their ends want.
+///
+/// # Errors
+///
+/// Either connection is broken. The caller has to reset both.
 pub(super) async fn carry(
     client: &mut TcpStream,
     server: &mut TcpStream,
     up: &mut RelayBuffer,
     down: &mut RelayBuffer,
 ) -> io::Result<()> {
-    let mut up = Way { lane: up, stage: Stage::Open };
-    let mut down = Way { lane: down, stage: Stage::Open };
+    let mut up = Direction { buffer: up, progress: Progress::Open };
+    let mut down = Direction { buffer: down, progress: Progress::Open };
     let mut is_ups_turn = true;
     std::future::poll_fn(|context| {
-        // One that never has to wait would leave nothing to the other.
+        // A direction that never has to wait would leave no time to the other.
         is_ups_turn = !is_ups_turn;
         let mut is_over = true;
         for is_up in [is_ups_turn, !is_ups_turn] {
             let carried = if is_up {
-                up.poll_carry(context, client, server, &down.stage)?
+                up.poll_carry(context, client, server, &down.progress)?
             } else {
-                down.poll_carry(context, server, client, &up.stage)?
+                down.poll_carry(context, server, client, &up.progress)?
             };
             is_over &= carried.is_ready();
         }
         if is_over { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
     })
     .await?;
-    for way in [up, down] {
-        if let Stage::Broken(error) = way.stage {
+    for direction in [up, down] {
+        if let Progress::Broken(error) = direction.progress {
             return Err(error);
         }
     }

@@ -1,16 +1,17 @@
-//! Where a chunked body ends. Stricter than any server: what two parsers
-//! could read in two ways is an error here, and the connection a tunnel.
+//! Where a chunked body ends. This parser is stricter than any server: bytes that
+//! two parsers could read in two ways are an error, and make the connection a
+//! tunnel.
 
-/// A chunk's size line, or a trailer section, longer than this is not ours to
-/// understand.
+/// The longest size line of a chunk, and the longest trailer section, that this
+/// parser accepts.
 const MAX_LINE_BYTES: u32 = 16 * 1024;
 
-/// The place in a chunked body.
+/// A place in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chunked {
     /// In the hexadecimal size: the value so far and its digits.
     Size { value: u64, digits: u8 },
-    /// In what follows the size (extensions), up to its CR.
+    /// In the extensions behind the size, up to the CR.
     Extension { value: u64, bytes: u32 },
     /// The LF of a size line is next.
     SizeEnd { value: u64 },
@@ -26,13 +27,13 @@ pub(super) enum Chunked {
     Trailer { bytes: u32 },
     /// The LF of a trailer line is next.
     TrailerLf { bytes: u32 },
-    /// The very last LF is next.
+    /// The last LF of the body is next.
     LastLf,
-    /// The body is over.
+    /// Behind the body.
     Done,
 }
 
-/// The body cannot be read for certain.
+/// The body can be read in two ways, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadChunk;
 
@@ -42,8 +43,8 @@ impl Chunked {
     /// Before the first chunk.
     pub(super) const START: Self = Self::Size { value: 0, digits: 0 };
 
-    /// Reads on through `bytes`; how many of them belong to the body. `data`
-    /// is given each piece of the content.
+    /// Reads on through `bytes` and returns how many of them belong to the body.
+    /// Calls `data` with each piece of the content.
     pub(super) fn advance(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, BadChunk> {
         let mut at = 0;
         while at < bytes.len() && *self != Self::Done {
@@ -60,7 +61,7 @@ impl Chunked {
         Ok(at)
     }
 
-    /// Reads on through so many bytes of a chunk's data, and no more than are left.
+    /// Skips so many bytes of a chunk's data, at most the rest of it.
     pub(super) fn skip(&mut self, bytes: u64) {
         if let Self::Data { left } = self {
             *left -= bytes;
@@ -74,7 +75,7 @@ impl Chunked {
         Ok(match (self, byte) {
             (Self::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
                 let digit = u64::from(char::from(byte).to_digit(16).ok_or(BadChunk)?);
-                // Fifteen digits are a petabyte's worth; sixteen could overflow somebody's integer.
+                // Fifteen digits are enough for a petabyte; sixteen could overflow a server's integer.
                 if digits == 15 {
                     return Err(BadChunk);
                 }
@@ -107,7 +108,7 @@ impl Chunked {
     }
 }
 
-/// What may stand in a line: visible characters, spaces, tabs, and bytes above ASCII.
+/// Whether a line may hold the byte: visible characters, spaces, tabs, and bytes above ASCII.
 const fn is_field(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_servers_could_read_in_two_ways_is_refused() {
+    fn a_body_that_two_servers_could_read_in_two_ways_is_refused() {
         for body in [
             "\r\n",
             " 5\r\n",
@@ -174,7 +175,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_bytes_are_read_alike_however_they_are_cut(
+        fn the_result_does_not_depend_on_how_the_bytes_are_cut(
             bytes in prop::collection::vec(prop::sample::select(b"05aF;\r\n x:".to_vec()), 0..40),
             cuts in prop::collection::vec(0_usize..40, 0..6),
         ) {

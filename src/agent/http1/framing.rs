@@ -1,4 +1,4 @@
-//! Where a body ends, and how far along it is.
+//! Where a body ends, seen from a place in it.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 use super::chunked::{BadChunk, Chunked};
 use crate::agent::relay_buffer::{MIN_PIPED_BYTES, RelayBuffer};
 
-/// What is left of a body.
+/// The rest of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Nothing.
     None,
-    /// So many bytes.
+    /// This many bytes.
     Sized(u64),
     /// Chunks.
     Chunked(Chunked),
@@ -32,8 +32,8 @@ impl Framing {
         matches!(self, Self::None | Self::Sized(0) | Self::Chunked(Chunked::Done))
     }
 
-    /// Reads on through `bytes`; how many of them belong to the body. `data`
-    /// is given each piece of the content.
+    /// Reads on through `bytes` and returns how many of them belong to the body.
+    /// Calls `data` with each piece of the content.
     pub(super) fn advance(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, BadChunk> {
         match self {
             Self::None => Ok(0),
@@ -51,27 +51,27 @@ impl Framing {
         }
     }
 
-    /// Reads more of the body into `lane`; 0 bytes: the sender has ended its
-    /// side. A long stretch of content is cleared at once, unseen, and counted
-    /// as read through.
+    /// Reads more of the body into `buffer`; 0 bytes: the sender has ended its side.
+    /// A long stretch of content is moved unseen: it is cleared at once, and this
+    /// place moves behind it.
     pub(super) fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
-        lane: &mut RelayBuffer,
+        buffer: &mut RelayBuffer,
         from: &mut TcpStream,
     ) -> Poll<io::Result<usize>> {
         let next = self.content();
         if next >= MIN_PIPED_BYTES
-            && lane.is_empty()
-            && let Some(moved) = ready!(lane.poll_fill_unseen(context, from, next))?
+            && buffer.is_empty()
+            && let Some(moved) = ready!(buffer.poll_fill_unseen(context, from, next))?
         {
             self.skip(moved as u64);
             return Poll::Ready(Ok(moved));
         }
-        lane.poll_fill(context, from)
+        buffer.poll_fill(context, from)
     }
 
-    /// How many of the next bytes are content, whatever they are.
+    /// How many of the next bytes are certainly content.
     fn content(&self) -> u64 {
         match self {
             Self::Sized(left) | Self::Chunked(Chunked::Data { left }) => *left,
@@ -80,7 +80,7 @@ impl Framing {
         }
     }
 
-    /// Reads on through bytes of content that nobody has seen.
+    /// Moves behind bytes of content that were moved unseen.
     fn skip(&mut self, bytes: u64) {
         match self {
             Self::Sized(left) => *left -= bytes,

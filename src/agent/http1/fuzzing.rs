@@ -1,5 +1,5 @@
-//! A door for `tests/fuzz`: heads and chunked bodies, read whole and in
-//! pieces, which must come to the same.
+//! Entry points for `tests/fuzz`: heads and chunked bodies must be read alike
+//! whole and in pieces.
 
 use std::fmt::Debug;
 
@@ -7,11 +7,11 @@ use super::chunked::Chunked;
 use super::head::{self, Doubt, RequestKind};
 use crate::agent::detect::{Detected, detect};
 
-/// Reads a request head, and what follows it as its body.
+/// Reads a request head, and the bytes behind it as its body.
 ///
 /// # Panics
 ///
-/// Where something is wrong: that is a finding.
+/// A panic is a finding.
 pub fn request(bytes: &[u8], cuts: &[u8]) {
     let facts = |bytes: &[u8], scanned: &mut usize| {
         head::request(bytes, scanned, |request, parsed| {
@@ -31,7 +31,7 @@ pub fn request(bytes: &[u8], cuts: &[u8]) {
     };
     let detected = ends(bytes, cuts).into_iter().map(|end| detect(&bytes[..end]));
     let decided: Vec<_> = detected.skip_while(|detected| *detected == Detected::Undecided).collect();
-    assert!(decided.windows(2).all(|pair| pair[0] == pair[1]), "what is decided stays so: {decided:?}");
+    assert!(decided.windows(2).all(|pair| pair[0] == pair[1]), "a decision is final: {decided:?}");
     let whole = facts(bytes, &mut 0);
     agree(&in_pieces(bytes, cuts, facts), &whole);
     if let Ok(Some(mut found)) = whole {
@@ -46,7 +46,7 @@ pub fn request(bytes: &[u8], cuts: &[u8]) {
 ///
 /// # Panics
 ///
-/// Where something is wrong: that is a finding.
+/// A panic is a finding.
 pub fn response(bytes: &[u8], cuts: &[u8]) {
     for kind in [RequestKind::Plain, RequestKind::Head, RequestKind::Upgrade, RequestKind::Connect] {
         let read = |bytes: &[u8], scanned: &mut usize| head::response(bytes, scanned, kind);
@@ -58,11 +58,11 @@ pub fn response(bytes: &[u8], cuts: &[u8]) {
     }
 }
 
-/// Reads a chunked body; its content must be what a plain second reader makes of it.
+/// Reads a chunked body. A plain second reader must find the same content.
 ///
 /// # Panics
 ///
-/// Where something is wrong: that is a finding.
+/// A panic is a finding.
 pub fn chunks(bytes: &[u8], cuts: &[u8]) {
     let read = |pieces: &[&[u8]]| {
         let (mut place, mut content, mut used) = (Chunked::START, Vec::new(), 0);
@@ -96,7 +96,7 @@ fn plainly(mut bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads growing parts of `bytes` as a connection brings them, until there is an answer.
+/// Reads growing parts of `bytes`, as they would arrive, until there is a result.
 fn in_pieces<T>(
     bytes: &[u8],
     cuts: &[u8],
@@ -116,8 +116,8 @@ fn in_pieces<T>(
     last
 }
 
-/// A doubt about a line that has not ended may wait for its end; nothing else
-/// depends on how the bytes came.
+/// A doubt about a line that has not ended may wait for its end. Nothing else may
+/// depend on how the bytes were cut.
 fn agree<T: PartialEq + Debug>(pieces: &Result<Option<T>, Doubt>, whole: &Result<Option<T>, Doubt>) {
     if *pieces != Ok(None) || *whole != Err(Doubt) {
         assert_eq!(pieces, whole);

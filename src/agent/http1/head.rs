@@ -1,7 +1,7 @@
 //! The heads of HTTP/1 messages: where they end, and where their bodies will.
 //!
-//! Pure: bytes in, an answer out. Anything that servers are known to disagree
-//! about is [`Doubt`], and whoever meets it stops reading for good.
+//! Pure functions from bytes to values. Where servers are known to disagree, the
+//! result is [`Doubt`], and the caller stops reading for good.
 
 use std::mem::MaybeUninit;
 
@@ -10,38 +10,38 @@ use httparse::{Header, Status};
 use super::framing::Framing;
 use crate::traffic::Head;
 
-/// A longer head is not ours to understand. Servers stop at 8 to 64 KiB.
+/// The longest head that is read. Servers stop at 8 to 64 KiB.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
-/// Headers that fit on the stack; more of them take a slower way.
+/// How many headers are parsed on the stack. For more of them, a list is allocated.
 const USUAL_HEADERS: usize = 64;
 
-/// More headers than this are not ours to understand. Servers stop at 100 or so.
+/// The most headers that are read. Servers stop at about 100.
 const MAX_HEADERS: usize = 2_048;
 
 /// A message that could be read in more than one way, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Doubt;
 
-/// What a request is, apart from its judgement.
+/// A request's head, as far as framing needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestHead {
-    /// Bytes of the head, the empty line and leading ones included.
+    /// Bytes of the head, with the empty line.
     pub(super) length: usize,
     /// Where its body ends.
     pub(super) framing: Framing,
-    /// What its response depends on.
+    /// How its response is framed.
     pub(super) kind: RequestKind,
     /// Whether the client wants the connection kept.
     pub(super) persistence: Persistence,
 }
 
-/// What a response's framing depends on in its request.
+/// The property of a request on which the framing of its response depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
-    /// Nothing.
+    /// Any request that is none of the others.
     Plain,
-    /// `HEAD`: the response has no body whatever it says.
+    /// `HEAD`: the response has no body, whatever its headers say.
     Head,
     /// An `Upgrade` header: a 101 makes it a tunnel.
     Upgrade,
@@ -49,18 +49,18 @@ pub(super) enum RequestKind {
     Connect,
 }
 
-/// What a response is.
+/// A response's head, as far as framing needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResponseHead {
     /// Bytes of the head.
     pub(super) length: usize,
-    /// What follows it.
+    /// The next part of the message.
     pub(super) next: Next,
-    /// Whether the sender keeps the connection open behind it.
+    /// Whether the sender keeps the connection open after the response.
     pub(super) persistence: Persistence,
 }
 
-/// What follows a response's head.
+/// The part that follows a response's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Another head for the same request: this one was 1xx.
@@ -76,13 +76,13 @@ pub(super) enum Next {
 pub(super) enum Persistence {
     /// It can.
     Stays,
-    /// It is over after this one.
+    /// It closes after this one.
     Closes,
 }
 
-/// Reads the request head at the start of `bytes` and gives it to `judge`,
-/// whose answer comes with it. `None`: more bytes are needed. `scanned` is
-/// what was looked at before; it starts at 0 for each head.
+/// Reads the request head at the start of `bytes`, calls `judge` with it, and
+/// returns both results. `None`: more bytes are needed. `scanned` counts the bytes
+/// that were looked at before; it starts at 0 for each head.
 pub(super) fn request<T>(
     bytes: &[u8],
     scanned: &mut usize,
@@ -138,7 +138,7 @@ fn understood<T>(
     Ok(Some((request, answer)))
 }
 
-/// Reads the head of a response to a request of this kind.
+/// Reads the head of the response to a request of this kind, like [`request`].
 pub(super) fn response(
     bytes: &[u8],
     scanned: &mut usize,
@@ -174,7 +174,7 @@ fn answered(
     let declared = declared(parsed.headers, version)?;
     let next = match (code, kind) {
         (101, RequestKind::Upgrade) | (200..=299, RequestKind::Connect) => Next::Tunnel,
-        // A switch of protocols that nobody asked for.
+        // A change of protocol that the client did not ask for.
         (101, _) => return Err(Doubt),
         (100..=199, _) => Next::AnotherHead,
         (204 | 304, _) | (_, RequestKind::Head) => Next::Body(Framing::None),
@@ -187,11 +187,11 @@ fn answered(
     Ok(Some(ResponseHead { length, next, persistence }))
 }
 
-/// Whether `bytes` can hold anything new: a line that ended since last time.
+/// Whether parsing `bytes` can tell more than last time: a line has ended since.
 fn worth_parsing(bytes: &[u8], scanned: &mut usize) -> Result<bool, Doubt> {
     let seen = std::mem::replace(scanned, bytes.len());
     if matches!(bytes.first(), Some(b'\r' | b'\n')) {
-        // Empty lines before a head: skipped by some, an error for others.
+        // Some servers skip empty lines before a head, others refuse them.
         return Err(Doubt);
     }
     let mut lines = false;
@@ -208,7 +208,7 @@ fn worth_parsing(bytes: &[u8], scanned: &mut usize) -> Result<bool, Doubt> {
     Ok(lines)
 }
 
-/// An unfinished head, with patience for only so much of it.
+/// An unfinished head, which must not become too long.
 fn not_too_long<T>(bytes: &[u8]) -> Result<Option<T>, Doubt> {
     if bytes.len() > MAX_HEAD_BYTES { Err(Doubt) } else { Ok(None) }
 }
@@ -219,7 +219,7 @@ struct Declared {
     persistence: Persistence,
 }
 
-/// What the headers say about the message's end, if they say it once and clearly.
+/// Finds where the message ends, if the headers say so once and clearly.
 fn declared(headers: &[Header<'_>], version: u8) -> Result<Declared, Doubt> {
     let mut declared = Declared {
         body: None,
@@ -227,7 +227,7 @@ fn declared(headers: &[Header<'_>], version: u8) -> Result<Declared, Doubt> {
         persistence: if version == 0 { Persistence::Closes } else { Persistence::Stays },
     };
     for header in headers {
-        // Told by length first: most headers are none of these.
+        // The length first: most headers are none of these.
         let framing = match header.name.len() {
             14 if header.name.eq_ignore_ascii_case("content-length") => Framing::Sized(length(header.value)?),
             17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
@@ -251,14 +251,14 @@ fn declared(headers: &[Header<'_>], version: u8) -> Result<Declared, Doubt> {
             _ => continue,
         };
         if declared.body.replace(framing).is_some() {
-            // Twice, or both ways: which one counts depends on the server.
+            // Declared twice, or in both ways: servers differ in which one counts.
             return Err(Doubt);
         }
     }
     Ok(declared)
 }
 
-/// Digits and nothing else: `+5`, `5, 5` and `0x5` are read differently by different servers.
+/// Digits only: servers differ in how they read `+5`, `5, 5` and `0x5`.
 fn length(value: &[u8]) -> Result<u64, Doubt> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Doubt);

@@ -45,9 +45,9 @@ pub(super) struct Relay {
 
 impl Relay {
     /// For connections to `port` of the application, of which `up` was read.
-    pub(super) fn new(state: Arc<Shared>, port: u16, up: RelayBuffer) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, port: u16, up: RelayBuffer) -> Self {
         Self {
-            requests: Requests::new(state, port, up),
+            requests: Requests::new(shared, port, up),
             responses: Responses::default(),
             progress: Progress::default(),
         }

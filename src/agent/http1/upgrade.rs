@@ -1,12 +1,13 @@
-//! `Upgrade: h2c` in a matched request: a preview that took it would have the
-//! whole connection, and everybody's requests that follow on it. It is asked
-//! for something that nobody speaks instead, so that requests stay HTTP/1, and
-//! each is judged by itself. A server may ignore an `Upgrade` as it likes.
+//! `Upgrade: h2c` in a matched request. A preview that accepted it would get the
+//! whole connection, with all later requests of all sessions. The agent therefore
+//! replaces the token by one that no server knows: requests stay HTTP/1, and each
+//! is judged. A server may always ignore an `Upgrade`.
 
-/// What takes the token's place, as long as it is.
-const NOTHING: &[u8] = b"no-";
+/// The replacement for `h2c`, of the same length.
+const UNKNOWN: &[u8] = b"no-";
 
-/// Spoils `h2c` in the `Upgrade` headers of a head; other protocols stay, and so do all lengths.
+/// Replaces `h2c` in the `Upgrade` headers of a head. Other protocols and all
+/// lengths stay as they are.
 pub(super) fn refuse_h2c(head: &mut [u8]) {
     for line in head.split_mut(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
@@ -19,7 +20,7 @@ pub(super) fn refuse_h2c(head: &mut [u8]) {
             if let Some(token) = token[start..].first_chunk_mut::<3>()
                 && token.eq_ignore_ascii_case(b"h2c")
             {
-                token.copy_from_slice(NOTHING);
+                token.copy_from_slice(UNKNOWN);
             }
         }
     }
@@ -30,8 +31,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h2c_is_spoilt_wherever_it_is_offered_and_nothing_else_is() {
-        for (head, spoilt) in [
+    fn h2c_is_replaced_in_upgrade_headers_only() {
+        for (head, replaced) in [
             ("GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", "GET / HTTP/1.1\r\nUpgrade: no-\r\n\r\n"),
             (
                 "GET / HTTP/1.1\r\nupgrade:websocket ,\tH2C, h2c-16\r\n\r\n",
@@ -45,7 +46,7 @@ mod tests {
         ] {
             let mut bytes = head.as_bytes().to_vec();
             refuse_h2c(&mut bytes);
-            assert_eq!(String::from_utf8(bytes).unwrap(), spoilt);
+            assert_eq!(String::from_utf8(bytes).unwrap(), replaced);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Bytes that nobody has to look at: a kernel pipe carries them from one
-//! connection to the other, and they never enter the program (splice(2)).
+//! Moves bytes that need not be looked at through a kernel pipe from one connection
+//! to the other, with splice(2). They never enter the program.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,16 +13,16 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// How many pipes a worker keeps for the next long body. Each is two
-/// descriptors, and holds no memory while it is empty. Their size is the
-/// system's (16 stretches of what was received): larger ones are no faster.
-const MAX_KEPT: usize = 16;
+/// How many spare pipes a thread keeps. Each takes two descriptors, and no memory
+/// while it is empty. They have the system's default size (16 stretches of received
+/// bytes): larger ones are not faster.
+const MAX_SPARE: usize = 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A pipe of the kernel's, and how many bytes are in it.
+/// A kernel pipe and the number of bytes in it.
 #[derive(Debug)]
 pub(super) struct Pipe {
     reader: OwnedFd,
@@ -33,7 +33,11 @@ pub(super) struct Pipe {
 // === impl Pipe ===
 
 impl Pipe {
-    /// An empty one. Fails where the process has no descriptor left.
+    /// An empty pipe.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
     pub(super) fn take() -> io::Result<Self> {
         if let Some(spare) = SPARE.with_borrow_mut(Vec::pop) {
             return Ok(spare);
@@ -42,11 +46,11 @@ impl Pipe {
         Ok(Self { reader, writer, bytes: 0 })
     }
 
-    /// Keeps an empty one for the next. What is not empty is not kept: its
-    /// bytes are somebody's.
+    /// Keeps the pipe for the next connection if it is empty. The bytes in it must
+    /// not reach another connection.
     pub(super) fn give_back(self) {
         SPARE.with_borrow_mut(|spare| {
-            if self.bytes == 0 && spare.len() < MAX_KEPT {
+            if self.bytes == 0 && spare.len() < MAX_SPARE {
                 spare.push(self);
             }
         });
@@ -56,10 +60,10 @@ impl Pipe {
         self.bytes == 0
     }
 
-    /// Takes up to `most` bytes of what was received; 0: the sender has ended
-    /// its side. Only while the pipe is empty: a full one cannot be told from
-    /// a connection that has nothing. `None`: there is something, and it cannot
-    /// be taken: urgent data is spliced neither over nor past.
+    /// Takes up to `most` received bytes; 0: the sender has ended its side. Only while
+    /// the pipe is empty: a full pipe cannot be told from a connection without bytes.
+    /// `None`: there are bytes, and splice(2) cannot take them. It stops before urgent
+    /// data.
     pub(super) fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
@@ -76,7 +80,7 @@ impl Pipe {
                 }
             });
             match spliced {
-                Err(error) if is_in_vain(&error) => {}
+                Err(error) if is_retryable(&error) => {}
                 spliced => {
                     self.bytes = spliced.as_ref().ok().copied().flatten().unwrap_or(0);
                     return Poll::Ready(spliced);
@@ -85,7 +89,7 @@ impl Pipe {
         }
     }
 
-    /// Sends everything on.
+    /// Sends all bytes in the pipe.
     pub(super) fn poll_drain(&mut self, context: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<()>> {
         while self.bytes > 0 {
             ready!(to.poll_write_ready(context))?;
@@ -93,7 +97,7 @@ impl Pipe {
                 Ok(splice(&self.reader, None, to, None, self.bytes, SpliceFlags::NONBLOCK)?)
             });
             match spliced {
-                Err(error) if is_in_vain(&error) => {}
+                Err(error) if is_retryable(&error) => {}
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 spliced => self.bytes -= spliced?,
             }
@@ -107,12 +111,12 @@ fn has_bytes(stream: &TcpStream) -> bool {
     matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
 }
 
-fn is_in_vain(error: &io::Error) -> bool {
+fn is_retryable(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Whether the system does not splice these connections: a sandbox that knows
-/// no splice(2), or forbids it.
+/// Whether the system does not splice these connections: a sandbox does not know
+/// splice(2), or forbids it.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Heads that end where everybody agrees, and heads that nobody should read.
+//! Heads that all servers read alike, and heads that must not be read.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn answer(text: &str, kind: RequestKind) -> Result<Option<ResponseHead>, Doubt> 
 }
 
 #[test]
-fn a_request_says_where_its_body_ends() {
+fn a_request_declares_where_its_body_ends() {
     for (headers, framing) in [
         ("", Framing::None),
         ("content-length: 0\r\n", Framing::None),
@@ -28,7 +28,7 @@ fn a_request_says_where_its_body_ends() {
 }
 
 #[test]
-fn whatever_could_be_read_in_two_ways_is_in_doubt() {
+fn a_head_that_could_be_read_in_two_ways_is_doubtful() {
     for head in [
         "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
@@ -62,14 +62,14 @@ fn whatever_could_be_read_in_two_ways_is_in_doubt() {
 }
 
 #[test]
-fn a_bad_line_is_in_doubt_as_soon_as_it_ends() {
+fn a_bad_line_is_doubtful_as_soon_as_it_ends() {
     // A server answers such a line at once; a client may wait for that.
     assert_eq!(read("GET / HTTP/1.1\r\nno colon\r\n"), Err(Doubt));
     assert_eq!(read("GET / HTTP/1.1\r\nHost: shop\r\n"), Ok(None));
 }
 
 #[test]
-fn a_head_in_pieces_is_read_once_it_is_whole_and_not_for_ever() {
+fn a_head_in_pieces_is_read_once_it_is_whole_unless_it_is_too_long() {
     let text = "GET /a HTTP/1.1\r\nHost: shop\r\nX: y\r\n\r\n";
     let mut scanned = 0;
     for end in 0..text.len() {
@@ -83,13 +83,13 @@ fn a_head_in_pieces_is_read_once_it_is_whole_and_not_for_ever() {
 }
 
 #[test]
-fn many_headers_are_read_too() {
+fn many_headers_are_read() {
     let many = "x-header: y\r\n".repeat(1_000);
     assert!(read(&format!("GET / HTTP/1.1\r\n{many}\r\n")).unwrap().is_some());
 }
 
 #[test]
-fn a_response_depends_on_its_request() {
+fn the_framing_of_a_response_depends_on_its_request() {
     let next = |text: &str, kind| answer(text, kind).unwrap().unwrap().next;
     let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     assert_eq!(next(sized, RequestKind::Plain), Next::Body(Framing::Sized(5)));
@@ -122,7 +122,7 @@ fn a_response_depends_on_its_request() {
 }
 
 #[test]
-fn a_response_says_whether_its_sender_stays() {
+fn a_response_declares_whether_its_sender_keeps_the_connection() {
     let persistence = |text: &str| answer(text, RequestKind::Plain).unwrap().unwrap().persistence;
     assert_eq!(persistence("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Persistence::Stays);
     assert_eq!(
@@ -175,7 +175,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_request_head_reads_the_same_at_once_and_byte_by_byte(mut bytes in pieces()) {
+    fn a_request_head_is_read_alike_whole_and_byte_by_byte(mut bytes in pieces()) {
         // A bad line is in doubt at its end at the latest.
         bytes.extend_from_slice(b"\r\n");
         let at_once = request(&bytes, &mut 0, |_, _| ()).map(|found| found.map(|(request, ())| request));
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn a_head_that_is_understood_has_only_ordinary_line_ends_and_one_length(bytes in pieces()) {
+    fn an_accepted_head_has_only_ordinary_line_ends_and_one_length(bytes in pieces()) {
         if let Ok(Some((head, ()))) = request(&bytes, &mut 0, |_, _| ()) {
             let head = &bytes[..head.length];
             prop_assert!(head.ends_with(b"\r\n\r\n"));
