@@ -1,5 +1,5 @@
-//! The keeper's own requests: judged and carried like all others, and answered
-//! by the agent, so that no handler of anybody runs.
+//! The keeper's canary requests: judged and carried like all others, and answered
+//! by the agent, so that no handler of the application or the preview runs.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::support::agent::Agent;
 use crate::support::server::Server;
 use crate::support::{PREVIEW4, Place, World, wait_until};
 
-/// A server that counts the bytes it is asked with.
+/// A server that counts the bytes it receives.
 fn counting(listener: TcpListener) -> (Server, Arc<AtomicUsize>) {
     let heard = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&heard);
@@ -25,7 +25,7 @@ fn counting(listener: TcpListener) -> (Server, Arc<AtomicUsize>) {
     (server, heard)
 }
 
-/// What the agent answers to a canary with these further header lines.
+/// The agent's answer to a canary with these further header lines.
 fn ask(world: &World, canary: &str, headers: &str) -> Value {
     let mut client = world.connect(8080);
     write!(client, "GET / HTTP/1.1\r\nHost: shop\r\n{headers}x-mirrord-canary: {canary}\r\n\r\n").unwrap();
@@ -38,7 +38,7 @@ fn ask(world: &World, canary: &str, headers: &str) -> Value {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
+fn a_canary_reaches_the_side_it_would_go_to_and_runs_no_handler() {
     let key = "baggage: mirrord-session=pr-1\r\n";
     let world = World::new();
     let (app, app_heard) = counting(world.listen(Place::Pod, "0.0.0.0", 8080));
@@ -48,7 +48,7 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
     rules["canary"] = "secret".into();
     assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
 
-    // Whom a canary has reached, the one for whom it was and no other.
+    // A canary reaches the side that it would go to, and not the other.
     let reached = |found: Value, matched: bool, accepted: (usize, usize)| {
         assert_eq!(found, json!({"matched": matched}));
         wait_until("it is accepted", || (app.accepted(), preview.accepted()) == accepted);
@@ -58,12 +58,12 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
     reached(ask(&world, "secret reach", ""), false, (3, 2));
     reached(ask(&world, "secret", ""), false, (4, 2));
 
-    // A preview that is away is said to be.
+    // The answer says that the preview is unreachable.
     drop(preview);
     let found = ask(&world, "secret", key);
     assert_eq!(found["matched"], true);
     assert!(found["unreached"].as_str().unwrap().contains("Connection refused"), "{found}");
-    assert_eq!((app_heard.load(Relaxed), preview_heard.load(Relaxed)), (0, 0), "nobody was asked anything");
+    assert_eq!((app_heard.load(Relaxed), preview_heard.load(Relaxed)), (0, 0), "neither side got a request");
     let counts = agent.counts("s1");
     assert_eq!(
         (&counts["passed"], &counts["matched"]),
@@ -71,7 +71,7 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
         "canaries are no traffic: {counts}"
     );
 
-    // Whoever does not know the secret is anybody.
+    // Without the secret, it is an ordinary request.
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nx-mirrord-canary: secrets\r\n\r\n").unwrap();
     wait_until("the application is asked", || app_heard.load(Relaxed) > 0);
@@ -79,13 +79,13 @@ fn a_canary_reaches_the_side_that_it_would_go_to_and_runs_nobodys_handler() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_canary_is_answered_beside_a_server_that_speaks_first() {
+fn a_canary_is_answered_when_the_server_speaks_first() {
     let world = World::new();
     let spoken = Arc::new(AtomicUsize::new(0));
     let speaks = Arc::clone(&spoken);
     let heard = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&heard);
-    // As gRPC's servers in Go do: HTTP/2's settings, whoever it is.
+    // Like gRPC's servers in Go: HTTP/2 settings for every client.
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
         stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
         speaks.fetch_add(1, Relaxed);
@@ -109,8 +109,8 @@ fn a_canary_is_answered_beside_a_server_that_speaks_first() {
             "{answer}"
         );
     }
-    assert_eq!(heard.load(Relaxed), 0, "nobody was asked anything");
-    // What any other HTTP/1 client meets there is what the server had said.
+    assert_eq!(heard.load(Relaxed), 0, "neither side got a request");
+    // Every other HTTP/1 client gets the server's greeting.
     let mut client = world.connect(8080);
     wait_until("the server has spoken", || spoken.load(Relaxed) == 21);
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();

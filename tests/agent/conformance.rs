@@ -1,5 +1,5 @@
-//! What others say HTTP/2 and gRPC are: h2spec and gRPC's interoperability
-//! suite, Go programs both, through the agent and without it.
+//! Conformance of HTTP/2 and gRPC: h2spec and gRPC's interoperability suite, both
+//! Go programs, through the agent and without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -53,7 +53,7 @@ impl Drop for Servers {
     }
 }
 
-/// Runs the Go program in one of the namespaces: for each case, that it did not fail.
+/// Runs the Go program in one of the namespaces. Returns for each case whether it passed.
 fn verdicts(world: &World, from: Place, arguments: &[&str]) -> BTreeMap<String, bool> {
     let mut command = Command::new(program());
     command.args(arguments).stderr(Stdio::inherit());
@@ -73,24 +73,24 @@ fn failed(verdicts: &BTreeMap<String, bool>) -> BTreeSet<&str> {
 
 #[test]
 #[ignore = "needs root, network namespaces and Go"]
-fn h2spec_finds_no_more_wrong_through_the_agent_than_without_it() {
+fn h2spec_finds_no_more_failures_through_the_agent_than_without_it() {
     let world = World::new();
     let _app = Servers::start(&world, Place::Pod, "");
     let _preview = Servers::start(&world, Place::Preview, "");
     let port = HTTP2.to_string();
     let run = |from, address| verdicts(&world, from, &["h2spec", address, &port]);
     let mut agent = Agent::start(&world, &[]);
-    // All paths but one are for the application; h2spec asks for `/`.
+    // The rules match one path only; h2spec asks for `/`.
     let take = |agent: &mut Agent, path: &str| {
         let reply = agent.rules("s1", "pr-1", "steal", &[HTTP2], &json!({"path": path}));
         assert_eq!(reply["type"], "accepted", "{reply}");
     };
-    // Some cases go by time, and fail now and then anywhere: what is worse
-    // through the agent is so every time.
+    // Some cases depend on time and fail now and then everywhere. A failure counts if
+    // it happens in every round, and only through the agent.
     let mut worse = BTreeMap::new();
     for round in 1..=3 {
         take(&mut agent, "^/preview");
-        // Without the agent: the same server, in a namespace that has none.
+        // Without the agent: the same server in a namespace without an agent.
         let (direct, unmatched) = std::thread::scope(|scope| {
             let direct = scope.spawn(|| run(Place::Preview, "127.0.0.1"));
             let unmatched = run(Place::Client, POD4);
@@ -122,17 +122,17 @@ fn h2spec_finds_no_more_wrong_through_the_agent_than_without_it() {
     assert!(passed > 50 && counts["matched"].as_u64().unwrap() > 50, "{counts}");
 }
 
-/// How many requests the cases of gRPC send. Twelve of them send one each or, two of them, two; the
-/// others (`cancel_after_begin`, and `timeout_on_sleeping_server` with its millisecond, connecting
-/// included) may give up before theirs is on the wire.
+/// The least and the most requests that gRPC's cases send. Ten cases send one and two send two; the
+/// others (`cancel_after_begin`, and `timeout_on_sleeping_server` with its limit of a millisecond for
+/// connecting too) may give up before their request is sent.
 const REQUESTS: RangeInclusive<u64> = 14..=16;
 
 #[test]
 #[ignore = "needs root, network namespaces and Go"]
-fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not() {
+fn the_grpc_interoperability_suite_passes_matched_and_unmatched() {
     let world = World::new();
     let _app = Servers::start(&world, Place::Pod, "");
-    // It fails at the first request without the key; the application, at the first with it.
+    // The preview's server fails at a request without the key, the application's at one with it.
     let _preview = Servers::start(&world, Place::Preview, "pr-1");
     let mut agent = Agent::stealing(&world, &[GRPC]);
     assert_eq!(agent.status()["captured"].as_array().unwrap().len(), 2);
@@ -151,7 +151,7 @@ fn every_interoperability_case_of_grpc_passes_through_the_agent_matched_and_not(
 
 #[test]
 #[ignore = "needs root, network namespaces and Go"]
-fn every_interoperability_case_of_grpc_passes_while_a_preview_gets_copies() {
+fn the_grpc_interoperability_suite_passes_while_a_preview_gets_copies() {
     let world = World::new();
     let _app = Servers::start(&world, Place::Pod, "pr-1");
     let _preview = Servers::start(&world, Place::Preview, "pr-1");

@@ -1,5 +1,5 @@
-//! How HTTP/2 streams and connections end through the agent: as they ended on
-//! the other side, in the same order and for the same reason.
+//! HTTP/2 streams and connections end through the agent as they ended on the other
+//! side, in the same order and for the same reason.
 
 use std::io::{ErrorKind, Write as _};
 use std::net::TcpStream;
@@ -19,14 +19,14 @@ use crate::support::frames::{
 use crate::support::server::Server;
 use crate::support::{OTHER_PREVIEW4, PREVIEW4, Place, World, wait_until};
 
-/// A window of nothing for each new stream.
+/// The settings entry for an initial window of zero bytes.
 const NO_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
 
 fn answer(stream: &mut TcpStream, number: u32) {
     stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, number, OK)).unwrap();
 }
 
-/// The frames that reach a client about its streams, and how its connection ends.
+/// The stream frames that reach a client, and how its connection ends.
 fn everything(client: &mut TcpStream) -> (Vec<Frame>, ErrorKind) {
     let mut seen = Vec::new();
     loop {
@@ -40,12 +40,12 @@ fn everything(client: &mut TcpStream) -> (Vec<Frame>, ErrorKind) {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_stream_that_came_behind_a_goaways_last_one_may_be_sent_again() {
+fn a_stream_after_the_last_one_of_a_goaway_may_be_sent_again() {
     let (world, runtime) = (World::new(), runtime());
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |stream| {
         frames::serve(stream, &[], |stream, seen, count| {
             if seen.kind == HEADERS && count == 2 {
-                // Of two streams, the first is the last that is looked at.
+                // The GOAWAY says that only the first of two streams is processed.
                 stream.write_all(&frame(GO_AWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])).unwrap();
                 answer(stream, 1);
             }
@@ -60,21 +60,21 @@ fn a_stream_that_came_behind_a_goaways_last_one_may_be_sent_again() {
         let (first, _) = sender.send_request(get(), true).unwrap();
         let (second, _) = sender.send_request(get(), true).unwrap();
         assert_eq!(first.await.unwrap().status(), 200);
-        // The one reason after which a client may send anything again.
+        // REFUSED_STREAM is the one reason after which a client may repeat any request.
         assert_eq!(second.await.unwrap_err().reason(), Some(Reason::REFUSED_STREAM));
     });
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_application_that_is_lost_is_lost_to_its_clients_too() {
+fn a_broken_connection_of_the_application_breaks_that_of_its_client() {
     for (resets, end) in [(true, ErrorKind::ConnectionReset), (false, ErrorKind::UnexpectedEof)] {
         let world = World::new();
         let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |stream| {
             frames::serve(stream, &[], |stream, seen, count| {
                 if seen.kind == HEADERS && count == 3 {
                     answer(stream, 1);
-                    // The answer is read before the end, as far as the kernel is concerned.
+                    // The kernel delivers the answer before the end.
                     std::thread::sleep(Duration::from_millis(50));
                     if resets {
                         SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -93,14 +93,14 @@ fn an_application_that_is_lost_is_lost_to_its_clients_too() {
         let (seen, ended) = everything(&mut client);
         assert_eq!(ended, end);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        // Nothing but what the application had said: no stream has an end of ours.
+        // Only the application's frames: the agent has ended no stream itself.
         assert!(seen.iter().all(|seen| seen.kind == HEADERS && seen.stream == 1), "{seen:?}");
     }
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_stream_of_small_frames_that_nobody_reads_harms_no_other() {
+fn an_unread_stream_of_small_frames_does_not_affect_others() {
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |stream| {
         frames::serve(stream, NO_WINDOW, |stream, seen, _| {
@@ -114,7 +114,7 @@ fn a_stream_of_small_frames_that_nobody_reads_harms_no_other() {
     let mut client = world.connect(8080);
     frames::begin(&mut client);
     client.write_all(&frame(HEADERS, END_HEADERS, 1, GET)).unwrap();
-    // Within the window of the stream, and far beyond what each frame may cost.
+    // Within the stream's window, and far above the budget for frames.
     client.write_all(&frame(DATA, 0, 1, b"x").repeat(60_000)).unwrap();
     client.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 3, GET)).unwrap();
     loop {
@@ -131,7 +131,7 @@ fn a_stream_of_small_frames_that_nobody_reads_harms_no_other() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_was_said_before_a_reset_arrives_before_it() {
+fn data_sent_before_a_reset_arrives_before_it() {
     let (world, runtime) = (World::new(), runtime());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hearing = Arc::clone(&heard);
@@ -161,7 +161,7 @@ fn what_was_said_before_a_reset_arrives_before_it() {
         let end = body.data().await.unwrap().unwrap_err();
         assert_eq!(end.reason(), Some(Reason::ENHANCE_YOUR_CALM));
     });
-    // The same the other way.
+    // The same in the other direction.
     let mut client = world.connect(8080);
     frames::begin(&mut client);
     let all = [
@@ -170,7 +170,7 @@ fn what_was_said_before_a_reset_arrives_before_it() {
         frame(RESET, 0, 1, &5_u32.to_be_bytes()),
     ];
     client.write_all(&all.concat()).unwrap();
-    wait_until("the request has come to its end", || heard.lock().unwrap().len() == 3);
+    wait_until("the request has ended", || heard.lock().unwrap().len() == 3);
     let heard = heard.lock().unwrap();
     assert_eq!(heard[1..], [(DATA, 1, Some(b'x')), (RESET, 1, Some(5))]);
     assert_eq!((heard[0].0, heard[0].1), (HEADERS, 1));
@@ -178,7 +178,7 @@ fn what_was_said_before_a_reset_arrives_before_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_dies_before_it_answers_is_told_to_the_client() {
+fn a_preview_that_ends_before_its_response_is_a_503() {
     let (world, runtime) = (World::new(), runtime());
     http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |stream| {
@@ -202,7 +202,7 @@ fn a_preview_that_dies_before_it_answers_is_told_to_the_client() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_head_request_whose_preview_cannot_be_reached_gets_a_head_alone() {
+fn a_head_request_to_an_unreachable_preview_gets_a_503_without_a_body() {
     let (world, runtime) = (World::new(), runtime());
     http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _agent = Agent::stealing(&world, &[8080]);
@@ -220,7 +220,7 @@ fn a_head_request_whose_preview_cannot_be_reached_gets_a_head_alone() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn streams_that_wait_for_a_preview_together_fail_together_and_one_that_speaks_no_http2_is_passed_over() {
+fn streams_waiting_for_an_unreachable_preview_fail_together_and_a_pod_without_http2_is_skipped() {
     let (world, runtime) = (World::new(), runtime());
     http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _closes = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), drop);
@@ -232,7 +232,7 @@ fn streams_that_wait_for_a_preview_together_fail_together_and_one_that_speaks_no
         (rules["preview"], rules["ports"][0]["preview_port"]) = (preview, port.into());
         assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
     };
-    // Nobody has these addresses.
+    // No pod has these addresses.
     take(json!(["10.77.1.98", "10.77.1.99"]), 8080);
     let client = world.connect(8080);
     runtime.block_on(async {
@@ -250,7 +250,7 @@ fn streams_that_wait_for_a_preview_together_fail_together_and_one_that_speaks_no
         assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
         take(json!([PREVIEW4, OTHER_PREVIEW4]), 8080);
         assert_eq!(ask("/").await.headers()["x-served-by"], "other");
-        // The same pods, and another of their ports.
+        // The same pods, on another port.
         take(json!([OTHER_PREVIEW4]), 9090);
         assert_eq!(ask("/").await.headers()["x-served-by"], "elsewhere");
     });

@@ -1,4 +1,4 @@
-//! What the agent could keep a client or an application waiting for, and does not.
+//! The agent does not keep clients or applications waiting without need.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ const KEY: &str = "baggage: mirrord-session=pr-1\r\n";
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_matched_upgrade_to_h2c_takes_no_later_request_along() {
+fn requests_after_a_matched_upgrade_to_h2c_are_judged() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
@@ -41,7 +41,7 @@ fn a_matched_upgrade_to_h2c_takes_no_later_request_along() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_body_that_no_filter_will_see_is_not_waited_for() {
+fn a_body_that_no_filter_looks_at_is_not_awaited() {
     let world = World::new();
     let (tell, told) = mpsc::channel();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream: TcpStream| {
@@ -78,7 +78,7 @@ fn a_body_that_no_filter_will_see_is_not_waited_for() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_client_that_gives_up_is_not_dialled_for_any_longer() {
+fn the_application_is_not_dialled_for_a_client_that_has_gone() {
     let world = World::new();
     let listener = world.within(Place::Pod, || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -87,9 +87,9 @@ fn a_client_that_gives_up_is_not_dialled_for_any_longer() {
         socket
     });
     let mut agent = Agent::stealing(&world, &[8080]);
-    // As many as it keeps without accepting; the next ones wait.
+    // As many as the application's queue holds; further ones wait.
     let waiting: Vec<_> = (0..4).map(|_| world.try_connect(Place::Client, POD4, 8080).unwrap()).collect();
-    wait_until("all are being served", || agent.status()["connections"] == 4);
+    wait_until("all are served", || agent.status()["connections"] == 4);
     for (number, client) in waiting.into_iter().enumerate() {
         let mut client = client;
         if number % 2 == 0 {
@@ -98,6 +98,6 @@ fn a_client_that_gives_up_is_not_dialled_for_any_longer() {
         }
         drop(client);
     }
-    wait_until("nobody is dialled for", || agent.status()["connections"].as_u64() <= Some(2));
+    wait_until("no dial is under way", || agent.status()["connections"].as_u64() <= Some(2));
     drop(listener);
 }

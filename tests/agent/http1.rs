@@ -1,4 +1,4 @@
-//! HTTP/1 through the agent: judged request by request, verbatim otherwise.
+//! HTTP/1 through the agent: each request is judged, and relayed byte for byte.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -34,7 +34,7 @@ fn request(path: &str, key: Option<&str>) -> String {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn requests_on_one_connection_go_each_to_their_own() {
+fn each_request_on_a_connection_goes_to_its_own_side() {
     let shop = Shop::open();
     let mut agent = Agent::stealing(&shop.world, &[8080]);
     let mut client = shop.world.connect(8080);
@@ -53,7 +53,7 @@ fn requests_on_one_connection_go_each_to_their_own() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn pipelined_requests_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let shop = Shop::open();
     let _agent = Agent::stealing(&shop.world, &[8080]);
     let mut client = shop.world.connect(8080);
@@ -70,7 +70,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn bodies_go_whole_to_where_their_heads_went() {
+fn a_whole_body_follows_its_head() {
     let shop = Shop::open();
     let _agent = Agent::stealing(&shop.world, &[8080]);
     let mut client = shop.world.connect(8080);
@@ -84,7 +84,7 @@ fn bodies_go_whole_to_where_their_heads_went() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_cannot_be_reached_is_told_by_503_and_the_connection_goes_on() {
+fn an_unreachable_preview_is_a_503_and_the_connection_stays_open() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let mut agent = Agent::stealing(&world, &[8080]);
@@ -98,7 +98,7 @@ fn a_preview_that_cannot_be_reached_is_told_by_503_and_the_connection_goes_on() 
     assert!(answer.contains("the preview `pr-1` cannot be reached: Connection refused"), "{answer}");
     client.write_all(request("/next", None).as_bytes()).unwrap();
     read_until(&mut client, b"app /next 0\n");
-    // A body that nobody will read: the answer still arrives, then the end.
+    // The agent does not read this body: the answer still arrives, then the end.
     let mut upload = world.connect(8080);
     write!(upload, "POST / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\nContent-Length: 100000\r\n\r\n")
         .unwrap();
@@ -106,7 +106,7 @@ fn a_preview_that_cannot_be_reached_is_told_by_503_and_the_connection_goes_on() 
     upload.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("connection: close"), "{answer}");
     assert_eq!(agent.counts("s1")["unavailable"], 2);
-    // The preview comes, and is used at once.
+    // The preview starts, and is used at once.
     let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     client.write_all(request("/", Some("pr-1")).as_bytes()).unwrap();
     read_until(&mut client, b"preview / 0\n");
@@ -114,7 +114,7 @@ fn a_preview_that_cannot_be_reached_is_told_by_503_and_the_connection_goes_on() 
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_resets_before_answering_is_a_503_and_nothing_is_sent_twice() {
+fn a_preview_that_resets_before_its_response_is_a_503_and_the_request_is_sent_once() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
@@ -130,7 +130,7 @@ fn a_preview_that_resets_before_answering_is_a_503_and_nothing_is_sent_twice() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_upgraded_connection_carries_both_ways_whoever_got_it() {
+fn an_upgraded_connection_carries_both_ways_to_either_side() {
     let world = World::new();
     let upgrade = |name: &'static str| {
         move |mut stream: TcpStream| {
@@ -167,7 +167,7 @@ fn events_arrive_one_by_one_as_they_are_sent() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
         for _ in 0..5 {
             stream.write_all(b"6\r\ndata\n\n\r\n").unwrap();
-            // The next one only when the client has seen this one.
+            // The next event is sent only when the client has seen this one.
             wait.lock().unwrap().recv_timeout(Duration::from_secs(5)).unwrap();
         }
     };
@@ -190,7 +190,7 @@ fn events_arrive_one_by_one_as_they_are_sent() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_gibibyte_crosses_each_way_in_little_memory() {
+fn a_gibibyte_each_way_needs_little_memory() {
     const LENGTH: usize = 1 << 30;
     let world = World::new();
     let serve = |mut stream: TcpStream| {
@@ -231,10 +231,10 @@ fn a_gibibyte_crosses_each_way_in_little_memory() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_long_body_keeps_every_byte_and_one_that_breaks_off_is_a_reset() {
+fn a_long_body_arrives_whole_and_one_that_breaks_off_is_a_reset() {
     const LENGTH: usize = 5_000_003;
     let world = World::new();
-    // Sends back what it got: all of it, or half of it and a reset.
+    // Sends the body back: all of it, or half of it and a reset.
     let serve = |mut stream: TcpStream| loop {
         let head = read_head(&mut stream);
         let mut body = vec![0; LENGTH];
@@ -272,10 +272,10 @@ fn a_long_body_keeps_every_byte_and_one_that_breaks_off_is_a_reset() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_application_that_ends_an_idle_connection_does_not_end_the_previews_client() {
+fn an_application_that_closes_an_idle_connection_does_not_end_the_client_of_the_preview() {
     let world = World::new();
     let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
-    // Ends what has been idle for a while, on one port with a word and on the other without.
+    // Closes connections that were idle for a while: on one port with a response first, on the other without.
     for (port, word) in
         [(8080, &b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"[..]), (8081, b"")]
     {
@@ -299,8 +299,8 @@ fn an_application_that_ends_an_idle_connection_does_not_end_the_previews_client(
             client.write_all(request("/", None).as_bytes()).unwrap();
             assert!(read_until(&mut client, b"app").starts_with(b"HTTP/1.1 200"));
         }
-        assert_eq!(app.accepted(), 3, "one from the start, and one for each that had ended");
-        // With the application it had the last word: that ends as it would without us.
+        assert_eq!(app.accepted(), 3, "one at the start, and one for each that was closed");
+        // The application served the last request: the connection ends as without the agent.
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, word);
@@ -309,7 +309,7 @@ fn an_application_that_ends_an_idle_connection_does_not_end_the_previews_client(
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_client_that_leaves_while_an_upgrade_is_awaited_is_missed_too() {
+fn the_application_sees_that_a_client_left_while_an_upgrade_was_awaited() {
     let world = World::new();
     let (gone, left) = std::sync::mpsc::channel();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
@@ -325,7 +325,7 @@ fn a_client_that_leaves_while_an_upgrade_is_awaited_is_missed_too() {
     left.recv_timeout(Duration::from_secs(5)).unwrap();
 }
 
-/// Reads a head and nothing behind it.
+/// Reads a head and not a byte more.
 fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -338,7 +338,7 @@ fn read_head(stream: &mut TcpStream) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_body_filter_sees_the_body_and_changes_nothing_of_it() {
+fn a_body_filter_sees_the_body_and_does_not_change_it() {
     let shop = Shop::open();
     let mut agent = Agent::start(&shop.world, &[]);
     let filter = json!({"all_of": [{"method": "POST"}, {"body": {"query": "$.user", "matches": "^ann$"}}]});
@@ -351,7 +351,7 @@ fn a_body_filter_sees_the_body_and_changes_nothing_of_it() {
         client.write_all(body.as_bytes()).unwrap();
         read_until(&mut client, format!("{name} /b {}\n", body.len()).as_bytes());
     }
-    // Too slow a body is nobody's: the application gets it after a second.
+    // A body that is too slow does not match: the application gets it after a second.
     let start = Instant::now();
     write!(client, "POST /slow HTTP/1.1\r\nContent-Length: 14\r\n\r\n{{\"user\"").unwrap();
     thread::sleep(Duration::from_millis(1_300));
@@ -362,7 +362,7 @@ fn a_body_filter_sees_the_body_and_changes_nothing_of_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_client_that_leaves_is_missed_by_whoever_serves_it() {
+fn the_serving_side_sees_that_its_client_left() {
     for key in [None, Some("pr-1")] {
         let world = World::new();
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -387,7 +387,7 @@ fn a_client_that_leaves_is_missed_by_whoever_serves_it() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn two_environments_on_one_target_get_each_its_own_requests_on_its_own_port() {
+fn each_of_two_environments_on_a_target_gets_its_requests_on_its_port() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _one = Server::http(world.listen(Place::Preview, PREVIEW4, 9001), "one");
@@ -412,7 +412,7 @@ fn two_environments_on_one_target_get_each_its_own_requests_on_its_own_port() {
         let counts = agent.counts(session);
         assert_eq!((&counts["matched"], &counts["passed"]), (&1.into(), &3.into()), "{session} {counts}");
     }
-    // One ends: its requests are the application's, the other's are not touched.
+    // One session ends: its requests go to the application, those of the other to its preview.
     agent.withdraw("s1");
     for (name, key) in [("app", "pr-1"), ("twelve", "pr-12")] {
         client.write_all(request("/after", Some(key)).as_bytes()).unwrap();
@@ -422,7 +422,7 @@ fn two_environments_on_one_target_get_each_its_own_requests_on_its_own_port() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn half_a_response_of_the_preview_is_never_passed_off_as_a_whole_one() {
+fn half_a_response_of_the_preview_ends_with_a_reset() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
@@ -439,7 +439,7 @@ fn half_a_response_of_the_preview_is_never_passed_off_as_a_whole_one() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_closes_after_each_response_is_dialled_again_and_a_close_is_passed_on() {
+fn a_preview_that_closes_after_each_response_is_dialled_again() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
@@ -452,7 +452,7 @@ fn a_preview_that_closes_after_each_response_is_dialled_again_and_a_close_is_pas
     for _ in 0..3 {
         client.write_all(request("/", Some("pr-1")).as_bytes()).unwrap();
         read_until(&mut client, b"ok\n");
-        // Until the preview's end has arrived.
+        // Until the close of the preview has arrived.
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(preview.accepted(), 3);
@@ -464,7 +464,7 @@ fn a_preview_that_closes_after_each_response_is_dialled_again_and_a_close_is_pas
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn an_expectation_is_answered_by_whoever_gets_the_request() {
+fn the_side_that_gets_a_request_answers_its_expectation() {
     let world = World::new();
     let expects = |mut stream: TcpStream| {
         read_head(&mut stream);

@@ -1,4 +1,5 @@
-//! HTTP/2 through the agent: each stream to its own, and ended as it was ended.
+//! HTTP/2 through the agent: each stream goes to its own side, and ends as that
+//! side ended it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener};
@@ -21,7 +22,7 @@ pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Serves HTTP/2: what it does depends on the path.
+/// Serves HTTP/2. The path chooses the response.
 pub(crate) fn serve(runtime: &Runtime, listener: TcpListener, name: &'static str) {
     listener.set_nonblocking(true).unwrap();
     runtime.spawn(async move {
@@ -97,7 +98,7 @@ pub(crate) fn request(path: &str, key: Option<&str>) -> Request<()> {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_hundred_streams_at_once_go_each_to_their_own() {
+fn each_of_a_hundred_concurrent_streams_goes_to_its_own_side() {
     let (world, runtime) = (World::new(), runtime());
     serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     serve(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
@@ -114,7 +115,7 @@ fn a_hundred_streams_at_once_go_each_to_their_own() {
                 let mut sender = sender.ready().await.unwrap();
                 let (response, mut body) =
                     sender.send_request(request(&format!("/{number}"), key), false).unwrap();
-                // Bigger than a window together, so that streams wait for room in turn.
+                // Together larger than a window, so that streams wait for room in turn.
                 let bytes = Bytes::from(vec![b'x'; 100_000 + number]);
                 body.send_data(bytes, true).unwrap();
                 let response = response.await.unwrap();
@@ -135,7 +136,7 @@ fn a_hundred_streams_at_once_go_each_to_their_own() {
     assert_eq!((&counts["matched"], &counts["passed"]), (&50.into(), &50.into()), "{counts}");
 }
 
-/// Carries what a client says, the first of it in pieces of `length` bytes.
+/// Carries the bytes of a client, the first of them in pieces of `length` bytes.
 async fn dribble(length: usize, client: DuplexStream, stream: tokio::net::TcpStream) {
     let (mut from, mut to) = tokio::io::split(client);
     let (mut down, mut up) = stream.into_split();
@@ -154,12 +155,12 @@ async fn dribble(length: usize, client: DuplexStream, stream: tokio::net::TcpStr
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preface_that_comes_in_pieces_is_one() {
+fn a_preface_in_pieces_is_recognised() {
     let (world, runtime) = (World::new(), runtime());
     serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     serve(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let mut agent = Agent::stealing(&world, &[8080]);
-    // The preface has 24 bytes; its first line alone could be HTTP/1's.
+    // The preface has 24 bytes. Its first line alone could be HTTP/1.
     for length in [1, 2, 3, 16, 18, 23, 24, 25] {
         let client = world.connect(8080);
         runtime.block_on(async {
@@ -179,13 +180,13 @@ fn a_preface_that_comes_in_pieces_is_one() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_server_whose_settings_come_first_is_understood_and_trailers_only_answers_and_resets_cross_exactly() {
+fn a_server_may_send_its_settings_first_and_trailers_only_responses_and_resets_are_passed_on() {
     let (world, runtime) = (World::new(), runtime());
     serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     serve(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let _agent = Agent::stealing(&world, &[8080]);
     let client = world.connect(8080);
-    // This server sends its settings at once, like grpc-go's: it speaks first, and is no tunnel for that.
+    // Like grpc-go, this server sends its settings at once. Its connection must not become a tunnel.
     std::thread::sleep(Duration::from_millis(100));
     runtime.block_on(async {
         let mut sender = connect(client).await;
@@ -202,7 +203,7 @@ fn a_server_whose_settings_come_first_is_understood_and_trailers_only_answers_an
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_goaway_reaches_the_client_at_once_and_what_is_under_way_ends_as_it_would() {
+fn a_goaway_reaches_the_client_at_once_and_streams_under_way_end_normally() {
     let (world, runtime) = (World::new(), runtime());
     let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
     listener.set_nonblocking(true).unwrap();
@@ -210,7 +211,7 @@ fn a_goaway_reaches_the_client_at_once_and_what_is_under_way_ends_as_it_would() 
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
         let (_, mut respond) = connection.accept().await.unwrap().unwrap();
-        // No more of this connection, but what it has is finished; like a server that is rolled out.
+        // Like a server in a rollout: it takes no more streams and finishes those that it has.
         connection.graceful_shutdown();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -235,7 +236,7 @@ fn a_goaway_reaches_the_client_at_once_and_what_is_under_way_ends_as_it_would() 
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_request_is_carried_to_its_end_though_its_response_is_whole() {
+fn the_rest_of_a_request_is_sent_after_its_whole_response() {
     let (world, runtime) = (World::new(), runtime());
     let read = Arc::new(Mutex::new(Vec::new()));
     for listener in [world.listen(Place::Pod, "0.0.0.0", 8080), world.listen(Place::Preview, PREVIEW4, 8080)]
@@ -274,7 +275,7 @@ fn a_request_is_carried_to_its_end_though_its_response_is_whole() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn responses_that_nobody_reads_stop_no_other() {
+fn unread_responses_do_not_stop_other_streams() {
     let (world, runtime) = (World::new(), runtime());
     let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
     listener.set_nonblocking(true).unwrap();
@@ -307,13 +308,13 @@ fn responses_that_nobody_reads_stop_no_other() {
         let (response, _) = sender.send_request(request("/small", None), true).unwrap();
         let read = async { drain(&mut response.await.unwrap().into_body()).await.0.len() };
         let read = tokio::time::timeout(Duration::from_secs(5), read).await;
-        assert_eq!(read, Ok(10), "beside {} that nobody reads", held.len());
+        assert_eq!(read, Ok(10), "beside {} unread responses", held.len());
     });
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_cannot_be_reached_is_told_to_each_in_its_own_way() {
+fn an_unreachable_preview_is_a_503_or_a_grpc_status() {
     let (world, runtime) = (World::new(), runtime());
     serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let mut agent = Agent::stealing(&world, &[8080]);
@@ -342,7 +343,7 @@ fn a_preview_that_cannot_be_reached_is_told_to_each_in_its_own_way() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_an_application_without_http2_answers_to_a_preface_reaches_the_client() {
+fn an_application_without_http2_answers_the_preface_itself() {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     const REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 6\r\n\r\nsorry\n";
@@ -366,7 +367,7 @@ fn what_an_application_without_http2_answers_to_a_preface_reaches_the_client() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
-    // Everything but the first head, which read_until has: no byte is missing, or there twice.
+    // All bytes behind the first head, which read_until took: none is missing or repeated.
     assert!(heard.lock().unwrap().ends_with(&[SETTINGS, SETTINGS].concat()));
     assert!(heard.lock().unwrap().len() <= b"SM\r\n\r\n".len() + 2 * SETTINGS.len());
     let mut client = world.connect(8081);

@@ -1,4 +1,4 @@
-//! Copies reach the preview, and never slow the original down.
+//! Copies reach the preview, and never delay the original.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::support::{OTHER_PREVIEW4, PREVIEW4, Place, World, read_until, wait_un
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_stuck_mirror_slows_nothing_down_and_its_copies_are_counted() {
+fn a_stuck_mirror_delays_no_request_and_its_copies_are_counted() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _stuck = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |stream| {
@@ -26,7 +26,7 @@ fn a_stuck_mirror_slows_nothing_down_and_its_copies_are_counted() {
         drop(stream);
     });
     let mut agent = Agent::start(&world, &[]);
-    // Whether a request is mirrored goes by its path.
+    // The path decides whether a request is mirrored.
     agent.rules("s1", "pr-1", "mirror", &[8080], &json!({"path": "^/m"}));
     let mut client = world.connect(8080);
     let body = vec![b'x'; 64 * 1024];
@@ -51,7 +51,7 @@ fn a_stuck_mirror_slows_nothing_down_and_its_copies_are_counted() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_mirror_gets_a_copy_of_what_the_application_answers() {
+fn a_mirror_gets_copies_of_matching_requests() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
@@ -62,12 +62,12 @@ fn a_mirror_gets_a_copy_of_what_the_application_answers() {
         write!(client, "GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
         read_until(&mut client, format!("app {path} 0\n").as_bytes());
     }
-    wait_until("three copies have gone", || agent.counts("s1")["mirrored"] == 3);
+    wait_until("three copies are counted", || agent.counts("s1")["mirrored"] == 3);
     assert_eq!(agent.counts("s1")["passed"], 1);
     assert_eq!(preview.accepted(), 1, "one connection for all copies of one client connection");
 }
 
-/// One request with a body and trailers, answered by the application.
+/// Sends one request with a body and trailers, which the application answers.
 async fn post(sender: &SendRequest<Bytes>, path: &str, body: Bytes) {
     let mut sender = sender.clone().ready().await.unwrap();
     let length = body.len();
@@ -84,7 +84,7 @@ async fn post(sender: &SendRequest<Bytes>, path: &str, body: Bytes) {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_mirror_gets_a_copy_of_each_http2_stream_with_its_body_and_trailers() {
+fn a_mirror_gets_copies_of_http2_streams_with_bodies_and_trailers() {
     let (world, runtime) = (World::new(), http2::runtime());
     http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let (seen, listener) = (Arc::new(Mutex::new(Vec::new())), world.listen(Place::Preview, PREVIEW4, 8080));
@@ -100,7 +100,7 @@ fn a_mirror_gets_a_copy_of_each_http2_stream_with_its_body_and_trailers() {
                 let (path, key) = (request.uri().path().to_owned(), request.headers()["x-big"].len());
                 let (body, trailers) = http2::drain(&mut request.into_body()).await;
                 let end = trailers.map(|trailers| trailers["x-end"].to_str().unwrap().to_owned());
-                // Its answer, longer than any window, is nobody's.
+                // The agent discards this response, which is longer than any window.
                 let response = Response::builder().status(500).body(()).unwrap();
                 let mut answer = respond.send_response(response, false).unwrap();
                 answer.send_data(Bytes::from(vec![b'x'; 3_000_000]), true).unwrap();
@@ -120,8 +120,8 @@ fn a_mirror_gets_a_copy_of_each_http2_stream_with_its_body_and_trailers() {
         let (response, _) = sender.send_request(http2::request("/m3", None), true).unwrap();
         assert_eq!(response.await.unwrap().headers()["x-served-by"], "app");
     });
-    wait_until("four copies have gone", || agent.counts("s1")["mirrored"] == 4);
-    wait_until("four copies have come", || seen.lock().unwrap().len() == 4);
+    wait_until("four copies are counted", || agent.counts("s1")["mirrored"] == 4);
+    wait_until("four copies have arrived", || seen.lock().unwrap().len() == 4);
     let mut seen = seen.lock().unwrap().clone();
     seen.sort();
     let copy =
@@ -135,7 +135,7 @@ fn a_mirror_gets_a_copy_of_each_http2_stream_with_its_body_and_trailers() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_stuck_mirror_slows_no_http2_stream_down_and_its_copies_are_counted() {
+fn a_stuck_mirror_delays_no_http2_stream_and_its_copies_are_counted() {
     let (world, runtime) = (World::new(), http2::runtime());
     http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _stuck = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |stream| {
@@ -193,10 +193,10 @@ fn an_upgrade_is_not_copied_and_counts_as_dropped() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_copy_goes_to_a_pod_that_is_there_and_counts_once_it_is_answered() {
+fn a_copy_counts_once_a_pod_of_the_preview_responds() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
-    // It takes one request, and is gone.
+    // It reads one request and closes.
     let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
         let head = read_until(&mut stream, b"\r\n\r\n");
         if head.starts_with(b"GET /m") {
@@ -223,25 +223,25 @@ fn a_copy_goes_to_a_pod_that_is_there_and_counts_once_it_is_answered() {
     }
     assert_eq!(preview.accepted(), 3, "a connection that was closed carries no copy");
     ask("/lost");
-    wait_until("a copy without an answer is none", || agent.counts("s1")["dropped"] == 1);
+    wait_until("a copy without a response is dropped", || agent.counts("s1")["dropped"] == 1);
     take(&mut agent, OTHER_PREVIEW4);
     for _ in 0..2 {
         ask("/m");
     }
-    wait_until("the others have come", || agent.counts("s1")["mirrored"] == 5);
+    wait_until("the others are counted", || agent.counts("s1")["mirrored"] == 5);
     assert_eq!(other.accepted(), 1);
     take(&mut agent, PREVIEW4);
     ask("/m");
-    wait_until("a pod that is the preview's no more gets nothing", || preview.accepted() == 5);
+    wait_until("a pod that left the preview gets no more copies", || preview.accepted() == 5);
 }
 
-/// A filter over what a body says.
+/// A filter over the content of a body.
 fn ann() -> serde_json::Value {
     json!({"body": {"query": "$.user", "matches": "^ann$"}})
 }
 
-/// Answers requests whose paths are the lengths of their bodies, as sent; each
-/// is asked for when its head has come, and told.
+/// Answers requests whose paths are the lengths of their bodies. Sends `goes_on`
+/// after each head, and calls `tell` with each request.
 fn answer_by_length(mut stream: TcpStream, goes_on: &str, tell: impl Fn(&[u8])) {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -264,7 +264,7 @@ fn answer_by_length(mut stream: TcpStream, goes_on: &str, tell: impl Fn(&[u8])) 
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_body_that_comes_behind_its_head_is_looked_at_and_holds_nothing_back() {
+fn a_body_filter_of_a_mirror_sees_later_pieces_and_delays_nothing() {
     const GOES_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |stream| {
@@ -312,20 +312,20 @@ fn a_body_that_comes_behind_its_head_is_looked_at_and_holds_nothing_back() {
             expected.push_str(&(head + &body));
         }
     }
-    wait_until("three copies have gone", || agent.counts("s1")["mirrored"] == 3);
+    wait_until("three copies are counted", || agent.counts("s1")["mirrored"] == 3);
     let counts = agent.counts("s1");
     assert_eq!((&counts["passed"], &counts["dropped"]), (&4.into(), &0.into()), "{counts}");
     assert!(*seen.lock().unwrap() == expected.as_bytes());
-    // What is broken off half way was nobody's yet.
+    // A request that broke off half way matches no filter.
     client.write_all(b"POST /14 HTTP/1.1\r\nContent-Length: 14\r\n\r\n{").unwrap();
     read_until(&mut client, GOES_ON.as_bytes());
     drop(client);
-    wait_until("it is counted", || agent.counts("s1")["passed"] == 5);
+    wait_until("the request is counted", || agent.counts("s1")["passed"] == 5);
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_the_head_settles_waits_for_nobody_elses_body_filter() {
+fn a_request_decided_by_its_head_does_not_wait_for_body_filters_of_mirrors() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
@@ -343,17 +343,19 @@ fn what_the_head_settles_waits_for_nobody_elses_body_filter() {
         [("", "app"), ("baggage: mirrord-session=pr-1\r\n", "preview")].into_iter().enumerate()
     {
         write!(client, "POST / HTTP/1.1\r\n{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
-        wait_until("its copy has begun", || mirror.accepted() == 2 * number + 1 || number > 0);
+        wait_until("the copy has begun", || mirror.accepted() == 2 * number + 1 || number > 0);
         let counts =
             |agent: &mut Agent, session: &str, what: &str| agent.counts(session)[what].as_u64().unwrap();
-        wait_until("it is counted", || {
+        wait_until("the request is counted", || {
             counts(&mut agent, "s1", "matched") + counts(&mut agent, "s1", "passed") == number as u64 + 1
         });
         assert_eq!(counts(&mut agent, "s3", "passed") + counts(&mut agent, "s3", "mirrored"), number as u64);
         client.write_all(body.as_bytes()).unwrap();
         read_until(&mut client, format!("{name} / {}\n", body.len()).as_bytes());
         for session in ["s2", "s3", "s4"] {
-            wait_until("its copy has gone", || counts(&mut agent, session, "mirrored") == number as u64 + 1);
+            wait_until("the copy is counted", || {
+                counts(&mut agent, session, "mirrored") == number as u64 + 1
+            });
         }
     }
     assert_eq!((preview.accepted(), mirror.accepted()), (1, 3));
@@ -363,12 +365,12 @@ fn what_the_head_settles_waits_for_nobody_elses_body_filter() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_is_kept_for_a_filter_is_within_the_sessions_budget() {
+fn bytes_kept_for_a_filter_count_against_the_sessions_budget() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let mut agent = Agent::start(&world, &[]);
     agent.rules("s1", "pr-1", "mirror", &[8080], &ann());
-    // Half a body each, of 60 KB; together more than the 4 MiB of a session.
+    // Each sends 60 KB of its body. Together that is more than the 4 MiB of a session.
     let clients: Vec<_> = (0..100)
         .map(|_| {
             let mut client = world.connect(8080);
@@ -376,13 +378,13 @@ fn what_is_kept_for_a_filter_is_within_the_sessions_budget() {
             client
         })
         .collect();
-    wait_until("some are given up", || agent.counts("s1")["dropped"].as_u64() > Some(25));
+    wait_until("some copies are given up", || agent.counts("s1")["dropped"].as_u64() > Some(25));
     drop(clients);
-    wait_until("all are counted", || {
+    wait_until("all requests are counted", || {
         let counts = agent.counts("s1");
         counts["dropped"].as_u64().unwrap() + counts["passed"].as_u64().unwrap() == 100
     });
-    // With room again, copies are kept again.
+    // Once there is room, bytes are kept again.
     let mut client = world.connect(8080);
     let dropped = agent.counts("s1")["dropped"].as_u64();
     write!(client, "POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n{}", " ".repeat(60_000)).unwrap();
@@ -392,7 +394,7 @@ fn what_is_kept_for_a_filter_is_within_the_sessions_budget() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_body_of_an_http2_stream_is_looked_at_and_holds_nothing_back() {
+fn a_body_filter_of_a_mirror_sees_http2_data_and_delays_nothing() {
     let (world, runtime) = (World::new(), http2::runtime());
     let seen = Arc::new(Mutex::new(Vec::new()));
     for (place, address) in [(Place::Pod, "0.0.0.0"), (Place::Preview, PREVIEW4)] {
@@ -405,7 +407,7 @@ fn the_body_of_an_http2_stream_is_looked_at_and_holds_nothing_back() {
             while let Some(Ok((request, mut respond))) = connection.accept().await {
                 let seen = Arc::clone(&seen);
                 tokio::spawn(async move {
-                    // Its answer begins before the request is whole.
+                    // The response begins before the request is whole.
                     let mut answer = respond.send_response(Response::new(()), false).unwrap();
                     let (body, trailers) = http2::drain(&mut request.into_body()).await;
                     answer.send_data(Bytes::from("heard"), true).unwrap();
@@ -441,10 +443,10 @@ fn the_body_of_an_http2_stream_is_looked_at_and_holds_nothing_back() {
             sender = sender.ready().await.unwrap();
         }
     });
-    wait_until("two copies have gone", || agent.counts("s1")["mirrored"] == 2);
+    wait_until("two copies are counted", || agent.counts("s1")["mirrored"] == 2);
     let counts = agent.counts("s1");
     assert_eq!((&counts["passed"], &counts["dropped"]), (&3.into(), &0.into()), "{counts}");
-    wait_until("two copies have come", || seen.lock().unwrap().len() == 2);
+    wait_until("two copies have arrived", || seen.lock().unwrap().len() == 2);
     let seen = seen.lock().unwrap();
     assert!(seen.contains(&(bodies[0].to_vec(), false)) && seen.contains(&(ann_long.clone(), false)));
 }

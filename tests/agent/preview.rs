@@ -1,5 +1,5 @@
-//! Previews that are slow, break off or are replaced, and applications that
-//! are restarted: whoever is not concerned sees nothing of it.
+//! Previews that are slow, break off or are replaced, and applications that are
+//! restarted: other connections are not affected.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ use crate::support::{OTHER_PREVIEW4, PREVIEW4, Place, World, read_until, wait_un
 const PLAIN: &[u8] = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 const KEYED: &[u8] = b"GET / HTTP/1.1\r\nHost: shop\r\nbaggage: mirrord-session=pr-1\r\n\r\n";
 
-/// The session's preview is these pods now.
+/// Makes these pods the session's preview.
 fn move_preview(agent: &mut Agent, ports: &[u16], pods: &Value) {
     let mut rules = agent.snapshot("s1", "pr-1", "steal", ports, &json!({"baggage": "pr-1"}));
     rules["preview"] = pods.clone();
@@ -30,7 +30,7 @@ fn reset(stream: &TcpStream) {
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Answers once, half at once and half after so long.
+/// Answers once: one half at once and the other after `pause`.
 fn halves(pause: Duration) -> impl Fn(TcpStream) {
     move |mut stream| {
         read_until(&mut stream, b"\r\n\r\n");
@@ -43,7 +43,7 @@ fn halves(pause: Duration) -> impl Fn(TcpStream) {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_slow_preview_is_waited_for_and_holds_up_nobody_else() {
+fn a_slow_preview_delays_its_own_requests_only() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), halves(Duration::from_secs(2)));
@@ -68,7 +68,7 @@ fn a_slow_preview_is_waited_for_and_holds_up_nobody_else() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_resets_in_the_middle_of_its_answer_resets_that_client_alone() {
+fn a_preview_that_resets_half_way_resets_that_client_only() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
@@ -88,7 +88,7 @@ fn a_preview_that_resets_in_the_middle_of_its_answer_resets_that_client_alone() 
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_resets_under_http2_ends_its_streams_and_no_other() {
+fn a_preview_that_resets_under_http2_ends_its_own_streams_only() {
     let (world, runtime) = (World::new(), http2::runtime());
     http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let preview = world.listen(Place::Preview, PREVIEW4, 8080);
@@ -102,7 +102,7 @@ fn a_preview_that_resets_under_http2_ends_its_streams_and_no_other() {
         let mut body = respond.send_response(http::Response::new(()), false).unwrap();
         body.send_data(Bytes::from("half"), false).unwrap();
         let on = std::future::poll_fn(|context| connection.poll_closed(context));
-        // The half is sent; then the connection is dropped, with a reset.
+        // Half of the response is sent; then the connection is dropped with a reset.
         let _ = tokio::time::timeout(Duration::from_millis(200), on).await;
     });
     let mut agent = Agent::stealing(&world, &[8080]);
@@ -112,10 +112,10 @@ fn a_preview_that_resets_under_http2_ends_its_streams_and_no_other() {
         let (response, _) = sender.send_request(http2::request("/", Some("pr-1")), true).unwrap();
         let mut body = response.await.unwrap().into_body();
         assert_eq!(body.data().await.unwrap().unwrap(), "half");
-        assert!(body.data().await.unwrap().is_err(), "half an answer is no whole one");
+        assert!(body.data().await.unwrap().is_err(), "half a response is not a whole one");
         let (response, _) = sender.send_request(http2::request("/", None), true).unwrap();
         assert_eq!(response.await.unwrap().headers()["x-served-by"], "app");
-        // Nobody listens there any more.
+        // The preview no longer listens.
         let (response, _) = sender.send_request(http2::request("/", Some("pr-1")), true).unwrap();
         assert_eq!(response.await.unwrap().status(), 503);
     });
@@ -124,7 +124,7 @@ fn a_preview_that_resets_under_http2_ends_its_streams_and_no_other() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_is_replaced_ends_what_it_has_begun_and_the_next_request_is_its_successors() {
+fn a_replaced_preview_finishes_its_requests_and_the_next_one_goes_to_the_successor() {
     let (world, runtime) = (World::new(), http2::runtime());
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _old = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), halves(Duration::from_secs(1)));

@@ -1,5 +1,4 @@
-//! Connections from before the capture: left alone, or closed where a session
-//! asks for it.
+//! Connections from before the capture: kept, or closed if a session asks for that.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -26,7 +25,7 @@ fn is_reset(client: &mut TcpStream) -> bool {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn idle_connections_from_before_the_capture_are_closed_and_others_are_not() {
+fn idle_connections_from_before_the_capture_are_closed_on_request() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "::", 8080), "app");
     let _other = Server::http(world.listen(Place::Pod, "0.0.0.0", 8081), "other");
@@ -48,7 +47,7 @@ fn idle_connections_from_before_the_capture_are_closed_and_others_are_not() {
         client.write_all(REQUEST).unwrap();
         read_until(client, b"app / 0\n");
     }
-    assert_eq!(agent.status()["predating"], 2, "nobody has asked for it yet");
+    assert_eq!(agent.status()["predating"], 2, "no session has asked for it yet");
     reset(&mut agent, &[8080]);
     assert!(before.iter_mut().all(is_reset));
     let status = agent.status();
@@ -57,7 +56,7 @@ fn idle_connections_from_before_the_capture_are_closed_and_others_are_not() {
         client.write_all(REQUEST).unwrap();
         read_until(client, format!("{name} / 0\n").as_bytes());
     }
-    // The client that had been closed comes back, and is judged.
+    // The client whose connection was closed connects again, and is judged.
     let mut again = world.connect(8080);
     again.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
     read_until(&mut again, b"preview / 0\n");
@@ -65,13 +64,13 @@ fn idle_connections_from_before_the_capture_are_closed_and_others_are_not() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_request_under_way_is_answered_before_its_connection_is_closed_and_one_without_end_is_closed_at_last() {
+fn a_connection_is_closed_after_its_request_or_after_a_time_limit() {
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |mut stream| {
         read_until(&mut stream, b"\r\n\r\n");
         thread::sleep(Duration::from_secs(2));
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
-        // Until it is closed from outside.
+        // Until the connection is closed from outside.
         let _ = stream.read(&mut [0]);
     });
     let _stuck = Server::new(world.listen(Place::Pod, "0.0.0.0", 8081), |_stream| {
@@ -89,6 +88,6 @@ fn a_request_under_way_is_answered_before_its_connection_is_closed_and_one_witho
     stuck.set_read_timeout(Some(MAX_WAIT * 2)).unwrap();
     assert!(is_reset(&mut stuck));
     report!("closed: the one that became idle after {idle:?}, the busy one after {:?}", begun.elapsed());
-    assert!(begun.elapsed() > Duration::from_secs(5), "a busy one is spared for a while");
+    assert!(begun.elapsed() > Duration::from_secs(5), "a busy connection is kept for a while");
     wait_until("both are counted", || agent.status()["reset"] == 2);
 }

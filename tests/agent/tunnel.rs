@@ -1,4 +1,4 @@
-//! What is no HTTP passes as it is, without a moment's delay.
+//! Connections that are not HTTP pass unchanged and without delay.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -18,7 +18,7 @@ fn echo(mut stream: TcpStream) {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_server_that_speaks_first_is_heard_at_once() {
+fn the_greeting_of_a_server_that_speaks_first_arrives_at_once() {
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |mut stream| {
         stream.write_all(b"220 ready\r\n").unwrap();
@@ -35,7 +35,7 @@ fn a_server_that_speaks_first_is_heard_at_once() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn other_protocols_are_passed_on_before_they_are_complete() {
+fn bytes_of_other_protocols_are_passed_on_at_once() {
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), echo);
     let _agent = Agent::stealing(&world, &[8080]);
@@ -57,7 +57,7 @@ fn other_protocols_are_passed_on_before_they_are_complete() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn letters_that_might_become_http_are_not_held_for_ever() {
+fn bytes_that_may_become_http_are_held_for_a_limited_time() {
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), echo);
     let _agent = Agent::stealing(&world, &[8080]);
@@ -68,7 +68,7 @@ fn letters_that_might_become_http_are_not_held_for_ever() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_request_that_comes_byte_by_byte_is_judged_when_it_is_whole() {
+fn a_request_that_arrives_byte_by_byte_is_judged_when_its_head_is_whole() {
     let world = World::new();
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _preview = Server::http(world.listen(Place::Preview, crate::support::PREVIEW4, 8080), "preview");

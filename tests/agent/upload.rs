@@ -1,5 +1,5 @@
-//! Matched uploads that end otherwise than they should: what is left of them
-//! is nobody's.
+//! Matched uploads that end early: the rest of them reaches neither the application
+//! nor the preview.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::support::{MAX_WAIT, PREVIEW4, Place, World, read_until};
 
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: shop\r\n\r\n";
 
-/// An application that keeps what it is told, and answers each head.
+/// An application that records the bytes it receives, and answers each head.
 fn recorder(world: &World) -> (Server, Arc<Mutex<Vec<u8>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&seen);
@@ -30,7 +30,7 @@ fn recorder(world: &World) -> (Server, Arc<Mutex<Vec<u8>>>) {
     (app, seen)
 }
 
-/// Writes as much as the other side takes; whether that is all.
+/// Writes as much as the other side takes. Returns whether that was all.
 fn write_most(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut at = 0;
@@ -46,10 +46,10 @@ fn write_most(stream: &mut TcpStream, bytes: &[u8]) -> bool {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn the_rest_of_a_body_that_the_preview_does_not_read_reaches_nobody() {
+fn the_rest_of_a_body_that_the_preview_does_not_read_is_discarded() {
     let world = World::new();
     let (_app, seen) = recorder(&world);
-    // Answers each head when it is told to, whatever there is of a body.
+    // Answers each head when told to, however much of the body has arrived.
     let (tell, told) = mpsc::channel::<()>();
     let told = Mutex::new(told);
     let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), move |mut stream| {
@@ -98,7 +98,7 @@ fn the_rest_of_a_body_that_the_preview_does_not_read_reaches_nobody() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_preview_that_answers_first_and_reads_the_body_then_keeps_its_connection() {
+fn a_preview_that_responds_before_it_reads_the_body_keeps_its_connection() {
     const LENGTH: usize = 8 << 20;
     let world = World::new();
     let (_app, _seen) = recorder(&world);
@@ -131,7 +131,7 @@ fn a_preview_that_answers_first_and_reads_the_body_then_keeps_its_connection() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_a_preview_says_behind_its_response_answers_no_later_request() {
+fn bytes_behind_a_response_of_the_preview_answer_no_later_request() {
     let world = World::new();
     let (_app, _seen) = recorder(&world);
     let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
@@ -146,7 +146,7 @@ fn what_a_preview_says_behind_its_response_answers_no_later_request() {
         client.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
         assert!(read_until(&mut client, b"preview\n").starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
-    assert_eq!(preview.accepted(), 2, "nobody knows what its connection would say next");
+    assert_eq!(preview.accepted(), 2, "the rest of its bytes would be taken for the next response");
 }
 
 #[test]

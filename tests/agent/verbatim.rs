@@ -1,6 +1,6 @@
-//! The strongest check: the same exchanges with and without the agent, byte
-//! for byte; and what could be smuggled, which must reach nobody but the
-//! application.
+//! The strongest check: the same exchanges with and without the agent, compared
+//! byte for byte. Requests that could smuggle others must reach the application
+//! alone.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ use crate::support::server::Server;
 use crate::support::stage::{Stage, Way, end};
 use crate::support::{PREVIEW4, Place};
 
-/// What one side of an exchange came to.
+/// The bytes that each side of an exchange received.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     by_app: Vec<u8>,
@@ -27,8 +27,8 @@ enum Manner {
     ThenEnds,
 }
 
-/// Has the client send `request`, the application read all of it and then
-/// send `response` and, if `closes`, end; with or without the agent.
+/// The client sends `request`; the application reads all of it, sends `response`
+/// and, if `closes`, ends. With or without the agent.
 fn exchange(stage: &Stage, way: Way, request: &[u8], response: &[u8], closes: bool, manner: Manner) -> Seen {
     let (mut client, mut stream) = stage.connection(way);
     let (length, answer) = (request.len(), response.to_vec());
@@ -131,7 +131,7 @@ fn corpus() -> (Vec<Vec<u8>>, Vec<Response>) {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
+fn unmatched_exchanges_are_byte_for_byte_the_same_as_without_the_agent() {
     let mut stage = Stage::new();
     let (requests, responses) = corpus();
     let (mut compared, mut index) = (0, 0);
@@ -155,14 +155,14 @@ fn unmatched_exchanges_are_byte_for_byte_what_they_are_without_the_agent() {
     assert!(compared > 300);
 }
 
-/// What the agent keeps until the rest of it has come.
+/// The agent holds this back until the rest has arrived.
 const HALF_A_HEAD: &[u8] = b"HTTP/1.1 2";
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_is_given_up_half_way_is_given_up_as_without_the_agent() {
+fn exchanges_that_break_off_do_so_as_without_the_agent() {
     let stage = Stage::new();
-    // How much of a request has arrived, and of its response, when one end goes.
+    // How much of a request and of its response has arrived when one end goes away.
     let requests: [&[u8]; 6] = [
         b"",
         b"GET /half",
@@ -180,7 +180,7 @@ fn what_is_given_up_half_way_is_given_up_as_without_the_agent() {
     ];
     let mut compared = 0;
     for request in requests {
-        // Who says nothing is asked for nothing; who asked for nothing hears nothing.
+        // Without a request there is no response to break off.
         let responses = if request.ends_with(b"\n") || request.ends_with(b"he") || request.ends_with(b".") {
             &responses[..]
         } else {
@@ -196,7 +196,7 @@ fn what_is_given_up_half_way_is_given_up_as_without_the_agent() {
                     client.write_all(request).unwrap();
                     app.read_exact(&mut vec![0; request.len()]).unwrap();
                     app.write_all(response).unwrap();
-                    // Half a head is nobody's news yet.
+                    // Half a head has not been passed on yet.
                     if *response != HALF_A_HEAD {
                         client.read_exact(&mut vec![0; response.len()]).unwrap();
                     }
@@ -218,7 +218,7 @@ fn what_is_given_up_half_way_is_given_up_as_without_the_agent() {
     assert!(compared >= 70, "{compared}");
 }
 
-/// Bytes of which no stretch is like another.
+/// Bytes without a repeating pattern.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {
@@ -232,7 +232,7 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
+fn long_bodies_of_every_framing_cross_byte_for_byte() {
     const LENGTH: usize = 3_000_001;
     let stage = Stage::new();
     let sized = [format!("Content-Length: {LENGTH}\r\n\r\n").into_bytes(), noise(LENGTH)].concat();
@@ -248,7 +248,7 @@ fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
     let requests = [
         [&b"POST / HTTP/1.1\r\n"[..], &sized, next].concat(),
         [&b"POST / HTTP/1.1\r\n"[..], &chunks, next].concat(),
-        // No HTTP at all.
+        // Not HTTP.
         noise(LENGTH),
     ];
     let answered = b"HTTP/1.1 204 No Content\r\n\r\n";
@@ -275,7 +275,7 @@ fn long_bodies_cross_byte_for_byte_however_they_are_framed() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview() {
+fn smuggled_requests_reach_the_application_unchanged_and_never_the_preview() {
     let stage = Stage::new();
     let preview = Server::http(stage.world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     let key = "baggage: mirrord-session=pr-1\r\n";
@@ -296,7 +296,7 @@ fn what_could_be_smuggled_reaches_the_application_as_it_is_and_never_the_preview
         format!("POST / HTTP/1.1\nContent-Length: 0\n{hidden}"),
         format!("POST / HTTP/1.1\r\n{key}X: \nContent-Length: 9\r\n\r\n{hidden}"),
         format!("GET / HTTP/1.1\r\n\u{1}X: y\r\n{key}\r\n{hidden}"),
-        // The first is honest, the second is not: the connection is the application's from there on.
+        // The second request can be read in two ways: the rest of the connection goes to the application.
         format!(
             "GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{hidden}"
         ),

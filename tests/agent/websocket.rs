@@ -1,4 +1,5 @@
-//! Web sockets, by a library that is not ours, on both ways through the agent.
+//! WebSockets through the agent, to the application and to the preview, with a
+//! library of others on both ends.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::http2::runtime;
 use crate::support::agent::Agent;
 use crate::support::{PREVIEW4, Place, World};
 
-/// Echoes every message, with its name in front of a text.
+/// Echoes every message, with `name` before each text.
 fn echo(runtime: &tokio::runtime::Runtime, listener: std::net::TcpListener, name: &'static str) {
     listener.set_nonblocking(true).unwrap();
     runtime.spawn(async move {
@@ -26,7 +27,7 @@ fn echo(runtime: &tokio::runtime::Runtime, listener: std::net::TcpListener, name
                     let answer = match message {
                         Message::Text(text) => Message::text(format!("{name}: {text}")),
                         Message::Binary(bytes) => Message::Binary(bytes),
-                        // The library answers pings and closings by itself.
+                        // The library answers pings and closings itself.
                         _ => continue,
                     };
                     socket.send(answer).await.unwrap();
@@ -38,7 +39,7 @@ fn echo(runtime: &tokio::runtime::Runtime, listener: std::net::TcpListener, name
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn a_websocket_carries_messages_pings_and_closings_to_the_application_and_to_the_preview() {
+fn websocket_messages_pings_and_closings_reach_the_application_and_the_preview() {
     let (world, runtime) = (World::new(), runtime());
     echo(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     echo(&runtime, world.listen(Place::Preview, PREVIEW4, 8080), "preview");
