@@ -1,14 +1,13 @@
-//! A door for `tests/fuzz`: a file's text to its values. Templates are left
-//! out: they may run programs, and read files.
+//! The configuration for `tests/fuzz`: from a file's text to its values, without
+//! templates, which may read files.
 
 use super::reading::{self, Format};
-use super::{absent, file, ignored};
+use super::{Environment, absent, file, ignored};
 
-/// Reads a configuration in one of the three languages, whatever it holds.
+/// Reads any text as a configuration in one of the three languages.
 ///
 /// # Panics
-///
-/// Where something is wrong: that is a finding.
+/// Where the parser has a fault: the fuzzer reports it.
 pub fn configuration(language: u8, text: &str) {
     let format = [Format::Json, Format::Toml, Format::Yaml][usize::from(language % 3)];
     let Ok(mut value) = reading::parse(text, format) else { return };
@@ -19,9 +18,10 @@ pub fn configuration(language: u8, text: &str) {
         let file: anyhow::Result<file::File> = reading::strict(value);
         if let Ok(file) = file {
             let _ = (file.feature.preview.ttl(), file.feature.preview.labels.resolve());
+            let _ = file.feature.network.incoming.resolve(&Environment::default());
         }
     }
-    // What it is does not depend on the language it was written in.
+    // The values do not depend on the language.
     let json = again.to_string();
     assert_eq!(reading::parse(&json, Format::Json).ok(), Some(again), "{json}");
 }

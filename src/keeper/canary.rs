@@ -1,8 +1,8 @@
-//! The proof that requests go where they should: a canary with the key must
-//! come to the preview, one without it to the application.
+//! The proof that requests are routed: a canary that the filter matches must
+//! reach the preview, and one that it does not match the application.
 //!
-//! It takes the way that every request takes, from this pod to the target
-//! pod's address and port; so a network that goes around the agent shows.
+//! A canary is sent like any request, from this pod to the target pod's address
+//! and port, so that a network that bypasses the agent is noticed.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,9 +17,10 @@ use crate::traffic::{Filter, Rules, Sample};
 
 /// How long a pod of the same cluster may take to accept a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// How long the agent may take to try both sides and answer.
+/// How long the agent may take to connect to the preview or the application and
+/// to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// More than any answer of the agent's.
+/// How much of an answer is read, in bytes: the agent's answers are shorter.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Why a route is not proven.
@@ -29,9 +30,9 @@ pub(super) struct Unproven {
     pub(super) hint: Option<String>,
 }
 
-/// Proves the route through one target pod on all `ports`. Notes what it could
-/// not prove; that another key has the requests is such a note if this one
-/// `yields`.
+/// Proves the route through one target pod on all `ports`. Returns notes on what
+/// could not be proven. That another key gets the requests is a note where these
+/// rules yield to it (`yields`), and an error elsewhere.
 pub(super) async fn prove(
     address: IpAddr,
     ports: &[u16],
@@ -39,12 +40,12 @@ pub(super) async fn prove(
     (namespace, target): (&str, &str),
     yields: bool,
 ) -> Result<Vec<String>, Unproven> {
-    let secret = rules.canary.clone().unwrap_or_default();
+    let secret = rules.canary.clone().expect("the keeper's own rules have a secret");
     let sample = Sample::of(&rules.filter);
     let mut notes = Vec::new();
     if sample.is_none() {
         notes.push(
-            "no request could be made up that the filter wants: only capture and reachability are proven"
+            "no request could be made that the filter matches: only capture and reachability are proven"
                 .to_owned(),
         );
     }
@@ -85,12 +86,14 @@ pub(super) async fn prove(
         }
         let plain = send(to, &Sample::default(), &secret).await.map_err(|error| lost(to, &error, target))?;
         if plain.matched && !matches!(rules.filter, Filter::Everything) {
-            notes.push(format!("a request without any key to port {port} matches the filter, too"));
+            notes.push(format!("a request without the key to port {port} matches the filter too"));
         }
     }
     Ok(notes)
 }
 
+/// Sends one canary and reads the agent's answer. An answer that is not the
+/// agent's is [`io::ErrorKind::InvalidData`].
 async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found> {
     let mut stream = timeout(CONNECT_WAIT, TcpStream::connect(to)).await??;
     let lines: Vec<String> =
@@ -111,20 +114,20 @@ async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found>
     let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| &answer[at + 4..]);
     match (body.and_then(|body| serde_json::from_slice(body).ok()), result) {
         (Some(found), _) => Ok(found),
-        // Whatever answers, if perhaps not to the end, is not the agent.
+        // Something else answered, perhaps without ending its answer.
         (None, Ok(_)) => Err(io::ErrorKind::InvalidData.into()),
         (None, Err(_)) if !answer.is_empty() => Err(io::ErrorKind::InvalidData.into()),
         (None, Err(error)) => Err(error),
     }
 }
 
-/// What a failed canary means.
+/// Why a canary was not answered, and what to do about it.
 fn lost(to: SocketAddr, error: &io::Error, target: &str) -> Unproven {
     let (why, hint) = match error.kind() {
         io::ErrorKind::InvalidData => (
-            format!("a request to {to} came past the agent to the application"),
-            "a service mesh or a node's proxy may carry it around; name the port at which it comes to the application in \
-             `feature.network.incoming.ports`",
+            format!("a request to {to} bypassed the agent and reached the application"),
+            "a service mesh or a node's proxy may carry it around the agent; name the port at which it reaches the \
+             application in `feature.network.incoming.ports`",
         ),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => (
             format!("nothing listens at {to}"),
@@ -132,7 +135,7 @@ fn lost(to: SocketAddr, error: &io::Error, target: &str) -> Unproven {
         ),
         io::ErrorKind::TimedOut => (
             format!("{to} does not answer the keeper's pod"),
-            "a NetworkPolicy may keep it out: allow pods with the label `preview.mirrord.io/role=keeper`, or start with \
+            "a NetworkPolicy may block it: allow pods with the label `preview.mirrord.io/role=keeper`, or start with \
              `--no-wait`, which proves nothing",
         ),
         _ => (format!("a request to {to} was lost: {error}"), "look at the agent's log in that pod"),
@@ -146,16 +149,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::traffic::fixture;
 
     fn rules() -> Rules {
-        Rules::read(json!({
-            "version": 1, "session": "s1", "generation": 1, "key": "pr-1", "order": 1, "lease_seconds": 60, "mode": "steal",
-            "ports": [{"port": 80}], "filter": {"baggage": "pr-1"}, "preview": ["127.0.0.1"], "canary": "secret",
-        }))
-        .unwrap()
+        fixture::rules(&json!({"preview": ["127.0.0.1"], "canary": "secret"}))
     }
 
-    /// What is proven of a server that answers each connection like this, in turn.
+    /// The proof against a server that gives these answers, one to each connection.
     async fn proven(answers: Vec<&'static str>) -> Result<Vec<String>, Unproven> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_agent_found_proves_a_route_or_says_what_is_in_the_way() {
+    async fn the_agents_answer_proves_a_route_or_says_what_prevents_it() {
         const MATCHED: &str = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":true}";
         const PLAIN: &str = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":false}";
         assert_eq!(proven(vec![MATCHED, PLAIN]).await, Ok(Vec::new()));
@@ -190,15 +190,15 @@ mod tests {
         assert!(why(PLAIN).await.contains("did not match at the agent"));
         let taken = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":false,\"taken_by\":\"pr-0\"}";
         assert!(why(taken).await.contains("`pr-0` takes these requests first"));
-        // An application that answers, whatever it answers, was asked past the agent.
+        // An application answered, so the request bypassed the agent.
         for application in ["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "220 mail ready\r\n"] {
-            assert!(why(application).await.contains("came past the agent"), "{application}");
+            assert!(why(application).await.contains("bypassed the agent"), "{application}");
         }
         assert!(why("").await.contains("nothing listens at"));
     }
 
     #[test]
-    fn silence_is_told_from_an_answer_without_an_end() {
+    fn a_timeout_and_an_answer_of_something_else_have_different_hints() {
         let to = "10.0.0.1:80".parse().unwrap();
         let lost = |kind: io::ErrorKind| lost(to, &kind.into(), "deployment/shop");
         let timed_out = lost(io::ErrorKind::TimedOut);

@@ -37,9 +37,13 @@ fn every_field_is_read() {
 }
 
 #[test]
-fn false_means_none_and_what_asks_for_routing_without_a_mode_is_meant() {
+fn false_disables_a_section() {
     let none = resolve(&[], json!({"ports": false, "http_filter": null, "port_mapping": false})).unwrap();
     assert_eq!(none, Incoming::default());
+}
+
+#[test]
+fn ports_or_a_filter_imply_routing() {
     for (section, is_meant) in [
         (json!({"ignore_ports": [9090]}), true),
         (json!({"ports": [80]}), true),
@@ -52,7 +56,7 @@ fn false_means_none_and_what_asks_for_routing_without_a_mode_is_meant() {
 }
 
 #[test]
-fn each_kind_of_filter_becomes_what_travels() {
+fn each_kind_of_filter_has_its_wire_form() {
     let body = json!({"body": "json", "query": "$.user", "matches": "^ann$"});
     let wire_body = json!({"body": {"query": "$.user", "matches": "^ann$"}});
     for (section, wire) in [
@@ -76,14 +80,14 @@ fn each_kind_of_filter_becomes_what_travels() {
 }
 
 #[test]
-fn the_environments_filter_beats_the_files() {
+fn a_filter_in_the_environment_is_stronger_than_one_in_the_file() {
     let file = json!({"mode": "steal", "http_filter": {"path_filter": "/"}});
     let incoming = resolve(&[("MIRRORD_HTTP_HEADER_FILTER", "x-a: 1")], file).unwrap();
     assert_eq!(serde_json::to_value(incoming.filter).unwrap(), json!({"header": "x-a: 1"}));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_its_place() {
+fn a_wrong_value_is_refused_with_its_path() {
     let nothing: &[(&str, &str)] = &[];
     for (variables, section, words) in [
         (

@@ -20,7 +20,7 @@ fn filter(fields: &str) -> String {
 }
 
 #[test]
-fn a_body_filter_is_nothing_but_a_body_filter() {
+fn a_body_filter_has_exactly_its_three_fields() {
     const PATH: &str = "`feature.network.incoming.http_filter.body_filter";
     for (written, words) in [
         (r#"{"header": "x"}"#, ".header`, expected one of `body`, `query`, `matches`"),
@@ -352,7 +352,7 @@ fn a_pattern_that_is_wrong_is_named_with_its_place_and_position() {
 }
 
 #[test]
-fn a_filter_that_is_none_is_refused() {
+fn a_filter_without_a_field_is_refused() {
     let said = said(&[], &filter("{}"));
     assert!(said.contains("`feature.network.incoming.http_filter` holds no filter"), "{said}");
     // `null` is as good as absent, and what is ignored is not there.

@@ -35,7 +35,8 @@ pub(super) trait Condition: fmt::Display + TryFrom<Self::Written, Error: ToStrin
 
 /// How the configuration spells a condition.
 ///
-/// The names are mirrord's: <https://metalbear.co/mirrord/docs/reference/configuration>.
+/// The names are those of mirrord's own configuration, so that existing files
+/// mean the same here.
 #[derive(Debug)]
 pub struct Syntax {
     /// The field of `http_filter`: `header_filter`.

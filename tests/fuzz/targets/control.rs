@@ -1,6 +1,5 @@
-//! Lines of the control protocol: what is understood can be said again, and
-//! rules mean the same when they have crossed the wire twice. (A number that no
-//! field takes may lose its last digits underway; the rules hold none.)
+//! Lines of the control protocol: a message that is understood can be written
+//! again, and rules are the same after they were written and read again.
 #![no_main]
 
 use mirrord::contract::control::{Reply, Request};
@@ -8,8 +7,8 @@ use mirrord::traffic::Rules;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = serde_json::from_slice::<Request>(bytes) {
-        let said = serde_json::to_vec(&request).unwrap();
-        assert!(serde_json::from_slice::<Request>(&said).is_ok());
+        let written = serde_json::to_vec(&request).unwrap();
+        assert!(serde_json::from_slice::<Request>(&written).is_ok());
         if let Request::Rules { rules } = request
             && let Ok(rules) = Rules::read(rules)
         {
@@ -19,7 +18,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
     }
     if let Ok(reply) = serde_json::from_slice::<Reply>(bytes) {
-        let said = serde_json::to_vec(&reply).unwrap();
-        assert_eq!(serde_json::from_slice::<Reply>(&said).unwrap(), reply);
+        let written = serde_json::to_vec(&reply).unwrap();
+        assert_eq!(serde_json::from_slice::<Reply>(&written).unwrap(), reply);
     }
 });

@@ -1,5 +1,5 @@
-//! What users type: targets, keys and times to live. What is accepted is shown
-//! as something that is accepted again, and means the same.
+//! Targets, keys and times to live as users type them: an accepted value is
+//! printed as a text that is accepted again and means the same.
 #![no_main]
 
 use mirrord::session::{Key, Ttl};
@@ -15,6 +15,6 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     }
     if let Ok(ttl) = text.parse::<Ttl>() {
         let again = ttl.to_string().parse::<Ttl>().unwrap();
-        assert_eq!(again, ttl, "{text:?} is shown as {ttl}");
+        assert_eq!(again, ttl, "{text:?} is printed as {ttl}");
     }
 });
