@@ -83,16 +83,16 @@ pub fn run(arguments: Agent) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Control(control)) => control::bridge::run(&control.socket),
         None => {
-            let log = Log::start(arguments.run.log_level.as_deref());
+            let log = Rc::new(Log::start(arguments.run.log_level.as_deref()));
             let termination_log = arguments.run.termination_log.clone();
-            let result = serve(arguments.run, log);
+            let result = serve(arguments.run, Rc::clone(&log));
             shutdown::write(&termination_log, &result);
             result.map(drop)
         }
     }
 }
 
-fn serve(arguments: Run, log: Log) -> anyhow::Result<Reason> {
+fn serve(arguments: Run, log: Rc<Log>) -> anyhow::Result<Reason> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -100,7 +100,7 @@ fn serve(arguments: Run, log: Log) -> anyhow::Result<Reason> {
     LocalSet::new().block_on(&runtime, work(arguments, log))
 }
 
-async fn work(arguments: Run, log: Log) -> anyhow::Result<Reason> {
+async fn work(arguments: Run, log: Rc<Log>) -> anyhow::Result<Reason> {
     memory::raise_oom_score();
     let descriptors = limits::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!(%error, "could not raise the limit of descriptors");
@@ -159,7 +159,7 @@ async fn tend(
     refusals: Rc<Notify>,
     heartbeats: Heartbeats,
     memory_mebibytes: u64,
-    log: Log,
+    log: Rc<Log>,
 ) {
     let ticks = |every| {
         let mut ticks = interval(every);

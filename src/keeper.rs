@@ -15,6 +15,7 @@ mod pods;
 mod scribe;
 
 use std::future;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
@@ -25,8 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::cluster::{Change, Cluster};
-use crate::logging::Log;
-use crate::problem::{Explain as _, Problem};
+use crate::logging::{self, Log, TERMINATION_LOG};
+use crate::problem::{Explain as _, Problem, Report};
 use crate::session::{ASSIGNMENT, Role, SESSION, Session};
 
 use crate::contract::assignment::{Assignment, Pods};
@@ -38,16 +39,31 @@ const LOOKS_EVERY: Duration = Duration::from_secs(1);
 /// refuses everybody until it has read the roles.
 const RIGHTS_SHOW_WITHIN: Duration = Duration::from_secs(30);
 
-/// Keeps the environment that `assignment` describes, until told to end.
+/// Keeps the environment that `assignment` describes, until told to end. Writes the
+/// reason into the log, and where Kubernetes reads it.
 ///
-/// It never ends well: a pod that succeeds would complete the Job, and the
+/// It never returns `Ok`: a pod that succeeds would complete the Job, and the
 /// environment with it.
 pub async fn run(assignment: Option<String>) -> Result<()> {
-    let assignment: Assignment = assignment
+    let assignment: Result<Assignment> = assignment
         .ok_or_else(|| Error::msg(format!("`{ASSIGNMENT}` is not set")))
         .and_then(|text| Ok(serde_json::from_str(&text)?))
-        .explain(|| Problem::new("the keeper does not know what to keep"))?;
-    let log = Log::start(assignment.agent.log_level.as_deref());
+        .explain(|| Problem::new("the keeper does not know what to keep"));
+    let level = assignment.as_ref().ok().and_then(|assignment| assignment.agent.log_level.clone());
+    let log = Log::start(level.as_deref());
+    let result = match assignment {
+        Ok(assignment) => keep(assignment, &log).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &result {
+        let why = Report::of(error).to_string();
+        tracing::error!(why, "ended");
+        logging::write_termination_message(Path::new(TERMINATION_LOG), &why);
+    }
+    result
+}
+
+async fn keep(assignment: Assignment, log: &Log) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let cluster = Cluster::in_cluster().await?;

@@ -1,12 +1,14 @@
 //! The log of the programs that run in the cluster: one JSON object per line on
-//! standard error, for `kubectl logs`.
+//! standard error, for `kubectl logs`; and the message with which they end.
 //!
 //! A thread of its own writes it. Where nobody reads the log, lines are dropped and
 //! counted, and the program goes on. Only this crate's messages are logged: those of
 //! the libraries quote headers and bodies.
 
 use std::cell::Cell;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
@@ -75,6 +77,18 @@ impl Log {
                 self.vain.set(self.vain.get() + 1);
             }
         }
+    }
+}
+
+/// Where Kubernetes reads the reason why a container has ended.
+pub(crate) const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Writes the reason why this program ends to where Kubernetes reads it. Does nothing
+/// where the file does not exist: only a container has it.
+pub(crate) fn write_termination_message(path: &Path, message: &str) {
+    if let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(path) {
+        // The log has the reason, too.
+        let _ = file.write_all(message.as_bytes());
     }
 }
 

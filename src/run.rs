@@ -57,6 +57,10 @@ fn within_pod(arguments: &[OsString]) -> ExitCode {
     // A panic ends one connection, not the agent.
     let _ = std::panic::take_hook();
     match agent::arguments::Agent::try_parse_from(arguments) {
+        // The agent's own error is in its log.
+        Ok(arguments) if arguments.command.is_none() => {
+            agent::run(arguments).map_or_else(|error| exit_code(&error), |()| ExitCode::SUCCESS)
+        }
         Ok(arguments) => ended(Mode::Plain, agent::run(arguments)),
         Err(error) => refused(&error, Mode::Plain),
     }
@@ -71,10 +75,12 @@ fn keeper(environment: &Environment) -> ExitCode {
     let result = result
         .map_err(Into::into)
         .and_then(|runtime| runtime.block_on(keeper::run(environment.text(session::ASSIGNMENT))));
-    match result {
-        Ok(()) => ExitCode::from(Exit::Bug as u8),
-        Err(error) => ended(Mode::Plain, Err(error)),
-    }
+    // The error is in the keeper's log.
+    result.map_or_else(|error| exit_code(&error), |()| ExitCode::from(Exit::Bug as u8))
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(Report::of(error).exit as u8)
 }
 
 /// How long a shell waits for candidates at most.

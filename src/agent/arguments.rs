@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::contract::control::Method;
+use crate::logging::TERMINATION_LOG;
 
 /// The socket for keepers, on the file system of the agent's own container, which the
 /// application cannot reach.
@@ -49,7 +50,7 @@ pub struct Run {
     #[arg(long, value_name = "MEBIBYTES", default_value_t = 128)]
     pub memory_mebibytes: u64,
     /// File to write the reason for ending into
-    #[arg(long, value_name = "PATH", default_value = "/dev/termination-log")]
+    #[arg(long, value_name = "PATH", default_value = TERMINATION_LOG)]
     pub termination_log: PathBuf,
     /// How to capture connections, instead of the first method that works
     #[arg(long, value_name = "METHOD", value_parser = method())]

@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::open_connections::OpenConnections;
 use super::rules_in_force::RulesInForce;
+use crate::logging::write_termination_message;
 use crate::problem::Report;
 
 /// How long connections may still arrive after the capture is removed: those whose
@@ -127,10 +128,7 @@ pub(super) fn write(path: &Path, result: &anyhow::Result<Reason>) {
     } else {
         error!(why = words, "ended");
     }
-    // Only a container has the file; elsewhere the agent must not create it.
-    if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
-        let _ = std::io::Write::write_all(&mut file, words.as_bytes());
-    }
+    write_termination_message(path, &words);
 }
 
 #[cfg(test)]

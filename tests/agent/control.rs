@@ -83,6 +83,7 @@ fn an_agent_without_rules_ends_by_itself_with_a_reason() {
     agent.withdraw("s1");
     assert!(agent.ended());
     assert_eq!(agent.termination_message(), "no rules for a while");
+    assert!(agent.log().lines().last().unwrap().contains("no rules for a while"), "{}", agent.log());
 }
 
 #[test]
