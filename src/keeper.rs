@@ -1,18 +1,21 @@
-//! The keeper: the pod of an environment's root. It watches the preview pods
-//! and the target's pods, sees to it that each of the latter has an agent,
-//! hands these their rules, and says how things stand.
+//! The keeper: the pod of an environment's root. It watches the preview pods and
+//! the target's pods, attaches an agent to each pod of the target, sends the
+//! agents their rules, and writes a report.
 //!
-//! Observe, decide, act. It keeps no state of its own: what it needs is on the
-//! objects, in its agents and in its own pod's environment, so that another
-//! takes over where it was killed. It knows no configuration file.
+//! Observe, decide, act. The keeper stores no state of its own: objects, agents and
+//! its own pod's environment hold all that it needs, so that another keeper can
+//! take over at any time. It does not read the configuration file.
 
+mod actor;
 mod canary;
+mod conversation;
 mod decide;
-mod hands;
 mod link;
 mod pace;
 mod pods;
-mod scribe;
+mod proof;
+mod report;
+mod status_writer;
 
 use std::future;
 use std::path::Path;
@@ -25,30 +28,30 @@ use k8s_openapi::api::batch::v1::Job;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use actor::Actor;
+
 use crate::cluster::{Change, Cluster};
+use crate::contract::assignment::{Assignment, Pods};
 use crate::logging::{self, Log, TERMINATION_LOG};
 use crate::problem::{Explain as _, Problem, Report};
 use crate::session::{ASSIGNMENT, Role, SESSION, Session};
 
-use crate::contract::assignment::{Assignment, Pods};
-use hands::Hands;
-
-/// How often pauses are looked at: nothing is asked of the cluster.
-const LOOKS_EVERY: Duration = Duration::from_secs(1);
-/// How long an API server may take to know of rights: one that has just started
+/// How often pauses are checked for their end. No request is made for that.
+const TICK: Duration = Duration::from_secs(1);
+/// How long an API server may take to learn of rights: one that has just started
 /// refuses everybody until it has read the roles.
-const RIGHTS_SHOW_WITHIN: Duration = Duration::from_secs(30);
+const RIGHTS_KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Keeps the environment that `assignment` describes, until told to end. Writes the
 /// reason into the log, and where Kubernetes reads it.
 ///
-/// It never returns `Ok`: a pod that succeeds would complete the Job, and the
-/// environment with it.
+/// It never returns `Ok`: a pod that exits 0 would complete the Job, and end the
+/// environment.
 pub async fn run(assignment: Option<String>) -> Result<()> {
     let assignment: Result<Assignment> = assignment
         .ok_or_else(|| Error::msg(format!("`{ASSIGNMENT}` is not set")))
         .and_then(|text| Ok(serde_json::from_str(&text)?))
-        .explain(|| Problem::new("the keeper does not know what to keep"));
+        .explain(|| Problem::new("could not read the keeper's assignment"));
     let level = assignment.as_ref().ok().and_then(|assignment| assignment.agent.log_level.clone());
     let log = Log::start(level.as_deref());
     let result = match assignment {
@@ -71,7 +74,7 @@ async fn keep(assignment: Assignment, log: &Log) -> Result<()> {
     let session = root
         .as_ref()
         .and_then(Session::of)
-        .ok_or_else(|| Problem::new(format!("there is no environment `{}` to keep", assignment.root)))?;
+        .ok_or_else(|| Problem::new(format!("there is no environment `{}`", assignment.root)))?;
     let (labels, fields) = match &assignment.pods {
         Pods::Labelled(labels) => (format!("{labels},!{SESSION}"), None),
         Pods::Named(name) => (format!("!{SESSION}"), Some(format!("metadata.name={name}"))),
@@ -81,37 +84,37 @@ async fn keep(assignment: Assignment, log: &Log) -> Result<()> {
     let mut targets = cluster.watch_pods(&namespace, Some(&labels), fields.as_deref())?;
     let previews = cluster.watch_pods(&namespace, Some(&previews), None)?;
     let mut previews = previews.filter(|change| future::ready(concerns_previews(change)));
-    let mut ticks = interval(LOOKS_EVERY);
+    let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let failed = root.as_ref().and_then(|root| root.status.as_ref()?.failed).unwrap_or(0);
-    let mut hands = Hands::new(cluster, assignment, &session, link::lease(failed));
-    let (mut targets_seen, mut previews_seen) = (Rights::default(), Rights::default());
+    let mut actor = Actor::new(cluster, assignment, &session, conversation::lease(failed));
+    let (mut targets_rights, mut previews_rights) = (Rights::default(), Rights::default());
     loop {
         tokio::select! {
-            change = targets.next() => hands.observed.targets.apply(targets_seen.seen(change)?),
-            change = previews.next() => hands.observed.previews.apply(previews_seen.seen(change)?),
-            () = hands.hear() => {}
+            change = targets.next() => actor.observed.targets.apply(targets_rights.checked(change)?),
+            change = previews.next() => actor.observed.previews.apply(previews_rights.checked(change)?),
+            () = actor.receive() => {}
             _ = ticks.tick() => log.note_dropped(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
-        hands.act(Timestamp::now());
+        actor.act(Timestamp::now());
     }
-    // Told to end: with the environment, or to be replaced by another keeper,
-    // until which the rules' lease holds.
-    if hands.is_over().await {
-        hands.withdraw().await;
-        return Err(Problem::new("the environment has ended, and its rules are withdrawn").into());
+    // Either the environment ends, or another keeper replaces this one within the
+    // rules' lease.
+    if actor.is_over().await {
+        actor.withdraw().await;
+        return Err(Problem::new("the environment has ended, and the rules are withdrawn").into());
     }
-    Err(Problem::new("told to leave; the rules stay in force for the keeper that follows").into())
+    Err(Problem::new("told to end; the rules stay in force for the next keeper").into())
 }
 
-/// The root, as soon as the API server lets the keeper see it.
+/// The root, as soon as the API server knows of the keeper's right to read it.
 async fn root(cluster: &Cluster, assignment: &Assignment) -> Result<Option<Job>> {
     let began = Instant::now();
     loop {
         match cluster.root(&assignment.namespace, &assignment.root).await {
-            Err(_) if began.elapsed() < RIGHTS_SHOW_WITHIN => sleep(LOOKS_EVERY).await,
+            Err(_) if began.elapsed() < RIGHTS_KNOWN_WITHIN => sleep(TICK).await,
             result => return result,
         }
     }
@@ -122,7 +125,7 @@ fn concerns_previews(change: &Change) -> bool {
     !matches!(change, Change::Pod(pod) if Role::of(&pod.metadata) != Some(Role::Preview))
 }
 
-/// Since when the API server has refused what the keeper has a right to.
+/// Refusals of a watch.
 #[derive(Default)]
 struct Rights {
     refused_since: Option<Instant>,
@@ -131,23 +134,23 @@ struct Rights {
 // === impl Rights ===
 
 impl Rights {
-    /// What was seen; an error once the watch is refused for good.
-    fn seen(&mut self, change: Option<Change>) -> Result<Change> {
+    /// The change; an error once the watch is refused for good.
+    fn checked(&mut self, change: Option<Change>) -> Result<Change> {
         match change {
             Some(Change::Forbidden(error)) => {
                 let since = *self.refused_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < RIGHTS_SHOW_WITHIN {
+                if since.elapsed() < RIGHTS_KNOWN_WITHIN {
                     return Ok(Change::Lost(error.to_string()));
                 }
-                Err(error.into_problem("the keeper may not look at the pods").into())
+                Err(error.into_problem("could not watch the pods").into())
             }
-            // The watch goes on trying, and has not been let in yet.
+            // The watch is tried again, and has not been allowed yet.
             Some(change @ (Change::PodsAnew | Change::Lost(_))) => Ok(change),
             Some(change) => {
                 self.refused_since = None;
                 Ok(change)
             }
-            None => Err(Error::msg("the watch has ended")),
+            None => Err(Error::msg("the watch of the pods has ended")),
         }
     }
 }
@@ -168,15 +171,15 @@ mod tests {
         };
         let mut rights = Rights::default();
         for _ in 0..3 {
-            assert!(matches!(rights.seen(refusal()), Ok(Change::Lost(_))));
-            tokio::time::advance(RIGHTS_SHOW_WITHIN / 2).await;
+            assert!(matches!(rights.checked(refusal()), Ok(Change::Lost(_))));
+            tokio::time::advance(RIGHTS_KNOWN_WITHIN / 2).await;
             // Listed: the next refusal is another one.
-            assert!(rights.seen(Some(Change::PodsListed)).is_ok());
+            assert!(rights.checked(Some(Change::PodsListed)).is_ok());
         }
-        assert!(rights.seen(refusal()).is_ok());
-        assert!(rights.seen(Some(Change::PodsAnew)).is_ok());
-        tokio::time::advance(RIGHTS_SHOW_WITHIN).await;
-        assert!(rights.seen(refusal()).is_err());
+        assert!(rights.checked(refusal()).is_ok());
+        assert!(rights.checked(Some(Change::PodsAnew)).is_ok());
+        tokio::time::advance(RIGHTS_KNOWN_WITHIN).await;
+        assert!(rights.checked(refusal()).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A cluster for unit tests: an API server that answers from a list, in order.
+//! A cluster for unit tests: its API server is a function, or a list of answers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,10 +27,13 @@ pub(crate) struct Answer {
     body: Value,
 }
 
+/// Answers a request; `None` breaks the connection.
+type Answering = dyn Fn(&Asked) -> Option<Answer> + Send + Sync;
+
 /// The API server.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct FakeApi {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
+    answering: Arc<Answering>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -61,10 +64,15 @@ impl Answer {
 // === impl FakeApi ===
 
 impl FakeApi {
+    /// Gives these answers, in order; then connections break.
     pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let api = Self::default();
-        api.answers.lock().unwrap().extend(answers);
-        api
+        let answers: Mutex<VecDeque<Answer>> = Mutex::new(answers.into_iter().collect());
+        Self::by(move |_| answers.lock().unwrap().pop_front())
+    }
+
+    /// Answers each request by itself.
+    pub(crate) fn by(answering: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        Self { answering: Arc::new(answering), asked: Arc::default() }
     }
 
     /// A cluster whose API server this is.
@@ -88,12 +96,13 @@ impl FakeApi {
     async fn answer(self, request: http::Request<Body>) -> Result<http::Response<Body>, std::io::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        self.asked.lock().unwrap().push(Asked {
+        let asked = Asked {
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
-        });
-        let Some(Answer { code, body }) = self.answers.lock().unwrap().pop_front() else {
+        };
+        self.asked.lock().unwrap().push(asked.clone());
+        let Some(Answer { code, body }) = (self.answering)(&asked) else {
             return Err(std::io::Error::other("the API server is gone"));
         };
         Ok(http::Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap())

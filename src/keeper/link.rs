@@ -1,462 +1,323 @@
-//! The conversation with one agent: an exec of its control bridge, JSON lines in both
-//! directions, renewals of the rules' lease, and the proof that the rules work.
+//! The keeper's knowledge of one agent, and how each event changes it. Pure: the
+//! actor acts on the [`Effect`].
 
-use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use jiff::{SignedDuration, Timestamp};
 
-use anyhow::{Result, anyhow};
-use kube::api::AttachedProcess;
-use serde_json::to_value;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use super::conversation::AgentEvent;
+use crate::contract::report::Obstacle;
+use crate::traffic::{Counts, Refusal};
 
-use super::canary::{self, Unproven};
-use super::pace::Pace;
-use crate::cluster::{Cluster, Error};
-use crate::contract::control::Method;
-use crate::contract::control::{PROTOCOL, Reply, Request, Status};
-use crate::traffic::{Refusal, Rules};
+/// The pause before a lost conversation is begun again, and before a first
+/// refusal is tried again: rights that were made a moment ago may not be known
+/// to every API server yet.
+pub(crate) const SHORT_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// The pause before a repeated refusal is tried again.
+pub(crate) const LONG_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+/// How long the rules of another environment, which ends, may stay in the way.
+const ENDS_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 
-/// How long rules hold at least without being sent again.
-const LEASE: Duration = Duration::from_mins(1);
-/// How long a keeper may take from its creation to its first words.
-const STARTS_UP: Duration = Duration::from_secs(30);
-/// The Job controller's pause before it replaces a pod that failed, and what it
-/// doubles up to; it forgets no failure of a Job that lives.
-const REPLACED_AFTER: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
-/// How long the agent may be silent, beyond two renewals.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-/// How often a new pod's address is looked for, which the watch brings.
-const ADDRESS_PAUSE: Duration = Duration::from_millis(50);
-/// How often an unproven route is tried again.
-const PROVES_EVERY: Duration = Duration::from_secs(1);
-/// How long a container that may be starting is reached for often.
-const SOON: Duration = Duration::from_secs(5);
-/// How long a node may take to let the bridge into the container.
-const REACHED_WITHIN: Duration = Duration::from_secs(30);
-/// How long it may take to start, its image being pulled.
-const STARTS_WITHIN: Duration = Duration::from_mins(2);
-/// How long the agent may take for its first word; it may be just starting.
-const HELLO_WAIT: Duration = Duration::from_secs(20);
-
-/// How long rules of a keeper hold without being sent again, once so many
-/// keepers before it have failed: longer than it takes to replace it.
-pub(crate) fn lease(failed: i32) -> Duration {
-    let (first, longest) = REPLACED_AFTER;
-    let doublings = u32::try_from(failed).unwrap_or(0).min(30);
-    LEASE.max(first.saturating_mul(1 << doublings).min(longest) + STARTS_UP)
-}
-
-/// What is wanted of every agent.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Wanted {
-    /// Nothing yet: no preview pod has been ready.
-    #[default]
-    Nothing,
-    /// These rules.
-    Rules(Arc<Rules>),
-    /// No rules any more.
-    Withdrawal,
-}
-
-/// What comes of it.
-#[derive(Debug)]
-pub(crate) enum Said {
-    /// The agent is there.
-    Hello(Method),
-    /// It does not speak our language.
-    Foreign(String),
-    /// The rules of a generation are in force.
-    InForce { generation: u64 },
-    /// The agent takes none of the session's rules.
-    Refused(Refusal),
-    /// Requests were seen to go where they should, and what could not be shown.
-    Proven { generation: u64, notes: Vec<String> },
-    /// They were not.
-    Unproven(Unproven),
-    /// How things are.
-    Status(Box<Status>),
-    /// The session has no rules there any more.
-    Withdrawn,
-    /// The conversation is over.
-    Over(String),
-    /// There can be none.
-    Forbidden(String),
-}
-
-/// Whom to talk to.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) namespace: String,
-    pub(crate) pod: String,
-    pub(crate) uid: String,
-    /// Known once Kubernetes has said it.
-    pub(crate) address: Arc<OnceLock<IpAddr>>,
+/// The state of one agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Link {
+    /// The name of the agent's container. Another container is another agent.
     pub(crate) container: String,
-    pub(crate) session: String,
-    pub(crate) target: String,
-    /// Ports whose requests cannot be read.
-    pub(crate) encrypted: Vec<u16>,
-    /// Whether another key may have the requests.
-    pub(crate) yields: bool,
+    /// How the agent captures, once it has said so.
+    pub(crate) method: Option<String>,
+    /// The generation of the rules in force.
+    pub(crate) in_force: Option<u64>,
+    /// The generation whose routes are proven, with notes on the rest.
+    pub(crate) proven: Option<(u64, Vec<String>)>,
+    /// Why the routes are not proven.
+    pub(crate) unproven: Option<Obstacle>,
+    /// Why the agent has no rules, and will not have any by itself.
+    pub(crate) refused: Option<Obstacle>,
+    /// Since when another session has the requests, and which.
+    pub(crate) contested: Option<(Timestamp, Obstacle)>,
+    /// The counters of the session at this agent.
+    pub(crate) counts: Counts,
+    /// Connections that are older than the capture.
+    pub(crate) predating: usize,
+    /// No conversation is begun before this instant.
+    pub(crate) pause: Option<Timestamp>,
+    /// Since when the API server refuses conversations.
+    pub(crate) forbidden: Option<Timestamp>,
+    /// Whether a conversation is under way.
+    pub(crate) is_open: bool,
+    /// Whether the agent has answered in it.
+    pub(crate) has_answered: bool,
+    /// Whether the agent has withdrawn the session's rules.
+    pub(crate) is_withdrawn: bool,
 }
 
-/// Talks until the conversation ends, and says why it did.
-pub(crate) async fn run(
-    cluster: Cluster,
-    peer: Peer,
-    wanted: watch::Receiver<Wanted>,
-    pace: Arc<Pace>,
-    said: mpsc::UnboundedSender<(String, Said)>,
-) {
-    let uid = peer.uid.clone();
-    let over = match reach_and_converse(&cluster, &peer, wanted, &pace, &said).await {
-        Ok(()) => Said::Over("the agent has left".to_owned()),
-        Err(error) => match Error::among(&error) {
-            Some(refusal) if refusal.is_refused() => Said::Forbidden(refusal.to_string()),
-            _ => Said::Over(format!("{error:#}")),
-        },
-    };
-    // Without a listener there is nobody to tell.
-    let _ = said.send((uid, over));
+/// The consequences of an event outside of the link.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The conversation goes on.
+    Continues,
+    /// The conversation is over; a line for the log, if it is worth one.
+    Ended(Option<String>),
 }
 
-async fn reach_and_converse(
-    cluster: &Cluster,
-    peer: &Peer,
-    wanted: watch::Receiver<Wanted>,
-    pace: &Arc<Pace>,
-    said: &mpsc::UnboundedSender<(String, Said)>,
-) -> Result<()> {
-    let mut process = reach(cluster, peer, pace).await?;
-    let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
-        return Err(anyhow!("the bridge to the agent has no streams"));
-    };
-    converse(Box::pin(stdin), stdout, peer, wanted, pace, said).await
-}
+// === impl Link ===
 
-/// The request that puts what is wanted in force, or renews it: `held` is the
-/// generation that an agent which can renew has accepted last.
-fn request(wanted: &Wanted, held: Option<u64>, session: &str) -> Result<Request> {
-    let session = session.to_owned();
-    Ok(match wanted {
-        Wanted::Nothing => Request::Status { session: Some(session) },
-        Wanted::Rules(rules) if held == Some(rules.generation) => {
-            Request::Renew { session, generation: rules.generation }
-        }
-        Wanted::Rules(rules) => Request::Rules { rules: to_value(&**rules)? },
-        Wanted::Withdrawal => Request::Withdraw { session },
-    })
-}
-
-async fn converse(
-    mut stdin: impl AsyncWrite + Unpin,
-    stdout: impl AsyncRead + Unpin,
-    peer: &Peer,
-    mut wanted: watch::Receiver<Wanted>,
-    pace: &Arc<Pace>,
-    said: &mpsc::UnboundedSender<(String, Said)>,
-) -> Result<()> {
-    let mut lines = BufReader::new(stdout).lines();
-    let tell = |what: Said| drop(said.send((peer.uid.clone(), what)));
-
-    let first = timeout(HELLO_WAIT, lines.next_line()).await??.ok_or_else(|| anyhow!("no agent answers"))?;
-    let can_renew = match serde_json::from_str(&first)? {
-        Reply::Hello { protocol: PROTOCOL, method, renews, .. } => {
-            tell(Said::Hello(method));
-            renews
-        }
-        Reply::Hello { version, .. } => {
-            tell(Said::Foreign(version));
-            return Ok(());
-        }
-        other => return Err(anyhow!("the agent began with {other:?}")),
-    };
-    let mut held = None;
-    let _talking = pace.talking();
-    wanted.mark_changed();
-    let mut proof: Option<Proof> = None;
-    let mut renewal = Instant::now();
-    let mut heard = Instant::now();
-    loop {
-        // A path that swallows what is sent says nothing of it for many minutes.
-        let silence = heard + pace.renews_every() * 2 + ANSWERS_WITHIN;
-        tokio::select! {
-            changed = wanted.changed() => {
-                changed?;
-                renewal = Instant::now();
-            }
-            () = sleep_until(renewal) => {
-                renewal = Instant::now() + pace.renews_every();
-                let request = request(&wanted.borrow_and_update(), held, &peer.session)?;
-                say(&mut stdin, &request).await?;
-                if matches!(request, Request::Rules { .. } | Request::Renew { .. }) {
-                    // The report shows counts as often as that.
-                    say(&mut stdin, &Request::Status { session: Some(peer.session.clone()) }).await?;
-                }
-            }
-            () = sleep_until(silence) => return Err(anyhow!("the agent does not answer")),
-            line = lines.next_line() => {
-                let Some(line) = line? else { return Ok(()) };
-                heard = Instant::now();
-                match serde_json::from_str(&line)? {
-                    Reply::Accepted { generation, not_listening, .. } => {
-                        held = can_renew.then_some(generation);
-                        let rules = match &*wanted.borrow() {
-                            Wanted::Rules(rules) if rules.generation == generation => Some(Arc::clone(rules)),
-                            _ => None,
-                        };
-                        tell(Said::InForce { generation });
-                        if let Some(rules) = rules.filter(|rules| !rules.preview.is_empty())
-                            && !proof.as_ref().is_some_and(|proof| proof.is_of(generation, &not_listening))
-                        {
-                            proof = Some(Proof::begin(peer, rules, not_listening, pace, said.clone()));
-                        }
-                    }
-                    Reply::Refused(refusal) => {
-                        held = None;
-                        tell(Said::Refused(refusal));
-                    }
-                    Reply::NotHeld { .. } => {
-                        held = None;
-                        renewal = Instant::now();
-                    }
-                    Reply::Status(status) => tell(Said::Status(Box::new(status))),
-                    Reply::Withdrawn { .. } => tell(Said::Withdrawn),
-                    Reply::Error { why } => return Err(anyhow!("the agent did not understand: {why}")),
-                    Reply::Unknown | Reply::Hello { .. } => {}
-                }
-            }
-        }
+impl Link {
+    /// A conversation with the agent in `container` begins.
+    pub(crate) fn open(&mut self, container: &str) {
+        container.clone_into(&mut self.container);
+        self.is_open = true;
+        self.pause = None;
     }
-}
 
-/// Runs the bridge. The agent's container may not be there yet: Kubernetes
-/// takes a second to say that it is, in which the application would serve
-/// without it.
-async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedProcess> {
-    let _reaching = pace.reaching();
-    let command = ["/mirrord", "agent", "control"];
-    let begun = Instant::now();
-    loop {
-        let reached = cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command);
-        let error = match timeout(REACHED_WITHIN, reached).await {
-            Ok(Ok(process)) => return Ok(process),
-            Ok(Err(error)) => error,
-            Err(_) => return Err(anyhow!("the node of pod `{}` does not answer", peer.pod)),
+    /// Whether a conversation may be begun at `now`.
+    pub(crate) fn is_free(&self, now: Timestamp) -> bool {
+        !self.is_open && self.pause.is_none_or(|until| until <= now)
+    }
+
+    /// Takes in an event of the agent of the session `session` in `namespace`.
+    pub(crate) fn apply(
+        &mut self,
+        event: AgentEvent,
+        (namespace, session): (&str, &str),
+        now: Timestamp,
+    ) -> Effect {
+        match event {
+            AgentEvent::Hello(method) => {
+                self.has_answered = true;
+                self.forbidden = None;
+                self.method = Some(method.as_str().to_owned());
+                self.refused = None;
+            }
+            AgentEvent::ForeignVersion(version) => {
+                let why = format!(
+                    "its agent has version {version}, and this version cannot exchange messages with it"
+                );
+                self.refused = Some(
+                    Obstacle::new(why)
+                        .hint("stop the environments of that version on this target, and start again"),
+                );
+            }
+            AgentEvent::InForce { generation } => {
+                self.in_force = Some(generation);
+                self.refused = None;
+                self.contested = None;
+            }
+            AgentEvent::Refused(refusal) => self.refuse(refusal, namespace, now),
+            AgentEvent::Proven { generation, notes } => {
+                self.proven = Some((generation, notes));
+                self.unproven = None;
+            }
+            AgentEvent::Unproven(unproven) => {
+                self.unproven =
+                    Some(Obstacle { why: unproven.why, hint: unproven.hint, is_forbidden: false });
+            }
+            AgentEvent::Status(status) => {
+                if let Some(own) = status.sessions.iter().find(|one| one.session == session) {
+                    self.counts = own.counts;
+                }
+                self.predating = status.predating;
+            }
+            AgentEvent::Withdrawn => self.is_withdrawn = true,
+            AgentEvent::Forbidden(why) => return Effect::Ended(self.forbid(&why, now)),
+            AgentEvent::Ended(why) => {
+                self.close(SHORT_PAUSE, now);
+                self.in_force = None;
+                if !std::mem::take(&mut self.has_answered) {
+                    // Out of reach for longer than the lease: the proof does not hold any more.
+                    self.proven = None;
+                }
+                return Effect::Ended(Some(format!("the conversation with the agent is over: {why}")));
+            }
+        }
+        Effect::Continues
+    }
+
+    fn refuse(&mut self, refusal: Refusal, namespace: &str, now: Timestamp) {
+        let Refusal { why, conflicting_key, .. } = refusal;
+        self.in_force = None;
+        let obstacle = Obstacle::new(format!("the agent does not accept the rules: {why}"));
+        let Some(key) = conflicting_key else {
+            self.refused = Some(obstacle);
+            return;
         };
-        if begun.elapsed() >= STARTS_WITHIN || error.is_refused() {
-            return Err(error.into());
-        }
-        let early = begun.elapsed() < SOON;
-        sleep(if early { pace.reaches_every() } else { pace.reaches_every().max(PROVES_EVERY) }).await;
-    }
-}
-
-async fn say(stdin: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<()> {
-    let mut line = serde_json::to_vec(request)?;
-    line.push(b'\n');
-    // Both ends may wait for the other to read.
-    timeout(ANSWERS_WITHIN, async {
-        stdin.write_all(&line).await?;
-        stdin.flush().await
-    })
-    .await??;
-    Ok(())
-}
-
-/// The proof of what is in force, under way or done.
-struct Proof {
-    generation: u64,
-    not_listening: Vec<u16>,
-    _task: AbortOnDrop,
-}
-
-/// Ends the task with its owner.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-// === impl Proof ===
-
-impl Proof {
-    /// Whether it is of just this.
-    fn is_of(&self, generation: u64, not_listening: &[u16]) -> bool {
-        self.generation == generation && self.not_listening == not_listening
-    }
-
-    fn begin(
-        peer: &Peer,
-        rules: Arc<Rules>,
-        not_listening: Vec<u16>,
-        pace: &Arc<Pace>,
-        said: mpsc::UnboundedSender<(String, Said)>,
-    ) -> Self {
-        let generation = rules.generation;
-        let task = tokio::spawn(prove(peer.clone(), rules, not_listening.clone(), Arc::clone(pace), said));
-        Self { generation, not_listening, _task: AbortOnDrop(task) }
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Tries until it is proven.
-async fn prove(
-    peer: Peer,
-    rules: Arc<Rules>,
-    not_listening: Vec<u16>,
-    pace: Arc<Pace>,
-    said: mpsc::UnboundedSender<(String, Said)>,
-) {
-    let tell = |what| drop(said.send((peer.uid.clone(), what)));
-    let (mut ports, mut notes) = (Vec::new(), Vec::new());
-    for port in rules.ports.iter().map(|port| port.port) {
-        if not_listening.contains(&port) {
-            notes.push(format!("nothing listens on port {port} of `{}` now", peer.target));
-        } else if peer.encrypted.contains(&port) {
-            notes.push(format!(
-                "port {port} speaks TLS: what is inside cannot be read, so no request there goes to the preview"
-            ));
-        } else {
-            ports.push(port);
+        // The other environment may just be ending: the next renewal tries again.
+        let obstacle = obstacle.hint(&format!(
+            "stop it with `mirrord preview stop --key {key} -n {namespace}`, or use another filter"
+        ));
+        let (since, obstacle) = self.contested.get_or_insert((now, obstacle));
+        if now.duration_since(*since) >= ENDS_WITHIN {
+            self.refused = Some(obstacle.clone());
         }
     }
-    let address = loop {
-        match peer.address.get() {
-            Some(address) => break *address,
-            None => sleep(ADDRESS_PAUSE).await,
+
+    /// Returns a line for the log.
+    fn forbid(&mut self, why: &str, now: Timestamp) -> Option<String> {
+        if self.forbidden.is_none() {
+            self.forbidden = Some(now);
+            self.close(SHORT_PAUSE, now);
+            return Some(format!("not yet allowed to exec into the agent's container: {why}"));
         }
-    };
-    if ports.is_empty() && !not_listening.is_empty() {
-        return tell(Said::Unproven(Unproven {
-            why: notes.join("; "),
-            hint: Some("name the ports of the application in `feature.network.incoming.ports`".to_owned()),
-        }));
+        self.close(LONG_PAUSE, now);
+        let obstacle = Obstacle::new(format!("the keeper may not exec into its agents' containers: {why}"))
+            .hint("the keeper needs the rights that `mirrord preview rbac` prints");
+        self.refused = Some(Obstacle { is_forbidden: true, ..obstacle });
+        None
     }
-    loop {
-        let turn = pace.proofs().acquire().await;
-        let result =
-            canary::prove(address, &ports, &rules, (&peer.namespace, &peer.target), peer.yields).await;
-        drop(turn);
-        match result {
-            Ok(more) => {
-                notes.extend(more);
-                return tell(Said::Proven { generation: rules.generation, notes });
-            }
-            Err(unproven) => tell(Said::Unproven(unproven)),
-        }
-        sleep(PROVES_EVERY).await;
+
+    fn close(&mut self, pause: SignedDuration, now: Timestamp) {
+        self.is_open = false;
+        self.pause = Some(later(now, pause));
     }
+}
+
+/// `now` and a pause of seconds, up to the end of time.
+pub(crate) fn later(now: Timestamp, pause: SignedDuration) -> Timestamp {
+    now.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::contract::control::{Method, SessionStatus, Status};
+    use crate::keeper::canary::Unproven;
 
-    /// The agent's end of a conversation.
-    struct TestAgent {
-        lines: tokio::io::Lines<BufReader<tokio::io::ReadHalf<tokio::io::DuplexStream>>>,
-        writer: tokio::io::WriteHalf<tokio::io::DuplexStream>,
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
-    impl TestAgent {
-        async fn hear(&mut self) -> Request {
-            serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
-        }
-
-        async fn say(&mut self, reply: &serde_json::Value) {
-            self.writer.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
-        }
-
-        /// Answers the next renewal and the status request behind it.
-        async fn renewed(&mut self, reply: &serde_json::Value) -> Request {
-            let request = self.hear().await;
-            self.say(reply).await;
-            assert_eq!(self.hear().await, Request::Status { session: Some("s1".to_owned()) });
-            request
-        }
+    fn open() -> Link {
+        let mut link = Link::default();
+        link.open("mirrord-agent-1");
+        link
     }
 
-    fn conversation(hello: &serde_json::Value) -> (TestAgent, watch::Sender<Wanted>) {
-        let rules: Rules = serde_json::from_value(json!({
-            "version": 1, "session": "s1", "generation": 7, "key": "k", "order": 1, "lease_seconds": 60,
-            "mode": "steal", "ports": [{"port": 80}], "filter": {"baggage": "k"}, "preview": [],
-        }))
-        .unwrap();
-        let (near, far) = tokio::io::duplex(64 * 1024);
-        let (reader, writer) = tokio::io::split(far);
-        let (mut first, wanted) = (hello.to_string(), watch::Sender::new(Wanted::Rules(Arc::new(rules))));
-        first.push('\n');
-        let receiver = wanted.subscribe();
-        tokio::spawn(async move {
-            let peer = Peer {
-                namespace: "shop".to_owned(),
-                pod: "cart-1".to_owned(),
-                uid: "u".to_owned(),
-                address: Arc::default(),
-                container: "agent".to_owned(),
-                session: "s1".to_owned(),
-                target: "deployment/cart".to_owned(),
-                encrypted: Vec::new(),
-                yields: false,
-            };
-            let (stdout, stdin) = tokio::io::split(near);
-            let stdout = tokio::io::AsyncReadExt::chain(first.as_bytes(), stdout);
-            let (said, _heard) = mpsc::unbounded_channel();
-            let _ = converse(stdin, stdout, &peer, receiver, &Arc::default(), &said).await;
-        });
-        (TestAgent { lines: BufReader::new(reader).lines(), writer }, wanted)
+    /// Applies events, each at the second before it.
+    fn after(link: &mut Link, events: impl IntoIterator<Item = (i64, AgentEvent)>) -> Vec<Effect> {
+        let apply = |(at, event)| link.apply(event, ("shop", "s1"), second(at));
+        events.into_iter().map(apply).collect()
     }
 
-    fn hello(renews: bool) -> serde_json::Value {
-        let mut hello = json!({"type": "hello", "protocol": 1, "version": "0.1.0", "method": "sk_lookup"});
-        if renews {
-            hello["renews"] = true.into();
-        }
-        hello
+    fn refusal(conflicting_key: Option<&str>) -> AgentEvent {
+        AgentEvent::Refused(Refusal {
+            session: Some("s1".to_owned()),
+            why: "port 80 is taken".to_owned(),
+            conflicting_key: conflicting_key.map(str::to_owned),
+        })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rules_are_sent_once_and_then_only_their_generation_until_the_agent_lacks_it() {
-        let (mut agent, _wanted) = conversation(&hello(true));
-        let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
-        let renew = Request::Renew { session: "s1".to_owned(), generation: 7 };
-        assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
-        assert_eq!(agent.renewed(&accepted).await, renew);
-        assert_eq!(agent.renewed(&accepted).await, renew);
-        let before = Instant::now();
-        assert_eq!(agent.renewed(&json!({"type": "not_held", "session": "s1"})).await, renew);
-        let lacked = Instant::now();
-        assert!(lacked > before);
-        assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
-        assert_eq!(lacked.elapsed(), Duration::ZERO, "at once");
-        let refused = json!({"type": "refused", "session": "s1", "why": "another key"});
-        assert_eq!(agent.renewed(&refused).await, renew);
-        assert!(
-            matches!(agent.renewed(&accepted).await, Request::Rules { .. }),
-            "refused ones are sent again"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_agent_that_cannot_renew_gets_the_rules_each_time() {
-        let (mut agent, _wanted) = conversation(&hello(false));
-        let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
-        for _ in 0..3 {
-            assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
-            agent.say(&json!({"type": "event", "event": "expired", "session": "other"})).await;
-        }
+    fn ended() -> AgentEvent {
+        AgentEvent::Ended("the connection broke".to_owned())
     }
 
     #[test]
-    fn rules_outlast_the_pause_before_the_next_keeper() {
-        let leases = [0, 1, 2, 3, 4, 6, 7, 1000].map(|failed| lease(failed).as_secs());
-        assert_eq!(leases, [60, 60, 70, 110, 190, 630, 630, 630]);
+    fn accepted_rules_end_every_refusal() {
+        let mut link = open();
+        after(&mut link, [(0, AgentEvent::Hello(Method::SkLookup)), (0, refusal(None))]);
+        assert_eq!((link.method.as_deref(), link.in_force), (Some("sk_lookup"), None));
+        assert_eq!(
+            link.refused.as_ref().unwrap().why,
+            "the agent does not accept the rules: port 80 is taken"
+        );
+        after(&mut link, [(1, refusal(Some("pr-2"))), (2, AgentEvent::InForce { generation: 7 })]);
+        assert_eq!((link.in_force, &link.refused, &link.contested), (Some(7), &None, &None));
+    }
+
+    #[test]
+    fn another_key_becomes_an_obstacle_only_if_its_environment_does_not_end() {
+        let mut link = open();
+        after(&mut link, [(0, refusal(Some("pr-2"))), (14, refusal(Some("pr-2")))]);
+        assert_eq!(link.refused, None);
+        after(&mut link, [(15, refusal(Some("pr-2")))]);
+        let hint = link.refused.unwrap().hint.unwrap();
+        assert!(hint.starts_with("stop it with `mirrord preview stop --key pr-2 -n shop`"), "{hint}");
+    }
+
+    #[test]
+    fn an_agent_of_another_version_is_an_obstacle() {
+        let mut link = open();
+        after(&mut link, [(0, AgentEvent::ForeignVersion("9.0.0".to_owned()))]);
+        assert!(link.refused.unwrap().why.contains("version 9.0.0"));
+    }
+
+    #[test]
+    fn a_proof_replaces_the_reason_why_there_was_none() {
+        let mut link = open();
+        let unproven = Unproven { why: "no answer".to_owned(), hint: Some("look".to_owned()) };
+        after(&mut link, [(0, AgentEvent::Unproven(unproven))]);
+        let obstacle = link.unproven.clone().unwrap();
+        assert_eq!((obstacle.why.as_str(), obstacle.hint.as_deref()), ("no answer", Some("look")));
+        after(&mut link, [(1, AgentEvent::Proven { generation: 7, notes: vec!["a note".to_owned()] })]);
+        assert_eq!((link.unproven, link.proven), (None, Some((7, vec!["a note".to_owned()]))));
+    }
+
+    #[test]
+    fn counts_are_those_of_the_own_session() {
+        let status = |session: &str, matched| {
+            let counts = Counts { matched, ..Counts::default() };
+            let session = SessionStatus {
+                session: session.to_owned(),
+                key: "k".to_owned(),
+                generation: 7,
+                lease_seconds_left: 60,
+                counts,
+            };
+            AgentEvent::Status(Box::new(Status {
+                method: Method::SkLookup,
+                captured: Vec::new(),
+                connections: 0,
+                predating: 3,
+                reset: 0,
+                sessions: vec![session],
+            }))
+        };
+        let mut link = open();
+        after(&mut link, [(0, status("s1", 5)), (1, status("s2", 9))]);
+        assert_eq!((link.counts.matched, link.predating), (5, 3));
+    }
+
+    #[test]
+    fn a_conversation_that_ends_is_begun_again_after_a_pause_and_keeps_its_proof_once() {
+        let mut link = open();
+        let proven = AgentEvent::Proven { generation: 7, notes: Vec::new() };
+        after(
+            &mut link,
+            [(0, AgentEvent::Hello(Method::SkLookup)), (0, AgentEvent::InForce { generation: 7 })],
+        );
+        let effects = after(&mut link, [(1, proven), (10, ended())]);
+        let log = "the conversation with the agent is over: the connection broke".to_owned();
+        assert_eq!(effects, [Effect::Continues, Effect::Ended(Some(log))]);
+        assert_eq!(
+            (link.in_force, link.proven.is_some()),
+            (None, true),
+            "a short loss does not end the proof"
+        );
+        assert!(!link.is_free(second(10)));
+        assert!(link.is_free(second(11)));
+        link.open("mirrord-agent-1");
+        assert!(!link.is_free(second(11)));
+        after(&mut link, [(20, ended())]);
+        assert_eq!(link.proven, None, "the agent has not answered since");
+    }
+
+    #[test]
+    fn a_first_refusal_of_the_api_server_may_be_too_early_and_a_second_is_an_obstacle() {
+        let forbidden = || AgentEvent::Forbidden("pods \"x\" is forbidden".to_owned());
+        let mut link = open();
+        let effects = after(&mut link, [(0, forbidden())]);
+        assert!(matches!(&effects[..], [Effect::Ended(Some(_))]));
+        assert_eq!((&link.refused, link.is_free(second(1))), (&None, true));
+        link.open("mirrord-agent-1");
+        assert_eq!(after(&mut link, [(1, forbidden())]), [Effect::Ended(None)]);
+        assert_eq!((link.is_free(second(15)), link.is_free(second(16))), (false, true));
+        assert!(link.refused.clone().unwrap().is_forbidden);
+        link.open("mirrord-agent-1");
+        after(&mut link, [(16, AgentEvent::Hello(Method::Nftables))]);
+        assert_eq!((link.refused, link.forbidden), (None, None), "the rights are known now");
+    }
+
+    #[test]
+    fn a_withdrawal_is_noted() {
+        let mut link = open();
+        assert_eq!(after(&mut link, [(0, AgentEvent::Withdrawn)]), [Effect::Continues]);
+        assert!(link.is_withdrawn);
     }
 }

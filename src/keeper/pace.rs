@@ -1,34 +1,34 @@
-//! How fast a keeper works: quick where a target has a few pods, and never
-//! more than a share of the API server's time where it has hundreds.
+//! Limits on a keeper's requests: short pauses while a target has a few pods, longer
+//! ones with hundreds, so that the API server keeps time for others.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// How often a container that may be starting is reached for, by itself.
+/// The pause between two tries to exec into a container that may be starting.
 const REACHES_EVERY: Duration = Duration::from_millis(75);
-/// How many may be reached for before each waits longer.
+/// With more such containers than this, the pause grows.
 const REACHED_TOGETHER: u32 = 4;
-/// How often rules are renewed and counts asked for.
+/// The pause between two renewals of an agent's rules, and requests for its counters.
 const RENEWS_EVERY: Duration = Duration::from_secs(3);
-/// So many agents hear from the keeper as often as that.
+/// With more agents than this, the pause grows.
 const RENEWED_TOGETHER: u32 = 50;
-/// A third of the lease: two renewals may be lost.
+/// The longest pause: a third of the shortest lease, so that two renewals may be lost.
 const RENEWS_AT_LEAST: Duration = Duration::from_secs(20);
-/// Attachments, and canaries, under way at once.
+/// The most attachments under way at once, and the most proofs.
 const AT_ONCE: usize = 16;
 
-/// Shared by all that a keeper does.
+/// The limits, shared by all tasks of a keeper.
 #[derive(Debug)]
 pub(super) struct Pace {
     reaching: AtomicUsize,
-    talking: AtomicUsize,
+    conversing: AtomicUsize,
     attachments: Semaphore,
     proofs: Semaphore,
 }
 
-/// Counts one as long as it lives.
+/// Is counted until it is dropped.
 pub(super) struct Counted<'a>(&'a AtomicUsize);
 
 // === impl Pace ===
@@ -37,7 +37,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             reaching: AtomicUsize::new(0),
-            talking: AtomicUsize::new(0),
+            conversing: AtomicUsize::new(0),
             attachments: Semaphore::new(AT_ONCE),
             proofs: Semaphore::new(AT_ONCE),
         }
@@ -45,39 +45,39 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Somebody reaches for a container that may be starting.
+    /// Counts a task that tries to exec into a container.
     pub(super) fn reaching(&self) -> Counted<'_> {
         Counted::one(&self.reaching)
     }
 
-    /// The pause between two tries.
+    /// The pause between two tries of one task.
     pub(super) fn reaches_every(&self) -> Duration {
-        REACHES_EVERY * shares(&self.reaching, REACHED_TOGETHER)
+        REACHES_EVERY * batches(&self.reaching, REACHED_TOGETHER)
     }
 
-    /// Somebody talks with an agent.
-    pub(super) fn talking(&self) -> Counted<'_> {
-        Counted::one(&self.talking)
+    /// Counts a conversation with an agent.
+    pub(super) fn conversing(&self) -> Counted<'_> {
+        Counted::one(&self.conversing)
     }
 
     /// The pause between two renewals.
     pub(super) fn renews_every(&self) -> Duration {
-        (RENEWS_EVERY * shares(&self.talking, RENEWED_TOGETHER)).min(RENEWS_AT_LEAST)
+        (RENEWS_EVERY * batches(&self.conversing, RENEWED_TOGETHER)).min(RENEWS_AT_LEAST)
     }
 
-    /// Waits for one's turn to attach an agent.
+    /// The permits to attach an agent.
     pub(super) const fn attachments(&self) -> &Semaphore {
         &self.attachments
     }
 
-    /// Waits for one's turn to send canaries.
+    /// The permits to send canaries.
     pub(super) const fn proofs(&self) -> &Semaphore {
         &self.proofs
     }
 }
 
-/// How many times over `count` is more than goes together.
-fn shares(count: &AtomicUsize, together: u32) -> u32 {
+/// The number of batches of size `together` that hold `count`, at least one.
+fn batches(count: &AtomicUsize, together: u32) -> u32 {
     u32::try_from(count.load(Relaxed)).unwrap_or(u32::MAX).div_ceil(together).max(1)
 }
 
@@ -101,12 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_are_served_at_once_and_hundreds_in_turn() {
+    fn pauses_grow_with_the_number_of_pods() {
         let pace = Pace::default();
         assert_eq!((pace.reaches_every(), pace.renews_every()), (REACHES_EVERY, RENEWS_EVERY));
-        let few: Vec<_> = (0..4).map(|_| (pace.reaching(), pace.talking())).collect();
+        let few: Vec<_> = (0..4).map(|_| (pace.reaching(), pace.conversing())).collect();
         assert_eq!((pace.reaches_every(), pace.renews_every()), (REACHES_EVERY, RENEWS_EVERY));
-        let many: Vec<_> = (0..496).map(|_| (pace.reaching(), pace.talking())).collect();
+        let many: Vec<_> = (0..496).map(|_| (pace.reaching(), pace.conversing())).collect();
         assert_eq!(pace.reaches_every(), REACHES_EVERY * 125, "some fifty tries a second in all");
         assert_eq!(pace.renews_every(), RENEWS_AT_LEAST);
         drop((few, many));

@@ -1,4 +1,4 @@
-//! Pods as far as a keeper cares: read once, kept small.
+//! The facts about pods that a keeper needs, read from each pod once.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerState, Pod};
 
 use crate::cluster::{Change, messages};
 
-/// What the names of agents' containers begin with; a number follows.
+/// The prefix of the names of agents' containers; a number follows.
 pub(crate) const AGENT: &str = "mirrord-agent";
 
 /// The grace period of a pod that names none, in seconds.
@@ -19,31 +19,31 @@ const GRACE_SECONDS: i64 = 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) name: String,
-    /// Tells it from a later one of the same name.
+    /// The identifier, which a later pod of the same name does not have.
     pub(crate) uid: String,
     pub(crate) resource_version: Option<String>,
     pub(crate) address: Option<IpAddr>,
-    /// Whether Services route to it.
+    /// Whether it is ready, so that Services route to it.
     pub(crate) is_ready: bool,
-    /// Whether all its containers are ready, whatever its gates say.
+    /// Whether all its containers are ready, regardless of its readiness gates.
     pub(crate) has_ready_containers: bool,
     pub(crate) life: Life,
-    /// Whether a node has been found for it.
+    /// Whether it has a node.
     pub(crate) is_scheduled: bool,
-    /// How long it may take to end, in seconds.
+    /// The grace period for its end, in seconds.
     pub(crate) grace_seconds: i64,
-    /// The agents it has had, in the order in which they were attached.
+    /// All agents that were attached to it, oldest first.
     pub(crate) agents: Vec<AgentSeen>,
 }
 
-/// How long a pod has to go.
+/// The phase of a pod's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// It lives on.
+    /// It is to run on.
     Live,
     /// It was told to end.
     Ending,
-    /// None of its containers will ever run again.
+    /// All its containers have exited for good.
     Over,
 }
 
@@ -55,14 +55,14 @@ pub(crate) struct AgentSeen {
     pub(crate) state: AgentState,
 }
 
-/// How an agent's container is.
+/// The state of an agent's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AgentState {
-    /// Not yet started, and Kubernetes' reason if it has trouble.
+    /// It has not started; with the kubelet's reason if that is more than a delay.
     Waiting(Option<String>),
-    /// At work.
+    /// It runs.
     Running,
-    /// It has ended: since when, with which exit code, and what it said last.
+    /// It has exited: when, with which code, and its termination message or reason.
     Ended { at: Option<Timestamp>, code: i32, why: Option<String> },
 }
 
@@ -70,9 +70,9 @@ pub(crate) enum AgentState {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     pods: BTreeMap<String, Seen>,
-    /// A list under way, which replaces `pods` once it is whole.
+    /// A list under way, which replaces `pods` once it is complete.
     listing: Option<BTreeMap<String, Seen>>,
-    /// Whether a whole list was seen, so that what is not here is not there.
+    /// Whether a complete list was seen: from then on a pod that is not here is gone.
     pub(crate) is_known: bool,
 }
 
@@ -121,9 +121,9 @@ impl Seen {
         })
     }
 
-    /// The agent that is at work, or will be. Not one of another image than
-    /// `image` that cannot be started: it never may, and no container can be
-    /// taken out of a pod again. Of two that start after all, one leaves.
+    /// The agent that runs, or will run. An agent with another image than `image`
+    /// that cannot be started does not count: it may never start, and a container
+    /// cannot be removed from a pod. If both start after all, one of them exits.
     pub(crate) fn agent(&self, image: &str) -> Option<&AgentSeen> {
         self.agents.iter().find(|agent| match agent.state {
             AgentState::Waiting(Some(_)) => agent.image.as_deref() == Some(image),
@@ -150,7 +150,7 @@ impl AgentState {
         }
         let waiting = state.waiting.clone().unwrap_or_default();
         let reason = waiting.reason.unwrap_or_default();
-        // None of these says that anything is wrong for good.
+        // These reasons are no more than a delay.
         let has_trouble = !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
             && !waiting.message.as_deref().is_some_and(messages::is_passing);
         Self::Waiting(has_trouble.then(|| match waiting.message {
@@ -182,7 +182,7 @@ impl Watched {
             Change::PodGone(name) => {
                 self.pods.remove(&name);
             }
-            // A watch that is lost is tried again; what was seen stays seen.
+            // A lost watch is tried again; the pods stay until then.
             _ => {}
         }
     }

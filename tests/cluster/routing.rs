@@ -606,7 +606,7 @@ async fn a_port_that_speaks_tls_is_named_and_not_said_to_be_proven() {
             }]}}}}))
             .await;
         let started = world.route("steal", "deployment/safe", "pr-1", &["--ttl", "5"]).await.success();
-        assert!(started.stderr.contains("port 8080 speaks TLS: what is inside cannot be read"), "{started:#?}");
+        assert!(started.stderr.contains("port 8080 speaks TLS: its requests cannot be read"), "{started:#?}");
     })
     .await;
 }

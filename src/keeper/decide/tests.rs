@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::Change;
+use crate::traffic::Mode;
 
 fn pod(name: &str, ready: bool, change: &Value) -> Change {
     let condition = |kind: &str| json!({"type": kind, "status": if ready { "True" } else { "False" }});
@@ -70,20 +71,20 @@ fn attached(decision: &Decision) -> Vec<&str> {
 }
 
 #[test]
-fn each_pod_that_lives_gets_one_agent_and_only_one() {
+fn each_live_pod_gets_exactly_one_agent() {
     let none = json!({});
     let cases = [
         (none.clone(), vec!["mirrord-agent-1"]),
-        // Another keeper's, or one that has only been asked for.
+        // An agent of another keeper, or one that has not started yet.
         (agents(&[running()]), vec![]),
         (json!({"/spec/ephemeralContainers": [{"name": "mirrord-agent-1"}]}), vec![]),
         (json!({"/spec/ephemeralContainers": [{"name": "debugger"}]}), vec!["mirrord-agent-1"]),
-        // One that left because nobody had rules for it.
+        // An agent that exited because it had no rules.
         (agents(&[ended(0, "2026-01-01T00:00:59Z")]), vec!["mirrord-agent-2"]),
-        // A pod that ends takes no container, one that is over needs none.
+        // A pod that is ending accepts no container, a finished one needs none.
         (json!({"/metadata/deletionTimestamp": "2026-01-01T00:00:00Z"}), vec![]),
         (json!({"/status/phase": "Succeeded"}), vec![]),
-        // Before it is ready, so that it is there when requests come.
+        // Before the pod is ready, so that the agent is there when requests come.
         (json!({"/status/phase": "Pending", "/status/podIP": null}), vec!["mirrord-agent-1"]),
     ];
     for (change, expected) in cases {
@@ -94,14 +95,14 @@ fn each_pod_that_lives_gets_one_agent_and_only_one() {
 }
 
 #[test]
-fn an_agent_that_left_for_want_of_rules_is_not_followed_by_another_before_there_are_any() {
+fn an_agent_that_exited_without_rules_is_replaced_only_once_there_are_rules() {
     // A preview that never becomes ready must not fill live pods with agents.
     let left = agents(&[ended(0, "2026-01-01T00:00:59Z")]);
     let waiting = observed([pod("a", true, &left)], [pod("p", false, &json!({}))]);
     assert_eq!(attached(&waiting.decide(now())), Vec::<&str>::new());
     let ready = observed([pod("a", true, &left)], [pod("p", true, &json!({}))]);
     assert_eq!(attached(&ready.decide(now())), ["mirrord-agent-2"]);
-    // The first comes beforehand, and so does one after a failure.
+    // The first agent is attached before there are rules, and so is one after a failure.
     let first = observed([pod("a", true, &json!({}))], []);
     assert_eq!(attached(&first.decide(now())), ["mirrord-agent-1"]);
     let failed = observed([pod("a", true, &agents(&[ended(1, "2026-01-01T00:00:00Z")]))], []);
@@ -109,40 +110,40 @@ fn an_agent_that_left_for_want_of_rules_is_not_followed_by_another_before_there_
 }
 
 #[test]
-fn an_agent_that_fails_again_and_again_is_tried_more_and_more_rarely() {
+fn the_pause_grows_with_each_agent_that_fails_in_a_row() {
     let failed = |count: usize, at: &str| {
         let states: Vec<Value> = (0..count).map(|_| ended(1, at)).collect();
         observed([pod("a", true, &agents(&states))], []).decide(now()).attach.len()
     };
-    // The first failure may be the kernel's, for want of memory: at once.
+    // No pause after the first: the kernel may have killed it when memory ran out.
     assert_eq!(failed(1, "2026-01-01T00:01:00Z"), 1);
     assert_eq!((failed(2, "2026-01-01T00:01:00Z"), failed(2, "2026-01-01T00:00:59Z")), (0, 1));
     assert_eq!((failed(5, "2026-01-01T00:00:46Z"), failed(5, "2026-01-01T00:00:45Z")), (0, 1));
     assert_eq!((failed(11, "2025-12-31T23:57:00Z"), failed(11, "2025-12-31T23:56:00Z")), (0, 1));
-    assert_eq!(failed(12, "2025-12-31T00:00:00Z"), 0, "a pod's description has an end");
+    assert_eq!(failed(12, "2025-12-31T00:00:00Z"), 0, "the size of a pod's specification is limited");
 }
 
 #[test]
-fn a_pod_that_gets_no_more_agents_is_said_to_get_none() {
+fn a_pod_without_further_attempts_is_an_obstacle_in_the_report() {
     let killed = json!({"terminated": {"exitCode": 137, "finishedAt": "2025-12-31T00:00:00Z"}});
     let report = |failed: usize| {
         let targets = [pod("a", true, &agents(&vec![killed.clone(); failed]))];
         observed(targets, [pod("p", true, &json!({}))]).report(Mode::Steal, Some(7))
     };
-    assert_eq!(report(MAX_FAILURES - 1).waiting.as_deref(), Some("pod `a` gets an agent"));
+    assert_eq!(report(MAX_FAILURES - 1).waiting.as_deref(), Some("an agent is being attached to pod `a`"));
     let obstacle = report(MAX_FAILURES).obstacle.unwrap();
-    assert_eq!(obstacle.why, "12 agents in a row have failed in pod `a`, the last with: exit code 137");
+    assert_eq!(obstacle.why, "12 agents in a row have failed in pod `a`, the last one with: exit code 137");
     assert!(obstacle.hint.unwrap().contains("kubectl delete pod a"));
 }
 
 #[test]
-fn nothing_is_decided_from_half_a_list() {
+fn an_incomplete_list_decides_nothing() {
     let mut half = observed([], [pod("p", true, &json!({}))]);
     half.targets = Watched::default();
     half.targets.apply(Change::PodsAnew);
     half.targets.apply(pod("a", true, &json!({})));
     assert_eq!(half.decide(now()), Decision::default());
-    // A list anew keeps what was known until it is whole.
+    // The pods of the last list stay until the new list is complete.
     let mut whole = observed([pod("a", true, &json!({}))], [pod("p", true, &json!({}))]);
     whole.previews.apply(Change::PodsAnew);
     assert_eq!(whole.decide(now()).preview.unwrap().len(), 1);
@@ -151,9 +152,9 @@ fn nothing_is_decided_from_half_a_list() {
 }
 
 #[test]
-fn requests_are_taken_once_a_preview_was_ready_and_then_for_good() {
+fn rules_are_sent_once_a_preview_pod_was_ready_and_stay_from_then_on() {
     let without = observed([], [pod("p", false, &json!({}))]);
-    assert_eq!(without.decide(now()).preview, None, "nobody's requests are answered with 503 before");
+    assert_eq!(without.decide(now()).preview, None, "no request is answered with 503 before");
     let mut later = observed([], [pod("p", false, &json!({}))]);
     later.has_begun = true;
     assert_eq!(later.decide(now()).preview, Some(vec![]), "the key's requests never go to the application");
@@ -163,7 +164,7 @@ fn requests_are_taken_once_a_preview_was_ready_and_then_for_good() {
 }
 
 #[test]
-fn what_was_lost_is_taken_up_again_after_a_pause_and_what_is_gone_is_forgotten() {
+fn a_lost_conversation_is_resumed_after_a_pause_and_a_gone_pod_is_forgotten() {
     let mut observed = observed([pod("a", true, &agents(&[running()]))], []);
     assert_eq!(observed.decide(now()).open.len(), 1);
     let paused = Link { pause: "2026-01-01T00:01:01Z".parse().ok(), ..Link::default() };
@@ -174,8 +175,8 @@ fn what_was_lost_is_taken_up_again_after_a_pause_and_what_is_gone_is_forgotten()
     assert_eq!(observed.decide(now()).forget, ["uid-gone"]);
 }
 
-/// A target of two ready pods with agents at work, and a ready preview.
-fn at_work() -> Observed {
+/// A target of two ready pods with running agents, and a ready preview pod.
+fn with_agents() -> Observed {
     observed(["a", "b"].map(|name| pod(name, true, &agents(&[running()]))), [pod("p", true, &json!({}))])
 }
 
@@ -193,8 +194,8 @@ fn proven(generation: u64) -> Link {
 }
 
 #[test]
-fn ready_is_said_when_every_pod_that_gets_requests_is_proven() {
-    let mut observed = at_work();
+fn the_report_is_ready_once_every_ready_pod_is_proven() {
+    let mut observed = with_agents();
     let waiting = observed.report(Mode::Steal, Some(7));
     assert!(!waiting.ready && waiting.waiting.unwrap().contains("pod `a`"));
     observed.links.insert("uid-a".to_owned(), proven(7));
@@ -210,8 +211,8 @@ fn ready_is_said_when_every_pod_that_gets_requests_is_proven() {
 }
 
 #[test]
-fn a_pod_that_gets_no_requests_keeps_nobody_waiting() {
-    let mut observed = at_work();
+fn a_pod_that_is_not_ready_does_not_delay_the_report() {
+    let mut observed = with_agents();
     observed.links.insert("uid-a".to_owned(), proven(7));
     observed.targets.apply(pod("b", false, &json!({})));
     let report = observed.report(Mode::Steal, Some(7));
@@ -228,14 +229,14 @@ fn a_pod_that_gets_no_requests_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_said_in_full() {
+fn an_obstacle_is_reported_with_its_full_reason() {
     for (agent, link, why) in [
         (
             agents(&[json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}})]),
             None,
             "cannot be started: ErrImagePull: not found",
         ),
-        (agents(&[ended(1, "2026-01-01T00:00:00Z")]), None, "has ended: no capture works here"),
+        (agents(&[ended(1, "2026-01-01T00:00:00Z")]), None, "has exited: no capture works here"),
         (
             agents(&[running()]),
             Some(Link {
@@ -253,7 +254,7 @@ fn what_stands_in_the_way_is_said_in_full() {
         let obstacle = report.obstacle.unwrap().why;
         assert!(obstacle.contains(why), "{obstacle}");
     }
-    let mut unproven = at_work();
+    let mut unproven = with_agents();
     unproven.targets.apply(Change::PodGone("b".to_owned()));
     let obstacle = Obstacle::new("10.0.0.1:80 does not answer".to_owned()).hint("look at NetworkPolicies");
     let link = Link { proven: None, unproven: Some(obstacle), ..proven(7) };
@@ -266,14 +267,17 @@ fn what_stands_in_the_way_is_said_in_full() {
 }
 
 #[test]
-fn what_may_pass_is_waited_for_and_what_was_before_is_no_obstacle() {
+fn passing_refusals_and_failures_before_this_keeper_are_not_obstacles() {
     let agent = agents(&[ended(1, "2026-01-01T00:00:00Z")]);
     let mut observed = observed([pod("a", true, &agent)], [pod("p", true, &json!({}))]);
     assert!(observed.report(Mode::Steal, Some(7)).obstacle.is_some());
-    // A keeper that came later tries anew before it gives up.
+    // A keeper that started later tries again first.
     observed.began = "2026-01-01T00:00:01Z".parse().unwrap();
     let report = observed.report(Mode::Steal, Some(7));
-    assert_eq!((report.obstacle, report.waiting.as_deref()), (None, Some("pod `a` gets an agent")));
+    assert_eq!(
+        (report.obstacle, report.waiting.as_deref()),
+        (None, Some("an agent is being attached to pod `a`"))
+    );
     let refused = |is_passing| Refused {
         obstacle: Obstacle::new("no webhook answered".to_owned()),
         is_passing,
@@ -284,23 +288,26 @@ fn what_may_pass_is_waited_for_and_what_was_before_is_no_obstacle() {
     assert_eq!((report.obstacle, report.waiting.as_deref()), (None, Some("no webhook answered")));
     observed.refused.insert("uid-a".to_owned(), refused(false));
     assert!(observed.report(Mode::Steal, Some(7)).obstacle.is_some());
-    // Another keeper's agent is as good.
+    // An agent of another keeper counts, too.
     observed.targets.apply(pod("a", true, &agents(&[running()])));
     observed.links.insert("uid-a".to_owned(), proven(7));
     assert!(observed.report(Mode::Steal, Some(7)).ready);
 }
 
 #[test]
-fn a_new_agent_has_nothing_of_what_the_one_before_it_had_proven() {
+fn the_proof_of_an_earlier_agent_does_not_count_for_a_new_one() {
     let agents = agents(&[ended(137, "2026-01-01T00:00:00Z"), running()]);
     let mut observed = observed([pod("a", true, &agents)], [pod("p", true, &json!({}))]);
     observed.links.insert("uid-a".to_owned(), proven(7));
     let report = observed.report(Mode::Steal, Some(7));
-    assert_eq!((report.proven, report.waiting.as_deref()), (0, Some("the agent in pod `a` is asked")));
+    assert_eq!(
+        (report.proven, report.waiting.as_deref()),
+        (0, Some("the keeper is connecting to the agent in pod `a`"))
+    );
 }
 
 #[test]
-fn an_agent_whose_image_nobody_can_pull_keeps_no_other_from_coming() {
+fn an_agent_whose_image_cannot_be_pulled_does_not_block_one_with_another_image() {
     let mut agents = agents(&[json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})]);
     agents["/spec/ephemeralContainers"][0]["image"] = json!("mirrord:wrong");
     let mut observed = observed([pod("a", true, &agents)], [pod("p", true, &json!({}))]);

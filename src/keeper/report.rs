@@ -1,0 +1,149 @@
+//! The report, from the observed state. Pure.
+
+use super::decide::{MAX_FAILURES, Observed, Refused, failures};
+use super::link::Link;
+use super::pods::{AgentState, Life, Seen};
+use crate::contract::Report;
+use crate::contract::report::Obstacle;
+use crate::traffic::Mode;
+
+/// The routing of one pod of the target.
+enum Standing {
+    /// Canaries came to the right sides; with notes on what they could not show.
+    Proven(Vec<String>),
+    /// The rules are in force and not proven yet: the obstacle and the reason.
+    InForce(Option<Obstacle>, String),
+    /// The rules are not in force yet, for this reason.
+    Waiting(String),
+    /// The rules will not be in force unless somebody acts.
+    Blocked(Obstacle),
+}
+
+// === impl Observed ===
+
+impl Observed {
+    /// The report if the agents should have the rules of `generation`.
+    pub(crate) fn report(&self, mode: Mode, generation: Option<u64>) -> Report {
+        let mut report = Report::new(mode);
+        let known = self.targets.is_known && self.previews.is_known;
+        let mut notes = Vec::new();
+        let serving: Vec<&Seen> =
+            self.targets.iter().filter(|pod| pod.is_ready && pod.life == Life::Live).collect();
+        report.pods = serving.len();
+        for pod in &serving {
+            match self.standing(pod, generation) {
+                Standing::Proven(unproven) => {
+                    report.agents += 1;
+                    report.proven += 1;
+                    notes.extend(unproven);
+                }
+                Standing::InForce(obstacle, words) => {
+                    report.agents += 1;
+                    report.waiting = report.waiting.or(Some(words));
+                    report.hint = report.hint.or_else(|| obstacle.and_then(|obstacle| obstacle.hint));
+                }
+                Standing::Waiting(words) => report.waiting = report.waiting.or(Some(words)),
+                Standing::Blocked(obstacle) => report.obstacle = report.obstacle.or(Some(obstacle)),
+            }
+        }
+        report.gone = self.gone;
+        report.counts = self.gone;
+        for link in self.links.values() {
+            report.counts = report.counts.and(link.counts);
+            report.predating += link.predating;
+            report.methods.extend(link.method.clone());
+        }
+        report.methods.sort_unstable();
+        report.methods.dedup();
+        let is_any = self.targets.iter().any(|pod| pod.life == Life::Live);
+        if !known {
+            report.waiting = Some("the keeper is listing the pods".to_owned());
+        } else if generation.is_none() || self.addresses().is_empty() {
+            report.waiting = Some("no preview pod is ready".to_owned());
+        } else if serving.is_empty() && is_any {
+            report.waiting = Some("none of the target's pods is ready".to_owned());
+        } else if serving.is_empty() {
+            notes.push("the target has no pods now; each new pod gets an agent".to_owned());
+        }
+        report.begun = self.has_begun;
+        report.ready = known && report.waiting.is_none() && report.obstacle.is_none();
+        notes.sort_unstable();
+        notes.dedup();
+        report.notes = notes;
+        report
+    }
+
+    fn standing(&self, pod: &Seen, generation: Option<u64>) -> Standing {
+        let name = &pod.name;
+        let Some(agent) = pod.agent(&self.image) else {
+            return self.standing_without(pod);
+        };
+        match &agent.state {
+            AgentState::Waiting(Some(trouble)) => Standing::Blocked(
+                Obstacle::new(format!("the agent in pod `{name}` cannot be started: {trouble}")).hint(
+                    "its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`",
+                ),
+            ),
+            AgentState::Waiting(None) => Standing::Waiting(format!("the agent in pod `{name}` is starting")),
+            _ => match self.links.get(&pod.uid).filter(|link| link.container == agent.name) {
+                None => Standing::Waiting(format!("the keeper is connecting to the agent in pod `{name}`")),
+                Some(link) => link.standing(name, generation),
+            },
+        }
+    }
+
+    /// The routing of a pod without an agent.
+    fn standing_without(&self, pod: &Seen) -> Standing {
+        let name = &pod.name;
+        match self.refused.get(&pod.uid) {
+            Some(Refused { obstacle, is_passing: false, .. }) => return Standing::Blocked(obstacle.clone()),
+            Some(Refused { obstacle, .. }) => return Standing::Waiting(obstacle.why.clone()),
+            None => {}
+        }
+        match pod.agents.last().map(|agent| &agent.state) {
+            Some(AgentState::Ended { code, why, .. }) if failures(pod) >= MAX_FAILURES => {
+                let why = why.clone().unwrap_or_else(|| format!("exit code {code}"));
+                Standing::Blocked(
+                    Obstacle::new(format!(
+                        "{MAX_FAILURES} agents in a row have failed in pod `{name}`, the last one with: {why}"
+                    ))
+                    .hint(&format!(
+                        "no more attempts will be made in this pod; replace it with `kubectl delete pod {name}`"
+                    )),
+                )
+            }
+            Some(AgentState::Ended { at, code, why: Some(why) })
+                if *code != 0 && at.is_some_and(|at| at >= self.began) =>
+            {
+                Standing::Blocked(Obstacle::new(format!("the agent in pod `{name}` has exited: {why}")))
+            }
+            _ => Standing::Waiting(format!("an agent is being attached to pod `{name}`")),
+        }
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    fn standing(&self, pod: &str, generation: Option<u64>) -> Standing {
+        if let Some(obstacle) = &self.refused {
+            return Standing::Blocked(obstacle.clone());
+        }
+        match (&self.proven, self.in_force) {
+            (Some((proven, notes)), _) if Some(*proven) == generation && generation.is_some() => {
+                Standing::Proven(notes.clone())
+            }
+            (_, Some(in_force)) if Some(in_force) == generation => {
+                let words = self.unproven.as_ref().map_or_else(
+                    || format!("waiting for a test request through pod `{pod}`"),
+                    |obstacle| obstacle.why.clone(),
+                );
+                Standing::InForce(self.unproven.clone(), words)
+            }
+            _ => match &self.contested {
+                Some((_, obstacle)) => Standing::Waiting(obstacle.why.clone()),
+                None => Standing::Waiting(format!("the agent in pod `{pod}` is waiting for its rules")),
+            },
+        }
+    }
+}
