@@ -48,7 +48,7 @@ const RESOURCE_WAIT: Duration = Duration::from_secs(1);
 const RESOURCE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Which side sent the first bytes.
-enum First {
+enum FirstBytes {
     Client,
     Server,
     /// The client, but its first line is late.
@@ -146,9 +146,9 @@ async fn first(client: &mut TcpStream, server: &mut TcpStream, up: &mut RelayBuf
     let mut deadline: Option<Instant> = None;
     loop {
         match next(client, server, up, deadline).await? {
-            First::Server | First::Late => return Ok(Detected::Other),
-            First::Client if up.is_ended() => return Ok(Detected::Other),
-            First::Client => match detect(up.held()) {
+            FirstBytes::Server | FirstBytes::Late => return Ok(Detected::Other),
+            FirstBytes::Client if up.is_ended() => return Ok(Detected::Other),
+            FirstBytes::Client => match detect(up.held()) {
                 Detected::Undecided => _ = deadline.get_or_insert_with(|| Instant::now() + FIRST_LINE_WAIT),
                 decided => return Ok(decided),
             },
@@ -161,7 +161,7 @@ async fn next(
     server: &mut TcpStream,
     up: &mut RelayBuffer,
     deadline: Option<Instant>,
-) -> io::Result<First> {
+) -> io::Result<FirstBytes> {
     let first = std::future::poll_fn(|context| {
         let mut bytes = [0; SETTINGS_BYTES];
         let mut seen = ReadBuf::new(&mut bytes);
@@ -169,15 +169,15 @@ async fn next(
             // Fewer bytes than a frame's header count as a greeting: nothing would wake us for the rest.
             && !(peeked.is_ok() && seen.remaining() == 0 && may_be_settings(seen.filled()))
         {
-            return Poll::Ready(peeked.map(|_| First::Server));
+            return Poll::Ready(peeked.map(|_| FirstBytes::Server));
         }
-        up.poll_fill(context, client).map_ok(|_| First::Client)
+        up.poll_fill(context, client).map_ok(|_| FirstBytes::Client)
     });
     match deadline {
         None => first.await,
         Some(deadline) => tokio::select! {
             first = first => first,
-            () = sleep_until(deadline) => Ok(First::Late),
+            () = sleep_until(deadline) => Ok(FirstBytes::Late),
         },
     }
 }

@@ -36,7 +36,7 @@ use super::shared::Shared;
 use super::tunnel;
 use exchange::AfterExchange;
 use preview::PreviewConnection;
-use relay::{Outcome, Relay};
+use relay::{Relay, RelayOutcome, Taken};
 
 /// One client's connection and its connection to the application. Both stay
 /// together for good.
@@ -64,20 +64,22 @@ impl Http1 {
         let mut preview = PreviewConnection::default();
         let result = loop {
             match relay.run(&mut client, &mut server).await {
-                Ok(Outcome::Tunnel) => {
+                Ok(RelayOutcome::Tunnel) => {
                     let (up, down) = relay.end_as_tunnel();
                     break tunnel::carry(&mut client, &mut server, up, down).await;
                 }
-                Ok(Outcome::Over) => break Ok(()),
-                Ok(Outcome::Redial) => match capture::dial(original).await {
+                Ok(RelayOutcome::Over) => break Ok(()),
+                Ok(RelayOutcome::Redial) => match capture::dial(original).await {
                     Ok(another) => {
                         server = another;
                         relay.redialled();
                     }
                     Err(error) => break Err(error),
                 },
-                Ok(Outcome::Canary(canary)) => break canary.answer(&mut client, relay.up()).await,
-                Ok(Outcome::Matched(request)) => {
+                Ok(RelayOutcome::Taken(Taken::Canary(canary))) => {
+                    break canary.answer(&mut client, relay.up()).await;
+                }
+                Ok(RelayOutcome::Taken(Taken::Matched(request))) => {
                     match preview.exchange(request, &mut client, relay.up()).await {
                         Ok(AfterExchange::NextRequest) => relay.resume(),
                         Ok(AfterExchange::Close) => break Ok(()),

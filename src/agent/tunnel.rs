@@ -15,13 +15,13 @@ use super::relay_buffer::RelayBuffer;
 const TURN_BYTES: usize = 1024 * 1024;
 
 /// One direction.
-struct Direction<'a> {
+struct TunnelHalf<'a> {
     buffer: &'a mut RelayBuffer,
-    progress: Progress,
+    state: HalfState,
 }
 
 /// How far a direction has come.
-enum Progress {
+enum HalfState {
     Open,
     /// Its sender has ended its side.
     Ended,
@@ -30,9 +30,9 @@ enum Progress {
     Broken(io::Error),
 }
 
-// === impl Direction ===
+// === impl TunnelHalf ===
 
-impl Direction<'_> {
+impl TunnelHalf<'_> {
     /// Carries all that can be read now. Ready once nothing more can follow.
     ///
     /// # Errors
@@ -43,20 +43,20 @@ impl Direction<'_> {
         context: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
-        opposite: &Progress,
+        opposite: &HalfState,
     ) -> Poll<io::Result<()>> {
         let mut moved = 0;
-        while matches!(self.progress, Progress::Open) {
+        while matches!(self.state, HalfState::Open) {
             self.buffer.clear_all();
             if let Err(error) = ready!(self.buffer.poll_drain(context, to)) {
-                self.progress = Progress::Broken(error);
+                self.state = HalfState::Broken(error);
             } else if self.buffer.is_ended() {
                 // A sender that no longer receives was reset: the caller passes the reset on, so this is not a plain end.
-                self.progress = match opposite {
-                    Progress::Broken(_) => Progress::Ended,
+                self.state = match opposite {
+                    HalfState::Broken(_) => HalfState::Ended,
                     _ => match ready!(Pin::new(&mut *to).poll_shutdown(context)) {
-                        Ok(()) => Progress::Ended,
-                        Err(error) => Progress::Broken(error),
+                        Ok(()) => HalfState::Ended,
+                        Err(error) => HalfState::Broken(error),
                     },
                 };
             } else if moved >= TURN_BYTES {
@@ -92,8 +92,8 @@ pub(super) async fn carry(
     up: &mut RelayBuffer,
     down: &mut RelayBuffer,
 ) -> io::Result<()> {
-    let mut up = Direction { buffer: up, progress: Progress::Open };
-    let mut down = Direction { buffer: down, progress: Progress::Open };
+    let mut up = TunnelHalf { buffer: up, state: HalfState::Open };
+    let mut down = TunnelHalf { buffer: down, state: HalfState::Open };
     let mut is_ups_turn = true;
     std::future::poll_fn(|context| {
         // A direction that never has to wait would leave no time to the other.
@@ -101,9 +101,9 @@ pub(super) async fn carry(
         let mut is_over = true;
         for is_up in [is_ups_turn, !is_ups_turn] {
             let carried = if is_up {
-                up.poll_carry(context, client, server, &down.progress)?
+                up.poll_carry(context, client, server, &down.state)?
             } else {
-                down.poll_carry(context, server, client, &up.progress)?
+                down.poll_carry(context, server, client, &up.state)?
             };
             is_over &= carried.is_ready();
         }
@@ -111,7 +111,7 @@ pub(super) async fn carry(
     })
     .await?;
     for direction in [up, down] {
-        if let Progress::Broken(error) = direction.progress {
+        if let HalfState::Broken(error) = direction.state {
             return Err(error);
         }
     }

@@ -29,18 +29,18 @@ use crate::traffic::Head;
 const PREVIEW_WAIT: Duration = Duration::from_secs(30);
 
 /// The copies of one request.
-pub(super) type Copies = copies::Copies<Original>;
+pub(super) type Copies = copies::Copies<CopiedRequest>;
 
 /// The connections that carry the copies of one client connection, by session and
 /// port of the application. The channels are bounded in bytes, by the sessions'
 /// budgets.
 #[derive(Default)]
 pub(super) struct Mirrors {
-    senders: RefCell<BTreeMap<(String, u16), UnboundedSender<Part>>>,
+    senders: RefCell<BTreeMap<(String, u16), UnboundedSender<CopyPart>>>,
 }
 
 /// A request that is copied.
-pub(super) struct Original {
+pub(super) struct CopiedRequest {
     mirrors: Rc<Mirrors>,
     /// The application's port.
     port: u16,
@@ -50,10 +50,10 @@ pub(super) struct Original {
 }
 
 /// Carries one copy. Its body has the original's framing.
-pub(super) struct PartSender(UnboundedSender<Part>);
+pub(super) struct PartSender(UnboundedSender<CopyPart>);
 
 /// A part of a copy on its way to the preview.
-enum Part {
+enum CopyPart {
     /// A copy begins.
     Begin { outcome: Rc<CopyOutcome>, kind: RequestKind },
     /// More bytes of it.
@@ -69,16 +69,16 @@ pub(super) fn body(copies: &mut Copies, bytes: &[u8]) {
     copies.body(bytes, || Bytes::copy_from_slice(bytes));
 }
 
-// === impl Original ===
+// === impl CopiedRequest ===
 
-impl Original {
+impl CopiedRequest {
     /// A request that arrived for `port` of the application with this head.
     pub(super) fn new(mirrors: Rc<Mirrors>, port: u16, request: &RequestHead, head: Bytes) -> Self {
         Self { mirrors, port, kind: request.kind, head, body: FilterBody::new(request.framing) }
     }
 }
 
-impl copies::Original for Original {
+impl copies::Original for CopiedRequest {
     type Carrier = PartSender;
 
     fn can_be_copied(&self) -> bool {
@@ -112,8 +112,8 @@ impl copies::Original for Original {
             sender
         });
         let sender = PartSender(sender.clone());
-        sender.send(Part::Begin { outcome, kind: self.kind });
-        sender.send(Part::Bytes(self.head.clone(), head));
+        sender.send(CopyPart::Begin { outcome, kind: self.kind });
+        sender.send(CopyPart::Bytes(self.head.clone(), head));
         sender
     }
 }
@@ -121,7 +121,7 @@ impl copies::Original for Original {
 // === impl PartSender ===
 
 impl PartSender {
-    fn send(&self, part: Part) {
+    fn send(&self, part: CopyPart) {
         // The receiver lives as long as there are senders.
         let _ = self.0.send(part);
     }
@@ -129,20 +129,20 @@ impl PartSender {
 
 impl Carrier for PartSender {
     fn body(&mut self, piece: Bytes, reservation: Reservation) {
-        self.send(Part::Bytes(piece, reservation));
+        self.send(CopyPart::Bytes(piece, reservation));
     }
 
     fn end(&mut self, _trailers: Option<&HeaderMap>) {
-        self.send(Part::End);
+        self.send(CopyPart::End);
     }
 
     fn give_up(&mut self) {
-        self.send(Part::GivenUp);
+        self.send(CopyPart::GivenUp);
     }
 }
 
 /// A copy under way, on a connection to a preview pod.
-struct Current {
+struct CopyUnderWay {
     outcome: Rc<CopyOutcome>,
     kind: RequestKind,
     address: SocketAddr,
@@ -151,9 +151,9 @@ struct Current {
 
 /// Sends one session its copies, in order, for one client connection. A copy whose
 /// outcome is dropped before its response counts as dropped.
-async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
+async fn run(mut parts: UnboundedReceiver<CopyPart>, port: u16) {
     let mut idle: Option<(SocketAddr, TcpStream)> = None;
-    let mut current: Option<Current> = None;
+    let mut current: Option<CopyUnderWay> = None;
     // Parts that had arrived when the preview timed out. They are skipped: sent,
     // they would make all later ones wait again.
     let mut stale = 0_usize;
@@ -161,8 +161,8 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
         let is_stale = stale > 0;
         stale = stale.saturating_sub(1);
         match part {
-            Part::Begin { .. } if is_stale => current = None,
-            Part::Begin { outcome, kind } => {
+            CopyPart::Begin { .. } if is_stale => current = None,
+            CopyPart::Begin { outcome, kind } => {
                 let pods = PreviewPods::of(&outcome.session().rules, port);
                 // The pod may have left the preview, or announced the connection's end.
                 let good =
@@ -172,23 +172,25 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                     None => pods.connect(0, async |stream| Ok(stream)).await,
                 };
                 match connected {
-                    Ok((address, stream)) => current = Some(Current { outcome, kind, address, stream }),
+                    Ok((address, stream)) => current = Some(CopyUnderWay { outcome, kind, address, stream }),
                     Err(error) => {
                         current = None;
                         stale = if error.kind() == io::ErrorKind::TimedOut { parts.len() } else { 0 };
                     }
                 }
             }
-            Part::Bytes(bytes, _reservation) => {
-                let Some(Current { stream, .. }) = &mut current else { continue };
+            CopyPart::Bytes(bytes, _reservation) => {
+                let Some(CopyUnderWay { stream, .. }) = &mut current else { continue };
                 let written = timeout(PREVIEW_WAIT, stream.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
                     current = None;
                     stale = if written.is_err() { parts.len() } else { stale };
                 }
             }
-            Part::End => {
-                let Some(Current { outcome, kind, address, mut stream }) = current.take() else { continue };
+            CopyPart::End => {
+                let Some(CopyUnderWay { outcome, kind, address, mut stream }) = current.take() else {
+                    continue;
+                };
                 // The preview has the copy once it begins to respond: bytes that were only
                 // sent may have reached a pod that was going away.
                 match timeout(PREVIEW_WAIT, stream.peek(&mut [0])).await {
@@ -205,7 +207,7 @@ async fn run(mut parts: UnboundedReceiver<Part>, port: u16) {
                 }
             }
             // Half a request can only end with its connection.
-            Part::GivenUp => current = None,
+            CopyPart::GivenUp => current = None,
         }
     }
 }
@@ -239,7 +241,7 @@ mod tests {
     fn copies(session: &ActiveSession) -> Copies {
         let head = Bytes::from_static(b"POST / HTTP/1.1\r\ncontent-length: 8\r\n\r\n");
         let (request, ()) = head::request(&head, &mut 0, |_, _| ()).unwrap().unwrap();
-        let original = Original::new(Rc::default(), 80, &request, head);
+        let original = CopiedRequest::new(Rc::default(), 80, &request, head);
         Copies::begin(vec![session.clone()], Vec::new(), original)
     }
 
@@ -300,7 +302,7 @@ mod tests {
         let budget = &session.kept.copy_budget;
         let (sender, parts) = unbounded_channel();
         for _ in 0..10 {
-            let _ = sender.send(Part::Bytes(Bytes::from_static(b"x"), budget.reserve(1).unwrap()));
+            let _ = sender.send(CopyPart::Bytes(Bytes::from_static(b"x"), budget.reserve(1).unwrap()));
         }
         drop(sender);
         run(parts, 80).await;

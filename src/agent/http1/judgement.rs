@@ -14,7 +14,7 @@ use crate::traffic::filter::Body;
 use crate::traffic::{Head, Judgement, canary};
 
 /// The result for one request.
-pub(super) enum Judged {
+pub(super) enum JudgedRequest {
     /// The keeper's canary.
     Canary(canary::Judged<Arc<Counters>>),
     /// A request, and the sessions that it goes to. Those still undecided mirror,
@@ -39,8 +39,8 @@ struct Awaited {
 }
 
 /// The first look at a request.
-enum First {
-    Judged(Judged),
+enum FirstLook {
+    Judged(JudgedRequest),
     Awaits(FilterBody),
 }
 
@@ -56,7 +56,7 @@ impl Judge {
         port: u16,
         held: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<Option<(RequestHead, Judged)>, Doubt> {
+    ) -> Result<Option<(RequestHead, JudgedRequest)>, Doubt> {
         if self.awaited.is_some() {
             return self.poll_body(shared, port, held, context);
         }
@@ -66,8 +66,8 @@ impl Judge {
         let Some((request, first)) = first else { return Ok(None) };
         self.scanned = 0;
         match first? {
-            First::Judged(judged) => Ok(Some((request, judged))),
-            First::Awaits(body) => {
+            FirstLook::Judged(judged) => Ok(Some((request, judged))),
+            FirstLook::Awaits(body) => {
                 let mut timeout = Box::pin(sleep(MAX_BODY_WAIT));
                 // It wakes this task only after it has been polled.
                 let _ = timeout.as_mut().poll(context);
@@ -83,7 +83,7 @@ impl Judge {
         port: u16,
         held: &[u8],
         context: &mut Context<'_>,
-    ) -> Result<Option<(RequestHead, Judged)>, Doubt> {
+    ) -> Result<Option<(RequestHead, JudgedRequest)>, Doubt> {
         let Some(Awaited { head, body, timeout }) = &mut self.awaited else { return Ok(None) };
         let bytes = &held[head.length..];
         body.advance(&bytes[body.received()..]).map_err(|_| Doubt)?;
@@ -101,7 +101,7 @@ impl Judge {
             let mut judgement = shared.judge(port, &seen, known);
             judgement.wait_no_longer();
             shared.count(port, &seen, &judgement);
-            Judged::Request(judgement)
+            JudgedRequest::Request(judgement)
         });
         self.awaited = None;
         judged
@@ -115,9 +115,9 @@ fn first_look(
     bytes: &[u8],
     request: &RequestHead,
     seen: &Head<'_>,
-) -> Result<First, Doubt> {
+) -> Result<FirstLook, Doubt> {
     if let Some(canary) = canary::Judged::of(&shared.rules(), port, seen) {
-        return Ok(First::Judged(Judged::Canary(canary)));
+        return Ok(FirstLook::Judged(JudgedRequest::Canary(canary)));
     }
     let mut judgement = shared.judge(port, seen, Body::Unread);
     if !judgement.undecided.is_empty() || judgement.stealer.is_some() {
@@ -131,7 +131,7 @@ fn first_look(
         } else if body.is_whole() {
             judgement = shared.judge(port, seen, Body::Whole(&body.content(bytes)));
         } else if judgement.is_worth_waiting() && !(body.received() == 0 && expects_continue(seen)) {
-            return Ok(First::Awaits(body));
+            return Ok(FirstLook::Awaits(body));
         } else {
             // A copy never delays the original, and a client that waits for a 100 (continue)
             // sends no body before it.
@@ -139,7 +139,7 @@ fn first_look(
         }
     }
     shared.count(port, seen, &judgement);
-    Ok(First::Judged(Judged::Request(judgement)))
+    Ok(FirstLook::Judged(JudgedRequest::Request(judgement)))
 }
 
 /// Whether the client holds its body back until it receives a 100 (continue).
@@ -174,7 +174,7 @@ mod tests {
         shared: &Shared,
         bytes: &[u8],
         mut ends: impl Iterator<Item = usize>,
-    ) -> Option<Judged> {
+    ) -> Option<JudgedRequest> {
         let mut judge = Judge::default();
         std::future::poll_fn(|context| {
             let judged = ends.find_map(|end| judge.poll(shared, 80, &bytes[..end], context).transpose());
@@ -196,7 +196,7 @@ mod tests {
                 let ends = (head.len()..=bytes.len()).step_by(step);
                 let judged = first_judgement(&shared, &bytes, ends).await;
                 *time = (*time).min(begun.elapsed());
-                let Some(Judged::Request(judgement)) = judged else { panic!("it is judged") };
+                let Some(JudgedRequest::Request(judgement)) = judged else { panic!("it is judged") };
                 assert!(judgement.stealer.is_some());
             }
         }

@@ -17,7 +17,7 @@ use crate::agent::closing::{linger, reset};
 use crate::agent::preview_pods::{PreviewPods, is_quiet};
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::tunnel;
-use exchange::{End, PreviewExchange};
+use exchange::{PreviewEnd, PreviewExchange};
 
 /// The connection to a preview that belongs to one client connection. It is kept
 /// between matched requests.
@@ -64,7 +64,7 @@ impl PreviewConnection {
         }
         let mut exchange = PreviewExchange::new(request, client, preview, up);
         match exchange.run().await {
-            Ok(End::Whole(persistence)) => {
+            Ok(PreviewEnd::Whole(persistence)) => {
                 // The rest of the request must reach the preview: no later exchange
                 // may begin with it.
                 let goes_on = persistence == Persistence::Stays && exchange.finishes_upload().await;
@@ -78,7 +78,7 @@ impl PreviewConnection {
                 }
                 Ok(AfterExchange::NextRequest)
             }
-            Ok(End::Tunnel) => {
+            Ok(PreviewEnd::Tunnel) => {
                 let PreviewExchange { client, mut preview, up, mut down, .. } = exchange;
                 let carried = tunnel::carry(client, &mut preview, up, &mut down).await;
                 if carried.is_err() {
@@ -86,7 +86,7 @@ impl PreviewConnection {
                 }
                 carried.map(|()| AfterExchange::Close)
             }
-            Ok(End::Silent(why)) => {
+            Ok(PreviewEnd::Silent(why)) => {
                 let PreviewExchange { request, client, up, upload, .. } = exchange;
                 answer::unavailable_in_body(&request, upload, client, up, &why).await
             }

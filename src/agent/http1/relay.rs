@@ -1,7 +1,7 @@
 //! The verbatim relay: requests to the application and responses back, until a
 //! session wants a request, or a byte can be read in two ways.
 
-mod progress;
+mod exchanges;
 mod requests;
 mod responses;
 
@@ -11,16 +11,15 @@ use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
 
-use super::canary::CanaryRequest;
-use super::exchange::MatchedRequest;
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Shared;
-use progress::{LastExchange, Progress};
-use requests::{Requested, Requests, Taken};
+use exchanges::{Exchanges, LastExchange};
+pub(super) use requests::Taken;
+use requests::{Requested, Requests};
 use responses::{Responded, Responses};
 
 /// What the relay cannot settle alone.
-pub(super) enum Outcome {
+pub(super) enum RelayOutcome {
     /// The connection is to be carried unread from here on.
     Tunnel,
     /// The application has ended the connection between two exchanges.
@@ -28,17 +27,15 @@ pub(super) enum Outcome {
     /// A request is for the application, whose connection has ended while the
     /// preview answered the client: a new connection is needed.
     Redial,
-    /// A session wants the next request. Every earlier response has left.
-    Matched(MatchedRequest),
-    /// The next request is the keeper's canary. Every earlier response has left.
-    Canary(CanaryRequest),
+    /// The next request is not for the application. Every earlier response has left.
+    Taken(Taken),
 }
 
 /// Relays between one client and the application.
 pub(super) struct Relay {
     requests: Requests,
     responses: Responses,
-    progress: Progress,
+    exchanges: Exchanges,
 }
 
 // === impl Relay ===
@@ -49,7 +46,7 @@ impl Relay {
         Self {
             requests: Requests::new(shared, port, up),
             responses: Responses::default(),
-            progress: Progress::default(),
+            exchanges: Exchanges::default(),
         }
     }
 
@@ -61,14 +58,14 @@ impl Relay {
     /// Continues after an exchange with the preview.
     pub(super) fn resume(&mut self) {
         self.requests.resume();
-        if self.progress.last == LastExchange::Application {
-            self.progress.last = LastExchange::Preview;
+        if self.exchanges.last == LastExchange::Application {
+            self.exchanges.last = LastExchange::Preview;
         }
     }
 
     /// Continues with a new connection to the application.
     pub(super) fn redialled(&mut self) {
-        self.progress.last = LastExchange::Application;
+        self.exchanges.last = LastExchange::Application;
         // The end of the old connection is not the end of the new one.
         self.responses.down = RelayBuffer::default();
     }
@@ -89,7 +86,7 @@ impl Relay {
         &mut self,
         client: &mut TcpStream,
         server: &mut TcpStream,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<RelayOutcome> {
         std::future::poll_fn(|context| self.poll(context, client, server)).await
     }
 
@@ -98,10 +95,11 @@ impl Relay {
         context: &mut Context<'_>,
         client: &mut TcpStream,
         server: &mut TcpStream,
-    ) -> Poll<io::Result<Outcome>> {
+    ) -> Poll<io::Result<RelayOutcome>> {
         loop {
             // Responses first: they make room for later ones.
-            if let Poll::Ready(responded) = self.responses.poll(context, client, server, &mut self.progress) {
+            if let Poll::Ready(responded) = self.responses.poll(context, client, server, &mut self.exchanges)
+            {
                 let is_idle = match responded? {
                     Responded::Waits => None,
                     Responded::Tunnel => Some(false),
@@ -114,14 +112,11 @@ impl Relay {
             if self.is_between()
                 && let Some(taken) = self.requests.take()
             {
-                return Poll::Ready(Ok(match taken {
-                    Taken::Matched(request) => Outcome::Matched(request),
-                    Taken::Canary(request) => Outcome::Canary(request),
-                }));
+                return Poll::Ready(Ok(RelayOutcome::Taken(taken)));
             }
-            return match self.requests.poll(context, client, server, &mut self.progress) {
-                Poll::Ready(Ok(Requested::Tunnel)) => Poll::Ready(Ok(Outcome::Tunnel)),
-                Poll::Ready(Ok(Requested::Redial)) => Poll::Ready(Ok(Outcome::Redial)),
+            return match self.requests.poll(context, client, server, &mut self.exchanges) {
+                Poll::Ready(Ok(Requested::Tunnel)) => Poll::Ready(Ok(RelayOutcome::Tunnel)),
+                Poll::Ready(Ok(Requested::Redial)) => Poll::Ready(Ok(RelayOutcome::Redial)),
                 Poll::Ready(Ok(Requested::Waits)) if self.is_between() => continue,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Ready(Ok(Requested::Waits)) | Poll::Pending => Poll::Pending,
@@ -130,20 +125,20 @@ impl Relay {
     }
 
     /// How the relay goes on when no more responses are read.
-    fn ended(&self, is_idle: bool) -> Outcome {
+    fn ended(&self, is_idle: bool) -> RelayOutcome {
         if is_idle {
-            return Outcome::Over;
+            return RelayOutcome::Over;
         }
         // An application that sends HTTP/2 settings first makes every HTTP/1
         // connection a tunnel. The canary is answered all the same.
-        let is_first = self.progress.pending.is_empty() && !self.responses.is_in_body();
+        let is_first = self.exchanges.pending.is_empty() && !self.responses.is_in_body();
         let canary = is_first.then(|| self.requests.held_canary()).flatten();
-        canary.map_or(Outcome::Tunnel, Outcome::Canary)
+        canary.map_or(RelayOutcome::Tunnel, |canary| RelayOutcome::Taken(Taken::Canary(canary)))
     }
 
     /// Whether every request so far has its whole response.
     fn is_between(&self) -> bool {
-        self.progress.pending.is_empty()
+        self.exchanges.pending.is_empty()
             && !self.responses.is_in_body()
             && self.responses.down.is_empty()
             && self.requests.up.is_drained()

@@ -30,10 +30,10 @@ const PREVIEW_WAIT: Duration = Duration::from_secs(30);
 const SMALL_BYTES: usize = 4 * 1024;
 
 /// The copies of one request.
-pub(super) type Copies = copies::Copies<Original>;
+pub(super) type Copies = copies::Copies<CopiedStream>;
 
 /// A request that is copied.
-pub(super) struct Original {
+pub(super) struct CopiedStream {
     request: Request<()>,
     previews: Rc<PreviewConnections>,
     /// The application's port.
@@ -44,12 +44,12 @@ pub(super) struct Original {
 
 /// Carries one copy.
 pub(super) struct StreamCopy {
-    parts: UnboundedSender<Part>,
+    parts: UnboundedSender<StreamPart>,
     task: AbortHandle,
 }
 
 /// A part of a copy on its way to the preview.
-enum Part {
+enum StreamPart {
     Data(Bytes, Reservation),
     End(Option<HeaderMap>),
 }
@@ -64,16 +64,16 @@ pub(super) fn body(copies: &mut Copies, bytes: &Bytes) {
     );
 }
 
-// === impl Original ===
+// === impl CopiedStream ===
 
-impl Original {
+impl CopiedStream {
     /// A request that arrived for `port` of the application.
     pub(super) fn new(request: &Request<()>, previews: &Rc<PreviewConnections>, port: u16) -> Self {
         Self { request: request.clone(), previews: Rc::clone(previews), port, received: 0 }
     }
 }
 
-impl copies::Original for Original {
+impl copies::Original for CopiedStream {
     type Carrier = StreamCopy;
 
     /// A CONNECT is how HTTP/2 upgrades.
@@ -111,11 +111,11 @@ impl copies::Original for Original {
 impl Carrier for StreamCopy {
     fn body(&mut self, piece: Bytes, reservation: Reservation) {
         // The receiver of a copy that has failed is gone.
-        let _ = self.parts.send(Part::Data(piece, reservation));
+        let _ = self.parts.send(StreamPart::Data(piece, reservation));
     }
 
     fn end(&mut self, trailers: Option<&HeaderMap>) {
-        let _ = self.parts.send(Part::End(trailers.cloned()));
+        let _ = self.parts.send(StreamPart::End(trailers.cloned()));
     }
 
     fn give_up(&mut self) {
@@ -131,7 +131,7 @@ async fn run(
     head: Reservation,
     previews: Rc<PreviewConnections>,
     port: u16,
-    mut parts: UnboundedReceiver<Part>,
+    mut parts: UnboundedReceiver<StreamPart>,
 ) {
     let sending = async {
         let session = outcome.session();
@@ -142,10 +142,10 @@ async fn run(
         let discarding = AbortOnDropHandle::new(spawn_local(discard(response)));
         loop {
             match parts.recv().await? {
-                Part::Data(bytes, _reservation) => {
+                StreamPart::Data(bytes, _reservation) => {
                     timeout(PREVIEW_WAIT, send(bytes, false, &mut to)).await.ok()?.ok()?;
                 }
-                Part::End(trailers) => {
+                StreamPart::End(trailers) => {
                     let ended = match trailers {
                         None => to.send_data(Bytes::new(), true),
                         Some(trailers) => to.send_trailers(trailers),

@@ -27,17 +27,17 @@ pub(super) struct PreviewConnections(RefCell<BTreeMap<String, Rc<SessionConnecti
 struct SessionConnection {
     /// How many attempts to connect have ended.
     attempts: Cell<u64>,
-    current: Mutex<Current>,
+    latest: Mutex<Latest>,
 }
 
 #[derive(Default)]
-struct Current {
+struct Latest {
     sender: Option<(SocketAddr, SendRequest<Bytes>)>,
-    failure: Option<Failure>,
+    failure: Option<FailedAttempt>,
 }
 
 /// The last attempt, if it failed.
-struct Failure {
+struct FailedAttempt {
     tried: (Vec<IpAddr>, u16),
     kind: io::ErrorKind,
     words: String,
@@ -51,8 +51,8 @@ impl PreviewConnections {
         let connection = Rc::clone(self.0.borrow_mut().entry(session.rules.session.clone()).or_default());
         let pods = PreviewPods::of(&session.rules, port);
         let attempts_before = connection.attempts.get();
-        let mut current = connection.current.lock().await;
-        if let Some((address, sender)) = &current.sender
+        let mut latest = connection.latest.lock().await;
+        if let Some((address, sender)) = &latest.sender
             && pods.contains(*address)
             && let Ok(ready) = sender.clone().ready().await
         {
@@ -61,7 +61,7 @@ impl PreviewConnections {
         let wanted = (session.rules.preview.clone(), port);
         // An attempt that ended while this stream waited counts for it too: one
         // after the other, the streams would each wait for the same dead pod.
-        if let Some(failure) = &current.failure
+        if let Some(failure) = &latest.failure
             && attempts_before != connection.attempts.get()
             && failure.tried == wanted
         {
@@ -71,12 +71,12 @@ impl PreviewConnections {
         connection.attempts.set(connection.attempts.get() + 1);
         match attempt {
             Ok((address, sender)) => {
-                *current = Current { sender: Some((address, sender.clone())), failure: None };
+                *latest = Latest { sender: Some((address, sender.clone())), failure: None };
                 sender.ready().await.map_err(io::Error::other)
             }
             Err(error) => {
-                let failure = Failure { tried: wanted, kind: error.kind(), words: error.to_string() };
-                *current = Current { sender: None, failure: Some(failure) };
+                let failure = FailedAttempt { tried: wanted, kind: error.kind(), words: error.to_string() };
+                *latest = Latest { sender: None, failure: Some(failure) };
                 Err(error)
             }
         }
@@ -89,9 +89,9 @@ async fn handshake(stream: TcpStream) -> io::Result<SendRequest<Bytes>> {
     Ok(sender)
 }
 
-// === impl Failure ===
+// === impl FailedAttempt ===
 
-impl Failure {
+impl FailedAttempt {
     fn error(&self) -> io::Error {
         io::Error::new(self.kind, self.words.clone())
     }

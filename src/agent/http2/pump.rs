@@ -17,14 +17,14 @@ pub(super) const MAX_YIELDS: usize = 4;
 
 /// How the data of a stream ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum DataEnd {
     /// With the stream.
     Whole,
     /// Trailers follow.
     Trailers,
 }
 
-enum Step {
+enum PumpStep {
     /// The receiver takes so many bytes.
     Room(usize),
     /// The sender has sent this; `None`: there is no more data.
@@ -44,23 +44,23 @@ pub(super) async fn pump(
         copy::body(copies, &bytes);
         waiting.push(bytes);
     }
-    let mut end = from.is_end_stream().then_some(End::Whole);
+    let mut end = from.is_end_stream().then_some(DataEnd::Whole);
     if end.is_some() {
         copies.end(None);
     }
     loop {
         match end {
-            Some(End::Whole) if waiting.is_empty() => {
+            Some(DataEnd::Whole) if waiting.is_empty() => {
                 return to.send_data(Bytes::new(), true).map_err(|_| Stopped::ByReceiver(None));
             }
-            Some(End::Trailers) if waiting.is_empty() => return finish(from, to, copies).await,
+            Some(DataEnd::Trailers) if waiting.is_empty() => return finish(from, to, copies).await,
             _ => {}
         }
         match next(&waiting, end, from, to).await? {
-            Step::Room(room) => {
+            PumpStep::Room(room) => {
                 let piece = waiting.take(room);
                 let length = piece.len();
-                let is_last = end == Some(End::Whole) && waiting.is_empty();
+                let is_last = end == Some(DataEnd::Whole) && waiting.is_empty();
                 to.send_data(piece, is_last).map_err(|_| Stopped::ByReceiver(None))?;
                 // The sender gets room only once the receiver had room.
                 let _ = from.flow_control().release_capacity(length);
@@ -68,16 +68,16 @@ pub(super) async fn pump(
                     return Ok(());
                 }
             }
-            Step::Received(Some(Ok(bytes))) => {
+            PumpStep::Received(Some(Ok(bytes))) => {
                 copy::body(copies, &bytes);
                 waiting.push(bytes);
                 if from.is_end_stream() {
                     copies.end(None);
-                    end = Some(End::Whole);
+                    end = Some(DataEnd::Whole);
                 }
             }
-            Step::Received(Some(Err(error))) => return broken(&error, waiting, from, to).await,
-            Step::Received(None) => end = Some(End::Trailers),
+            PumpStep::Received(Some(Err(error))) => return broken(&error, waiting, from, to).await,
+            PumpStep::Received(None) => end = Some(DataEnd::Trailers),
         }
     }
 }
@@ -87,10 +87,10 @@ pub(super) async fn pump(
 /// would end its whole connection.
 async fn next(
     waiting: &Waiting,
-    end: Option<End>,
+    end: Option<DataEnd>,
     from: &mut RecvStream,
     to: &mut SendStream<Bytes>,
-) -> Result<Step, Stopped> {
+) -> Result<PumpStep, Stopped> {
     std::future::poll_fn(|context| {
         if let Poll::Ready(reason) = poll_reset(to, context) {
             return Poll::Ready(Err(Stopped::ByReceiver(reason)));
@@ -99,12 +99,12 @@ async fn next(
             && let Poll::Ready(room) = poll_room(waiting.bytes(), to, context)
         {
             let room = room.ok_or(Stopped::ByReceiver(None));
-            return Poll::Ready(room.map(Step::Room));
+            return Poll::Ready(room.map(PumpStep::Room));
         }
         if end.is_some() {
             Poll::Pending
         } else {
-            from.poll_data(context).map(|data| Ok(Step::Received(data)))
+            from.poll_data(context).map(|data| Ok(PumpStep::Received(data)))
         }
     })
     .await

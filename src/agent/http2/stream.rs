@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::answer::unavailable;
 use super::application::Application;
 use super::carry::{Responder, carry};
-use super::copy::{Copies, Original};
+use super::copy::{CopiedStream, Copies};
 use super::head::{outgoing, with_filter_head};
 use super::previews::PreviewConnections;
 use super::upload::Upload;
@@ -43,7 +43,7 @@ impl Stream {
         let mut upload = Upload::new(body);
         let Judgement { stealer, mirrors, undecided } = self.judge(&request, &mut upload).await;
         if !mirrors.is_empty() || !undecided.is_empty() {
-            let original = Original::new(&request, &self.previews, self.port);
+            let original = CopiedStream::new(&request, &self.previews, self.port);
             upload.copies = Copies::begin(mirrors, undecided, original);
         }
         let sender = match &stealer {

@@ -37,7 +37,7 @@ pub(super) struct PreviewExchange<'a> {
 }
 
 /// How the preview's side of an exchange ended.
-pub(super) enum End {
+pub(super) enum PreviewEnd {
     /// With the whole response.
     Whole(Persistence),
     /// With a change of protocol.
@@ -88,7 +88,7 @@ impl<'a> PreviewExchange<'a> {
     /// # Errors
     ///
     /// The client is gone, or has half a response.
-    pub(super) async fn run(&mut self) -> io::Result<End> {
+    pub(super) async fn run(&mut self) -> io::Result<PreviewEnd> {
         std::future::poll_fn(|context| {
             if let Poll::Ready(end) = self.poll_down(context) {
                 return Poll::Ready(end);
@@ -169,7 +169,7 @@ impl<'a> PreviewExchange<'a> {
         Poll::Pending
     }
 
-    fn poll_down(&mut self, context: &mut Context<'_>) -> Poll<io::Result<End>> {
+    fn poll_down(&mut self, context: &mut Context<'_>) -> Poll<io::Result<PreviewEnd>> {
         loop {
             let end = self.read_response();
             ready!(self.down.poll_drain(context, self.client))?;
@@ -181,20 +181,20 @@ impl<'a> PreviewExchange<'a> {
                 None => self.down.poll_fill(context, &mut self.preview),
             };
             let read = match ready!(filled) {
-                Err(error) if !self.has_answered => return Poll::Ready(Ok(End::Silent(error))),
+                Err(error) if !self.has_answered => return Poll::Ready(Ok(PreviewEnd::Silent(error))),
                 read => read?,
             };
             if read == 0 {
                 let refusal = self.refusal.take();
                 return Poll::Ready(match self.download {
                     None if !self.has_answered => {
-                        Ok(End::Silent(refusal.unwrap_or_else(|| {
+                        Ok(PreviewEnd::Silent(refusal.unwrap_or_else(|| {
                             io::Error::other("it closed the connection without a response")
                         })))
                     }
                     // After a failed write, a reset connection reads as ended: the refusal tells.
                     Some((Framing::UntilClose, _)) if refusal.is_none() => {
-                        Ok(End::Whole(Persistence::Closes))
+                        Ok(PreviewEnd::Whole(Persistence::Closes))
                     }
                     _ => Err(refusal.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
                 });
@@ -203,7 +203,7 @@ impl<'a> PreviewExchange<'a> {
     }
 
     /// Clears heads that are whole and all of the body. Returns the end once it is reached.
-    fn read_response(&mut self) -> Option<End> {
+    fn read_response(&mut self) -> Option<PreviewEnd> {
         loop {
             let held = self.down.held();
             if let Some((framing, persistence)) = &mut self.download {
@@ -213,7 +213,7 @@ impl<'a> PreviewExchange<'a> {
                     continue;
                 };
                 self.down.clear(length);
-                return framing.is_done().then_some(End::Whole(*persistence));
+                return framing.is_done().then_some(PreviewEnd::Whole(*persistence));
             }
             if held.is_empty() {
                 return None;
@@ -231,7 +231,7 @@ impl<'a> PreviewExchange<'a> {
                     self.down.clear(response.length);
                     match response.next {
                         Next::AnotherHead => {}
-                        Next::Tunnel => return Some(End::Tunnel),
+                        Next::Tunnel => return Some(PreviewEnd::Tunnel),
                         Next::Body(framing) => self.download = Some((framing, response.persistence)),
                     }
                 }

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use super::progress::{LastExchange, Progress};
+use super::exchanges::{Exchanges, LastExchange};
 use crate::agent::http1::canary::CanaryRequest;
-use crate::agent::http1::copy::{self, Copies, Mirrors, Original};
+use crate::agent::http1::copy::{self, CopiedRequest, Copies, Mirrors};
 use crate::agent::http1::exchange::MatchedRequest;
 use crate::agent::http1::framing::Framing;
 use crate::agent::http1::head::{self, Doubt, RequestHead, RequestKind, filter_head};
-use crate::agent::http1::judgement::{Judge, Judged};
+use crate::agent::http1::judgement::{Judge, JudgedRequest};
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Shared;
 use crate::traffic::{Judgement, canary};
@@ -26,14 +26,14 @@ pub(super) struct Requests {
     shared: Arc<Shared>,
     /// The application's port.
     port: u16,
-    place: Place,
+    place: RequestPlace,
     judge: Judge,
     mirrors: Rc<Mirrors>,
     copies: Copies,
 }
 
 /// How far the client's requests have been read.
-enum Place {
+enum RequestPlace {
     /// Before or inside a head.
     Head,
     /// Inside a body.
@@ -47,8 +47,10 @@ enum Place {
 }
 
 /// A request that is not for the application. Its head is still held.
-pub(super) enum Taken {
+pub(in crate::agent::http1) enum Taken {
+    /// A session wants it.
     Matched(MatchedRequest),
+    /// It is the keeper's canary.
     Canary(CanaryRequest),
 }
 
@@ -63,7 +65,7 @@ pub(super) enum Requested {
 }
 
 /// What the bytes read so far allow.
-enum Read {
+enum RequestRead {
     NeedsMore,
     /// No more is read before the responses so far have left.
     Settled,
@@ -78,7 +80,7 @@ impl Requests {
             up,
             shared,
             port,
-            place: Place::Head,
+            place: RequestPlace::Head,
             judge: Judge::default(),
             mirrors: Rc::default(),
             copies: Copies::default(),
@@ -87,7 +89,7 @@ impl Requests {
 
     /// Continues after a request that went elsewhere.
     pub(super) fn resume(&mut self) {
-        self.place = Place::Head;
+        self.place = RequestPlace::Head;
     }
 
     /// Gives up the copies of a request under way: none of them can become whole.
@@ -97,17 +99,17 @@ impl Requests {
 
     /// Whether nothing of a request has arrived.
     pub(super) fn is_idle(&self) -> bool {
-        self.up.is_empty() && matches!(self.place, Place::Head)
+        self.up.is_empty() && matches!(self.place, RequestPlace::Head)
     }
 
     /// The request that goes elsewhere, if the client has sent one. Only once all
     /// earlier responses have left.
     pub(super) fn take(&mut self) -> Option<Taken> {
-        if !matches!(self.place, Place::Taken(_) | Place::AwaitsResponse) {
+        if !matches!(self.place, RequestPlace::Taken(_) | RequestPlace::AwaitsResponse) {
             return None;
         }
-        match std::mem::replace(&mut self.place, Place::Head) {
-            Place::Taken(taken) => Some(taken),
+        match std::mem::replace(&mut self.place, RequestPlace::Head) {
+            RequestPlace::Taken(taken) => Some(taken),
             // The application did not change the protocol: ordinary requests follow.
             _ => None,
         }
@@ -116,7 +118,7 @@ impl Requests {
     /// The canary at the start of what is held, if there is one. For bytes that
     /// have not been judged.
     pub(super) fn held_canary(&self) -> Option<CanaryRequest> {
-        if !matches!(self.place, Place::Head) || !self.up.is_drained() {
+        if !matches!(self.place, RequestPlace::Head) || !self.up.is_drained() {
             return None;
         }
         let (rules, port) = (self.shared.rules(), self.port);
@@ -133,16 +135,16 @@ impl Requests {
         context: &mut Context<'_>,
         client: &mut TcpStream,
         server: &mut TcpStream,
-        progress: &mut Progress,
+        exchanges: &mut Exchanges,
     ) -> Poll<io::Result<Requested>> {
         loop {
-            let read = self.read(context, progress);
-            if progress.last == LastExchange::ApplicationGone && (read.is_err() || !self.up.is_drained()) {
+            let read = self.read(context, exchanges);
+            if exchanges.last == LastExchange::ApplicationGone && (read.is_err() || !self.up.is_drained()) {
                 return Poll::Ready(Ok(Requested::Redial));
             }
             if read.is_err() {
                 // The bytes must not be read again while earlier ones leave.
-                self.place = Place::Doubtful;
+                self.place = RequestPlace::Doubtful;
             }
             if ready!(self.up.poll_drain(context, server)).is_err() {
                 // The application reads no more; what it has sent is still carried.
@@ -150,12 +152,12 @@ impl Requests {
             }
             match read {
                 Err(Doubt) => return Poll::Ready(Ok(Requested::Tunnel)),
-                Ok(Read::Settled) => return self.poll_client_gone(context, client),
-                Ok(Read::NeedsMore) => {}
+                Ok(RequestRead::Settled) => return self.poll_client_gone(context, client),
+                Ok(RequestRead::NeedsMore) => {}
             }
             let filled = match &mut self.place {
                 // Copies need to see the bytes.
-                Place::Body(framing) if !self.copies.are_wanted() => {
+                RequestPlace::Body(framing) if !self.copies.are_wanted() => {
                     framing.poll_fill(context, &mut self.up, client)
                 }
                 _ => self.up.poll_fill(context, client),
@@ -179,73 +181,76 @@ impl Requests {
             Poll::Pending => None,
         };
         // Bytes behind the request must not reach the application before its response.
-        let is_over = peeked == Some(0) && self.up.is_empty() && matches!(self.place, Place::AwaitsResponse);
+        let is_over =
+            peeked == Some(0) && self.up.is_empty() && matches!(self.place, RequestPlace::AwaitsResponse);
         Poll::Ready(Ok(if is_over { Requested::Tunnel } else { Requested::Waits }))
     }
 
     /// Clears the bytes that are for the application.
-    fn read(&mut self, context: &mut Context<'_>, progress: &mut Progress) -> Result<Read, Doubt> {
+    fn read(&mut self, context: &mut Context<'_>, exchanges: &mut Exchanges) -> Result<RequestRead, Doubt> {
         loop {
             match &mut self.place {
-                Place::Taken(_) | Place::AwaitsResponse => return Ok(Read::Settled),
-                Place::Doubtful => return Err(Doubt),
-                Place::Body(framing) => {
+                RequestPlace::Taken(_) | RequestPlace::AwaitsResponse => return Ok(RequestRead::Settled),
+                RequestPlace::Doubtful => return Err(Doubt),
+                RequestPlace::Body(framing) => {
                     let held = self.up.held();
                     let length = framing.advance(held, |_| {}).map_err(|_| Doubt)?;
                     copy::body(&mut self.copies, &held[..length]);
                     self.up.clear(length);
                     if !framing.is_done() {
-                        return Ok(Read::NeedsMore);
+                        return Ok(RequestRead::NeedsMore);
                     }
                     self.copies.end(None);
-                    self.place = match progress.pending.back() {
-                        Some(RequestKind::Upgrade | RequestKind::Connect) => Place::AwaitsResponse,
-                        _ => Place::Head,
+                    self.place = match exchanges.pending.back() {
+                        Some(RequestKind::Upgrade | RequestKind::Connect) => RequestPlace::AwaitsResponse,
+                        _ => RequestPlace::Head,
                     };
                 }
-                Place::Head if self.up.held().is_empty() => return Ok(Read::NeedsMore),
-                Place::Head => {
+                RequestPlace::Head if self.up.held().is_empty() => return Ok(RequestRead::NeedsMore),
+                RequestPlace::Head => {
                     let judged = self.judge.poll(&self.shared, self.port, self.up.held(), context)?;
-                    let Some((head, judged)) = judged else { return Ok(Read::NeedsMore) };
-                    self.place = self.begin(head, judged, progress);
+                    let Some((head, judged)) = judged else { return Ok(RequestRead::NeedsMore) };
+                    self.place = self.begin(head, judged, exchanges);
                 }
             }
         }
     }
 
     /// Begins a request that has been judged.
-    fn begin(&mut self, head: RequestHead, judged: Judged, progress: &mut Progress) -> Place {
+    fn begin(&mut self, head: RequestHead, judged: JudgedRequest, exchanges: &mut Exchanges) -> RequestPlace {
         let judgement = match judged {
-            Judged::Request(judgement) => judgement,
-            Judged::Canary(canary) => {
+            JudgedRequest::Request(judgement) => judgement,
+            JudgedRequest::Canary(canary) => {
                 let canary = CanaryRequest { canary, port: self.port, length: head.length };
-                return Place::Taken(Taken::Canary(canary));
+                return RequestPlace::Taken(Taken::Canary(canary));
             }
         };
         let Judgement { stealer, mirrors, undecided } = judgement;
         let mut copies = Copies::default();
         if !mirrors.is_empty() || !undecided.is_empty() {
             let bytes = Bytes::copy_from_slice(&self.up.held()[..head.length]);
-            let original = Original::new(Rc::clone(&self.mirrors), self.port, &head, bytes);
+            let original = CopiedRequest::new(Rc::clone(&self.mirrors), self.port, &head, bytes);
             copies = Copies::begin(mirrors, undecided, original);
         }
         if let Some(session) = stealer {
             let request = MatchedRequest { session, port: self.port, head, copies };
-            return Place::Taken(Taken::Matched(request));
+            return RequestPlace::Taken(Taken::Matched(request));
         }
         self.copies = copies;
-        if progress.last == LastExchange::Preview {
-            progress.last = LastExchange::Application;
+        if exchanges.last == LastExchange::Preview {
+            exchanges.last = LastExchange::Application;
         }
         self.up.clear(head.length);
-        progress.pending.push_back(head.kind);
+        exchanges.pending.push_back(head.kind);
         match head.kind {
-            RequestKind::Upgrade | RequestKind::Connect if head.framing.is_done() => Place::AwaitsResponse,
+            RequestKind::Upgrade | RequestKind::Connect if head.framing.is_done() => {
+                RequestPlace::AwaitsResponse
+            }
             _ if head.framing.is_done() => {
                 self.copies.end(None);
-                Place::Head
+                RequestPlace::Head
             }
-            _ => Place::Body(head.framing),
+            _ => RequestPlace::Body(head.framing),
         }
     }
 }

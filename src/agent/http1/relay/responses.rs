@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
-use super::progress::{LastExchange, Progress};
+use super::exchanges::{Exchanges, LastExchange};
 use crate::agent::http1::framing::Framing;
 use crate::agent::http1::head::{self, Doubt, Next, Persistence};
 use crate::agent::relay_buffer::RelayBuffer;
@@ -36,7 +36,7 @@ pub(super) enum Responded {
 }
 
 /// What the bytes read so far allow.
-enum Read {
+enum ResponseRead {
     NeedsMore,
     Tunnel,
 }
@@ -55,30 +55,30 @@ impl Responses {
         context: &mut Context<'_>,
         client: &mut TcpStream,
         server: &mut TcpStream,
-        progress: &mut Progress,
+        exchanges: &mut Exchanges,
     ) -> Poll<io::Result<Responded>> {
         loop {
-            if progress.last == LastExchange::ApplicationGone {
+            if exchanges.last == LastExchange::ApplicationGone {
                 return Poll::Ready(Ok(Responded::Waits));
             }
-            let read = self.read(progress);
-            self.is_tunnel = !matches!(read, Ok(Read::NeedsMore));
+            let read = self.read(exchanges);
+            self.is_tunnel = !matches!(read, Ok(ResponseRead::NeedsMore));
             ready!(self.down.poll_drain(context, client))?;
             match read {
-                Err(Doubt) | Ok(Read::Tunnel) => return Poll::Ready(Ok(Responded::Tunnel)),
-                Ok(Read::NeedsMore) => {}
+                Err(Doubt) | Ok(ResponseRead::Tunnel) => return Poll::Ready(Ok(Responded::Tunnel)),
+                Ok(ResponseRead::NeedsMore) => {}
             }
             let filled = match &mut self.body {
                 Some((framing, _)) => framing.poll_fill(context, &mut self.down, server),
                 None => self.down.poll_fill(context, server),
             };
-            if progress.last == LastExchange::Preview {
+            if exchanges.last == LastExchange::Preview {
                 // The application has no request: whatever it sends, it gives up its
                 // idle connection. The client must not see that.
                 let _ = ready!(filled);
                 self.down.discard(self.down.held().len());
                 let _ = Pin::new(&mut *server).poll_shutdown(context);
-                progress.last = LastExchange::ApplicationGone;
+                exchanges.last = LastExchange::ApplicationGone;
                 return Poll::Ready(Ok(Responded::Waits));
             }
             if ready!(filled)? == 0 {
@@ -88,38 +88,38 @@ impl Responses {
     }
 
     /// Clears heads that are whole and all that is held of bodies.
-    fn read(&mut self, progress: &mut Progress) -> Result<Read, Doubt> {
+    fn read(&mut self, exchanges: &mut Exchanges) -> Result<ResponseRead, Doubt> {
         loop {
             if self.is_tunnel {
-                return Ok(Read::Tunnel);
+                return Ok(ResponseRead::Tunnel);
             }
             if let Some((framing, persistence)) = &mut self.body {
                 let length = framing.advance(self.down.held(), |_| {}).map_err(|_| Doubt)?;
                 self.down.clear(length);
                 if !framing.is_done() {
-                    return Ok(Read::NeedsMore);
+                    return Ok(ResponseRead::NeedsMore);
                 }
                 let persistence = *persistence;
                 self.body = None;
-                progress.pending.pop_front();
+                exchanges.pending.pop_front();
                 if persistence == Persistence::Closes {
                     // The application has announced the end: more bytes are not read.
-                    return Ok(Read::Tunnel);
+                    return Ok(ResponseRead::Tunnel);
                 }
             }
             if self.down.held().is_empty() {
-                return Ok(Read::NeedsMore);
+                return Ok(ResponseRead::NeedsMore);
             }
             // Without a pending request, the application was not asked.
-            let kind = *progress.pending.front().ok_or(Doubt)?;
+            let kind = *exchanges.pending.front().ok_or(Doubt)?;
             let Some(head) = head::response(self.down.held(), &mut self.scanned, kind)? else {
-                return Ok(Read::NeedsMore);
+                return Ok(ResponseRead::NeedsMore);
             };
             self.scanned = 0;
             self.down.clear(head.length);
             match head.next {
                 Next::AnotherHead => {}
-                Next::Tunnel => return Ok(Read::Tunnel),
+                Next::Tunnel => return Ok(ResponseRead::Tunnel),
                 Next::Body(framing) => self.body = Some((framing, head.persistence)),
             }
         }

@@ -6,7 +6,7 @@ use crate::agent::http1::head::RequestKind;
 
 /// How far the exchanges with the application have come.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct Exchanges {
     /// Requests whose responses are still to come, oldest first.
     pub(super) pending: VecDeque<RequestKind>,
     pub(super) last: LastExchange,
