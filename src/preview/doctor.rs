@@ -6,8 +6,10 @@ mod target;
 use anyhow::Result;
 
 use self::target::Target;
+use super::lifetime::CountedFrom;
 use super::plan::{Account, Plan, Request};
 use super::preflight::admission::{self, Admission};
+use super::preflight::inspection::Inspection;
 use super::preflight::{keeper_account, network_policies, nodes};
 use super::rights::{self, Right};
 use super::{connected, features};
@@ -61,10 +63,10 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
     }
     let target = check.target(&mut findings).await;
     check.rights(&target, &mut findings).await?;
-    let needs_keeper = !rights::keeper(&features::of(&config, target.request())).is_empty();
+    let needs_keeper = !rights::keeper(&features::of(&config, target.inspection())).is_empty();
     let account = if needs_keeper { check.keeper(&mut findings).await? } else { None };
-    if let Target::Read(request) = target {
-        check.request(*request, account, &mut findings).await;
+    if let Target::Read(inspection) = target {
+        check.pods(*inspection, account, &mut findings).await;
     }
     findings.report(&namespace, reporter)
 }
@@ -114,17 +116,14 @@ impl Check<'_> {
     }
 
     /// Checks whether agents can be attached, the nodes, the network policies and the pods.
-    async fn request(&self, mut request: Request, account: Option<Account>, findings: &mut Findings) {
-        if let Some(routing) = &mut request.routing {
+    async fn pods(&self, inspection: Inspection, account: Option<Account>, findings: &mut Findings) {
+        if let Some(assignment) = &inspection.assignment {
             // No keeper means no agents.
-            if let Some(account) = account {
-                routing.account = account;
+            if let Some(account) = &account {
                 let step = self.reporter.step("checking whether agents can be attached");
-                let may =
-                    keeper_account::may_attach(self.cluster, &routing.assignment, &routing.account).await;
-                match may {
+                match keeper_account::may_attach(self.cluster, assignment, account).await {
                     Ok(()) => {
-                        let ports = routing.assignment.ports.iter().map(|port| port.port.to_string());
+                        let ports = assignment.ports.iter().map(|port| port.port.to_string());
                         step.done(&format!(
                             "agents can be attached; requests to port {} can come to the preview",
                             ports.collect::<Vec<_>>().join(", ")
@@ -136,9 +135,13 @@ impl Check<'_> {
                     }
                 }
             }
-            nodes::inspect(self.cluster, &request, self.reporter).await;
-            network_policies::admitted(self.cluster, &mut request, self.reporter).await;
+            nodes::inspect(self.cluster, assignment, self.reporter).await;
         }
+        let isolation =
+            network_policies::isolation(self.cluster, &inspection, self.config, self.reporter).await;
+        let account = account.unwrap_or(Account::Own);
+        let (counted_from, port) = (CountedFrom::Readiness, self.cluster.port());
+        let request = inspection.request(self.config, counted_from, port, account, isolation);
         pods(self.cluster, &request, self.reporter, findings).await;
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::listed::Listed;
 use super::plan::Request;
+use super::preflight::inspection::Inspection;
 use super::render::Column;
 use super::rights::Right;
 use crate::cluster::{Cluster, Leftover};
@@ -21,10 +22,9 @@ use crate::session::Session;
 
 /// What a feature contributes to the verbs.
 pub(crate) struct Feature {
-    /// Whether the configuration asks for it.
-    is_wanted: fn(&Config) -> bool,
-    /// Whether an environment made from this request has it.
-    is_planned: fn(&Request) -> bool,
+    /// Whether an environment has it: by the configuration, and by the inspection
+    /// of the target where there is one.
+    is_wanted: fn(&Config, Option<&Inspection>) -> bool,
     /// The rights of a user who starts, lists and stops environments that have it.
     pub(crate) user: &'static [Right],
     /// The rights of the keeper of such an environment.
@@ -48,14 +48,9 @@ pub(crate) struct Feature {
 pub(crate) static FEATURES: &[&Feature] =
     &[&environment::FEATURE, &files::CONFIG_MOUNTS, &files::SECRET_MOUNTS, &traffic::FEATURE];
 
-/// The features of one environment: as planned, or where there is no request
-/// yet as the configuration asks for.
-pub(crate) fn of(config: &Config, request: Option<&Request>) -> Vec<&'static Feature> {
-    let has = |feature: &&&'static Feature| match request {
-        Some(request) => (feature.is_planned)(request),
-        None => (feature.is_wanted)(config),
-    };
-    FEATURES.iter().filter(has).copied().collect()
+/// The features of one environment.
+pub(crate) fn of(config: &Config, inspection: Option<&Inspection>) -> Vec<&'static Feature> {
+    FEATURES.iter().filter(|feature| (feature.is_wanted)(config, inspection)).copied().collect()
 }
 
 /// The kinds of objects that have to be gone when an environment was stopped.
@@ -78,8 +73,7 @@ pub(super) async fn started(cluster: &Cluster, request: &Request, session: &Sess
 impl Feature {
     /// A feature that every environment has, and that contributes nothing.
     const EMPTY: Self = Self {
-        is_wanted: |_| true,
-        is_planned: |_| true,
+        is_wanted: |_, _| true,
         user: &[],
         keeper: &[],
         gone: &[],

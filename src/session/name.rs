@@ -36,12 +36,17 @@ impl SessionId {
 
     /// The name of the root: the Job.
     pub fn root_name(&self, target: &Target) -> String {
-        self.name(Role::Keeper.name_prefix(), target)
+        self.object_name(Role::Keeper, target)
     }
 
     /// The name of the ReplicaSet, and the prefix of its pods' names.
     pub fn preview_name(&self, target: &Target) -> String {
-        self.name(Role::Preview.name_prefix(), target)
+        self.object_name(Role::Preview, target)
+    }
+
+    /// The name of the objects that belong to the pods with this role.
+    pub(crate) fn object_name(&self, role: Role, target: &Target) -> String {
+        self.name(role.name_prefix(), target)
     }
 
     fn name(&self, prefix: &str, target: &Target) -> String {

@@ -24,7 +24,7 @@ async fn an_image_that_cannot_be_pulled_is_named_at_once() {
             let started = world.start_image(image, &[]).await;
             match image {
                 "Not An Image" => {
-                    started.failure(2, &["`Not An Image` is no image", "hint: pass `-i <image>`"])
+                    started.failure(2, &["`Not An Image` is not a valid image", "hint: pass `-i <image>`"])
                 }
                 _ => started.failure(
                     6,

@@ -248,7 +248,7 @@ async fn a_namespace_that_denies_both_directions_gets_policies_for_our_own_pods_
         let planned = world.route("steal", "deployment/shop", "pr-1", &dry).await.success();
         for words in [
             "NetworkPolicy `deny-all` may keep the agents in the pods of `deployment/shop` from passing requests on",
-            "allow egress to pods with the label `preview.mirrord.io/session` on port 8080",
+            "allow egress to pods with the label `preview.mirrord.io/role=preview` on port 8080",
             "allow ingress from pods with the label `preview.mirrord.io/role=keeper` to port 8080",
             "the keeper is isolated by NetworkPolicy `deny-all`",
             "the preview is isolated by NetworkPolicy `deny-all`",

@@ -23,7 +23,7 @@ impl Check<'_> {
             // A target that does not exist needs no permissions.
             Target::NotNamed | Target::Unreadable => None,
         };
-        let facts = preflight::rights::facts(self.config, named, target.request());
+        let facts = preflight::rights::facts(self.config, named, target.inspection());
         let needed = self.missing(&rights::needed(&facts)).await?;
         let useful = self.missing(&rights::useful(&facts)).await?;
         if needed.is_empty() {

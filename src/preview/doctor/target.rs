@@ -2,13 +2,12 @@
 
 use super::{Check, Findings, in_a_line};
 use crate::cluster;
-use crate::preview::plan::Request;
-use crate::preview::preflight::inspection;
+use crate::preview::preflight::inspection::{Inspection, inspect};
 
 /// What is known of the target.
 pub(super) enum Target {
-    /// It was read, and `start` would plan this.
-    Read(Box<Request>),
+    /// It was read.
+    Read(Box<Inspection>),
     /// The configuration names none.
     NotNamed,
     /// The user may not read it.
@@ -20,10 +19,10 @@ pub(super) enum Target {
 // === impl Target ===
 
 impl Target {
-    /// What `start` would plan.
-    pub(super) fn request(&self) -> Option<&Request> {
+    /// The inspection, if it was read.
+    pub(super) fn inspection(&self) -> Option<&Inspection> {
         match self {
-            Self::Read(request) => Some(request),
+            Self::Read(inspection) => Some(inspection),
             Self::NotNamed | Self::Forbidden | Self::Unreadable => None,
         }
     }
@@ -39,19 +38,11 @@ impl Check<'_> {
             return Target::NotNamed;
         };
         let step = self.reporter.step("reading the target");
-        let (path, image) = (target.path(), self.config.image.clone());
-        let request = inspection::without_image(
-            self.cluster,
-            self.config,
-            target,
-            image,
-            self.namespace,
-            self.reporter,
-        );
-        match request.await {
-            Ok(request) => {
-                step.done(&format!("{path}: container `{}` gets the image", request.container.name));
-                Target::Read(Box::new(request))
+        let path = target.path();
+        match inspect(self.cluster, self.config, target, self.namespace, self.reporter).await {
+            Ok(inspection) => {
+                step.done(&format!("{path}: container `{}` gets the image", inspection.container.name));
+                Target::Read(Box::new(inspection))
             }
             Err(error) => {
                 findings.error(&error);

@@ -7,8 +7,7 @@ use crate::preview::rights::right;
 
 /// `feature.preview.config_mounts`: a ConfigMap.
 pub(super) static CONFIG_MOUNTS: Feature = Feature {
-    is_wanted: |config| !config.config_mounts.is_empty(),
-    is_planned: |request| !request.config_mounts.is_empty(),
+    is_wanted: |config, _| !config.config_mounts.is_empty(),
     gone: &[Leftover::new("", "ConfigMap", "configmaps", "the ConfigMap")],
     user: &[right(Needed, "", "configmaps", &["create"], "the files of `feature.preview.config_mounts`")],
     ..Feature::EMPTY
@@ -16,8 +15,7 @@ pub(super) static CONFIG_MOUNTS: Feature = Feature {
 
 /// `feature.preview.secret_mounts`: a Secret.
 pub(super) static SECRET_MOUNTS: Feature = Feature {
-    is_wanted: |config| !config.secret_mounts.is_empty(),
-    is_planned: |request| !request.secret_mounts.is_empty(),
+    is_wanted: |config, _| !config.secret_mounts.is_empty(),
     gone: &[Leftover::new("", "Secret", "secrets", "the Secret")],
     user: &[right(
         Needed,

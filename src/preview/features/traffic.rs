@@ -19,8 +19,10 @@ use crate::traffic::{Filter, Mode};
 use crate::words;
 
 pub(super) static FEATURE: Feature = Feature {
-    is_wanted: |config| config.incoming.mode != Some(ConfiguredMode::Off),
-    is_planned: |request| request.routing.is_some(),
+    is_wanted: |config, inspection| match inspection {
+        Some(inspection) => inspection.assignment.is_some(),
+        None => config.incoming.mode != Some(ConfiguredMode::Off),
+    },
     user: USER,
     keeper: KEEPER,
     gone: GONE,

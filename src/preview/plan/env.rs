@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::env::{Env, Keep};
 
-/// Changes the variables of a container as `feature.env` says. Values that come
-/// from ConfigMaps and Secrets stay references.
+/// Keeps, drops and maps the target's variables as `feature.env` says. Values that
+/// come from ConfigMaps and Secrets stay references.
 pub(super) fn change(container: &mut Map<String, Value>, env: &Env, warnings: &mut Vec<String>) {
     let mut variables = container.remove("env").and_then(|env| env.as_array().cloned()).unwrap_or_default();
     let name = |variable: &Value| variable.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -21,14 +21,6 @@ pub(super) fn change(container: &mut Map<String, Value>, env: &Env, warnings: &m
                 captures.expand(value, &mut expanded);
                 *variable = json!({"name": name, "value": expanded});
             }
-        }
-    }
-    // A variable may be used by those behind it, so it keeps its place.
-    for (set, value) in &env.set {
-        let replacement = json!({"name": set, "value": value});
-        match variables.iter_mut().find(|variable| name(variable) == *set) {
-            Some(variable) => *variable = replacement,
-            None => variables.push(replacement),
         }
     }
     if !variables.is_empty() {
@@ -56,6 +48,7 @@ fn sources(container: &mut Map<String, Value>, env: &Env, warnings: &mut Vec<Str
 
 #[cfg(test)]
 mod tests {
+    use super::super::overrides;
     use super::*;
 
     fn changed(env: &Env) -> (Value, Vec<String>) {
@@ -67,6 +60,7 @@ mod tests {
         ]});
         let mut container = container.as_object().unwrap().clone();
         change(&mut container, env, &mut warnings);
+        overrides::apply(&mut container, &overrides::configured(env), &mut warnings);
         (json!([container.get("env"), container.get("envFrom").is_some()]), warnings)
     }
 

@@ -10,8 +10,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
+use super::connections::{Connections, Direction, Opens, Peer, Port, Rule};
+use super::labels::Labels;
 use super::{Account, Request, labels, rights};
-use crate::session::ASSIGNMENT;
+use crate::contract::assignment::Assignment;
+use crate::session::{ASSIGNMENT, Role};
 
 /// The name of the keeper's container, and the subcommand that it runs.
 const KEEPER: &str = "keeper";
@@ -23,6 +26,33 @@ const GRACE_SECONDS: i64 = 15;
 /// demand that both are said. Measured at 500 target pods it needs half.
 const REQUESTS: &[(&str, &str)] = &[("cpu", "10m"), ("memory", "32Mi")];
 const LIMITS: &[(&str, &str)] = &[("cpu", "1"), ("memory", "128Mi")];
+
+/// The ports that API servers usually listen on.
+const API_PORTS: [u16; 2] = [443, 6443];
+const DNS_PORT: u16 = 53;
+
+/// The connections of the keeper. The API server is not a pod: a policy that does
+/// not know its address can only name its port. Canaries go to the target's pods.
+pub(super) fn connections(assignment: &Assignment, labels: Labels, api_port: u16) -> Connections {
+    let mut api = API_PORTS.to_vec();
+    if !api.contains(&api_port) {
+        api.push(api_port);
+    }
+    let rule = |peers, ports| Rule { peers, ports, opens: Opens::ThesePorts };
+    let target = &assignment.target;
+    Connections {
+        role: Role::Keeper,
+        labels,
+        direction: Direction::Egress,
+        rules: vec![
+            rule(Vec::new(), api.into_iter().map(Port::tcp).collect()),
+            rule(Vec::new(), vec![Port::udp(DNS_PORT), Port::tcp(DNS_PORT)]),
+            rule(vec![Peer::Target], assignment.ports.iter().map(|port| Port::tcp(port.port)).collect()),
+        ],
+        blocked: format!("the keeper, which proves the route, from the pods of `{target}`"),
+        opened: format!("lets it connect to the API server and to the pods of `{target}`"),
+    }
+}
 
 /// The template of the root's pods, within the limits of the `restricted` Pod
 /// Security Standard.

@@ -1,23 +1,40 @@
 //! The network policies of an environment, where policies of the namespace
 //! isolate its pods. They select its own pods only, and go with it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
-use super::{Request, Routing, metadata};
-use crate::session::{ROLE, Role};
+use super::connections::{Connections, Direction};
+use super::metadata::Stamp;
+use crate::session::Role;
 use crate::words;
-use crate::workload::LivePods;
+use crate::workload::{LivePods, Source};
 
-/// The ports that API servers usually listen on.
-const API_PORTS: [u16; 2] = [443, 6443];
-
-/// The policies of the namespace that isolate an environment's pods, by name.
+/// The policies of the namespace that isolate an environment's pods: their names,
+/// by the pods' role and the direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Isolation {
-    /// Those that isolate the preview pods for ingress.
-    pub(crate) preview: Vec<String>,
-    /// Those that isolate the keeper for egress.
-    pub(crate) keeper: Vec<String>,
+pub(crate) struct Isolation(BTreeMap<(Role, Direction), Vec<String>>);
+
+// === impl Isolation ===
+
+impl Isolation {
+    /// Notes the policies that isolate the pods with this role.
+    pub(crate) fn insert(&mut self, role: Role, direction: Direction, policies: Vec<String>) {
+        if !policies.is_empty() {
+            self.0.insert((role, direction), policies);
+        }
+    }
+
+    /// The policies that isolate the pods with this role.
+    pub(crate) fn of(&self, role: Role, direction: Direction) -> &[String] {
+        self.0.get(&(role, direction)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of all of them, each once.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// Names of policies, for a sentence.
@@ -26,68 +43,56 @@ pub(crate) fn in_words(names: &[String]) -> String {
     format!("{word} {}", words::quoted_list(names))
 }
 
-/// The policies; none where nothing isolates our pods, or nothing is routed.
-pub(super) fn objects(request: &Request, name: String, warnings: &mut Vec<String>) -> Vec<Value> {
-    let Some(routing) = &request.routing else { return Vec::new() };
-    let live = match &request.source.pods {
+/// The policies: one for each role and direction that is isolated.
+pub(crate) fn objects(
+    connections: &[Connections],
+    isolation: &Isolation,
+    source: &Source,
+    stamp: &Stamp<'_>,
+) -> Vec<Value> {
+    let target = match &source.pods {
         Some(LivePods::Selected(selector)) => selector.clone(),
         // A policy selects pods by labels only.
-        Some(LivePods::Named(_)) => json!({"matchLabels": request.source.labels()}),
+        Some(LivePods::Named(_)) => json!({"matchLabels": source.labels()}),
         None => return Vec::new(),
     };
-    let inward = (!request.isolation.preview.is_empty()).then(|| {
-        warnings.push(format!(
-            "the preview is isolated by {}; the environment adds a policy that lets requests in from the pods of `{}`",
-            in_words(&request.isolation.preview),
-            request.identity.target.path()
-        ));
-        before_preview(request, name, &live)
-    });
-    let outward = (!request.isolation.keeper.is_empty()).then(|| {
-        warnings.push(format!(
-            "the keeper is isolated by {}; the environment adds a policy that lets it connect to the API server and to the \
-             pods of `{}`",
-            in_words(&request.isolation.keeper),
-            request.identity.target.path()
-        ));
-        around_keeper(request, routing, &live)
-    });
-    inward.into_iter().chain(outward).collect()
+    isolated(connections, isolation).map(|(connections, _)| object(connections, &target, stamp)).collect()
 }
 
-/// Agents in the target's pods pass requests on to the preview.
-fn before_preview(request: &Request, name: String, live: &Value) -> Value {
-    json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(request, name),
-        "spec": {
-            "podSelector": Role::Preview.selector(request.identity.id.as_str()),
-            "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": live}, {"podSelector": {"matchLabels": {ROLE: Role::Keeper.as_str()}}}]}],
-        },
-    })
+/// A warning for each policy that is added.
+pub(super) fn warnings(connections: &[Connections], isolation: &Isolation) -> Vec<String> {
+    let warning = |(connections, policies): (&Connections, &[String])| {
+        format!(
+            "the {} is isolated by {}; the environment adds a policy that {}",
+            connections.role.as_str(),
+            in_words(policies),
+            connections.opened
+        )
+    };
+    isolated(connections, isolation).map(warning).collect()
 }
 
-/// The keeper speaks with the API server, which is not a pod: a policy that does
-/// not know its address can only name its port. Canaries go to the target's pods.
-fn around_keeper(request: &Request, routing: &Routing, live: &Value) -> Value {
-    let tcp = |port: u16| json!({"port": port, "protocol": "TCP"});
-    let captured: Vec<Value> = routing.assignment.ports.iter().map(|port| tcp(port.port)).collect();
-    let mut api = API_PORTS.to_vec();
-    if !api.contains(&request.api_port) {
-        api.push(request.api_port);
-    }
-    let api: Vec<Value> = api.into_iter().map(tcp).collect();
-    let name = request.identity.id.root_name(&request.identity.target);
+/// The connections of pods that are isolated, and the policies that do it.
+fn isolated<'a>(
+    connections: &'a [Connections],
+    isolation: &'a Isolation,
+) -> impl Iterator<Item = (&'a Connections, &'a [String])> {
+    let with_policies = connections.iter().map(|one| (one, isolation.of(one.role, one.direction)));
+    with_policies.filter(|(_, policies)| !policies.is_empty())
+}
+
+fn object(connections: &Connections, target: &Value, stamp: &Stamp<'_>) -> Value {
+    let Connections { role, direction, rules, .. } = connections;
+    let id = &stamp.identity.id;
+    let rules: Vec<Value> = rules.iter().map(|rule| rule.in_policy(*direction, target)).collect();
+    let mut spec = json!({
+        "podSelector": role.selector(id.as_str()),
+        "policyTypes": [direction.policy_type()],
+    });
+    spec[direction.policy_type().to_lowercase()] = rules.into();
     json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(request, name),
-        "spec": {
-            "podSelector": Role::Keeper.selector(request.identity.id.as_str()),
-            "policyTypes": ["Egress"],
-            "egress": [
-                {"ports": api},
-                {"ports": [{"port": 53, "protocol": "UDP"}, tcp(53)]},
-                {"to": [{"podSelector": live}], "ports": captured},
-            ],
-        },
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": stamp.metadata(id.object_name(*role, &stamp.identity.target)),
+        "spec": spec,
     })
 }

@@ -19,15 +19,13 @@ impl Plan {
         let mut root = self.root.clone();
         let annotations = root.metadata.annotations.get_or_insert_default();
         annotations.insert(FAILED.to_owned(), reason[..reason.floor_char_boundary(REASON_BYTES)].to_owned());
-        if let Some(spec) = &mut root.spec {
-            spec.parallelism = Some(0);
-            spec.active_deadline_seconds = Some(lifetime::failed_record());
-            if let Some(pod) = &mut spec.template.spec {
-                pod.service_account_name = None;
-                for container in &mut pod.containers {
-                    container.env = None;
-                }
-            }
+        let spec = root.spec.as_mut().expect("a root is planned with a spec");
+        spec.parallelism = Some(0);
+        spec.active_deadline_seconds = Some(lifetime::failed_record());
+        let pod = spec.template.spec.as_mut().expect("a root is planned with a pod");
+        pod.service_account_name = None;
+        for container in &mut pod.containers {
+            container.env = None;
         }
         root
     }

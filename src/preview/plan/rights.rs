@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, Request, metadata};
+use super::{Account, Request};
 use crate::preview::features::FEATURES;
 use crate::preview::rights::keeper;
 
@@ -25,7 +25,7 @@ pub(super) fn objects(request: &Request) -> Vec<Value> {
         return Vec::new();
     }
     let name = name(request);
-    let metadata = json!(metadata(request, name.clone()));
+    let metadata = json!(request.stamp().metadata(name.clone()));
     vec![
         json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata,

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Request, env, labels, mounts};
-use crate::session::{GATE, IMAGE};
+use super::connections::{Connections, Direction, Opens, Peer, Port, Rule};
+use super::labels::Labels;
+use super::{Request, env, mounts, overrides};
+use crate::contract::assignment::Assignment;
+use crate::session::{GATE, IMAGE, Role};
 
 /// Annotations in which networks note what they gave to one pod, an address
 /// above all: a second pod would ask for the same.
@@ -16,6 +19,25 @@ const NETWORK_ANNOTATIONS: &[&str] = &[
     "k8s.v1.cni.cncf.io/network-status",
     "k8s.v1.cni.cncf.io/networks-status",
 ];
+
+/// The connections of the preview pods: agents in the target's pods pass
+/// requests on to them.
+pub(super) fn connections(assignment: &Assignment, labels: Labels) -> Connections {
+    let ports = assignment.ports.iter().map(|port| Port::tcp(port.preview_port.unwrap_or(port.port)));
+    let target = &assignment.target;
+    Connections {
+        role: Role::Preview,
+        labels,
+        direction: Direction::Ingress,
+        rules: vec![Rule {
+            peers: vec![Peer::Target, Peer::Role(Role::Keeper)],
+            ports: ports.collect(),
+            opens: Opens::AllPorts,
+        }],
+        blocked: format!("the agents in the pods of `{target}` from passing requests on to the preview"),
+        opened: format!("lets requests in from the pods of `{target}`"),
+    }
+}
 
 /// Makes the preview's template from the target's.
 pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>) -> Value {
@@ -40,7 +62,7 @@ pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>)
 
 fn metadata(request: &Request) -> Value {
     let original = object(request.source.template.get("metadata"));
-    let labels = labels::preview(&request.identity, &request.source, &request.labels);
+    let labels = request.preview_labels();
     let mut annotations = object(original.get("annotations"));
     if request.source.lived {
         annotations.retain(|name, _| !is_networks(name));
@@ -76,6 +98,7 @@ fn image(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<St
         container.remove("imagePullPolicy");
     }
     env::change(container, &request.env, warnings);
+    overrides::apply(container, &request.overrides, warnings);
 }
 
 /// Kubernetes' own rule: `latest`, said or unsaid, is pulled always.

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::connections::Direction;
 use super::*;
-use crate::session::{Key, SessionId, Ttl};
+use crate::session::{Key, Role, SessionId, Ttl};
 use crate::workload::container::choose;
 
 pub(in crate::preview) fn request(template: &Value) -> Request {
@@ -29,6 +30,7 @@ pub(in crate::preview) fn request(template: &Value) -> Request {
         creation_timeout: Duration::from_mins(1),
         counted_from: CountedFrom::Readiness,
         env: Env::default(),
+        overrides: Vec::new(),
         labels: Keep::All,
         config_mounts: Vec::new(),
         secret_mounts: Vec::new(),
@@ -101,7 +103,7 @@ fn what_routes_requests_is_a_pod_with_an_account_of_its_own_that_the_root_takes_
     let mut request = request(&busy());
     request.routing = Some(routing(Account::Own));
     let plan = Plan::of(&request);
-    let kinds: Vec<_> = plan.owned.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = plan.owned().map(|one| one["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "ReplicaSet"]);
     insta::assert_yaml_snapshot!((&plan.root, &plan.owned_by("1-2-3")[..3]));
     // Without the account its pod could not be made: it waits for that.
@@ -109,7 +111,7 @@ fn what_routes_requests_is_a_pod_with_an_account_of_its_own_that_the_root_takes_
 
     request.routing = Some(routing(Account::Prepared("mirrord-keeper".to_owned())));
     let plan = Plan::of(&request);
-    assert_eq!(plan.owned.len(), 1, "an admin has made the account");
+    assert_eq!(plan.owned().count(), 1, "an admin has made the account");
     let pod = plan.root.spec.unwrap().template.spec.unwrap();
     assert_eq!(pod.service_account_name.as_deref(), Some("mirrord-keeper"));
 }
@@ -144,16 +146,16 @@ fn what_is_half_made_ends_soon_whatever_was_wished_for_the_whole() {
 #[test]
 fn planning_twice_gives_the_same_objects() {
     let plan = || Plan::of(&request(&busy()));
-    assert_eq!(plan().owned, plan().owned);
+    assert_eq!(plan().owned_by("1-2-3"), plan().owned_by("1-2-3"));
     assert_eq!(plan().root, plan().root);
 }
 
 #[test]
 fn the_selector_holds_nothing_that_the_target_selects_by() {
     let plan = Plan::of(&request(&busy()));
-    assert_eq!(plan.owned[0]["spec"]["selector"], json!({"matchLabels": {SESSION: "1a2b3c4d"}}));
-    assert_eq!(plan.owned[0]["metadata"]["labels"].get("app"), None);
-    assert_eq!(plan.owned[0]["spec"]["template"]["metadata"]["labels"]["app"], "shop");
+    assert_eq!(plan.replica_set["spec"]["selector"], json!({"matchLabels": {SESSION: "1a2b3c4d"}}));
+    assert_eq!(plan.replica_set["metadata"]["labels"].get("app"), None);
+    assert_eq!(plan.replica_set["spec"]["template"]["metadata"]["labels"]["app"], "shop");
 }
 
 #[test]
@@ -169,7 +171,7 @@ fn a_pull_policy_that_somebody_chose_stays() {
         let template =
             json!({"spec": {"containers": [{"name": "web", "image": image, "imagePullPolicy": policy}]}});
         let plan = Plan::of(&request(&template));
-        let container = &plan.owned[0]["spec"]["template"]["spec"]["containers"][0];
+        let container = &plan.replica_set["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["imagePullPolicy"].as_str(), kept, "{image} {policy:?}");
     }
 }
@@ -180,7 +182,10 @@ fn on_the_nodes_network_the_ports_stay_and_the_user_is_warned() {
         {"name": "web", "image": "shop:1", "ports": [{"containerPort": 80, "hostPort": 80}]},
     ]}});
     let plan = Plan::of(&request(&template));
-    assert_eq!(plan.owned[0].pointer("/spec/template/spec/containers/0/ports/0/hostPort"), Some(&json!(80)));
+    assert_eq!(
+        plan.replica_set.pointer("/spec/template/spec/containers/0/ports/0/hostPort"),
+        Some(&json!(80))
+    );
     assert!(plan.warnings[0].contains("node's network"));
 }
 
@@ -192,7 +197,8 @@ fn files_are_mounted_one_by_one_from_objects_that_the_root_owns() {
     request.secret_mounts = vec![mount("/run/key", b"hush")];
     let plan = Plan::of(&request);
     assert!(!format!("{request:?}").contains("hush"));
-    let [config, secret, replica_set] = &plan.owned[..] else { panic!("{:?}", plan.owned) };
+    let [config, secret] = &plan.files[..] else { panic!("{:?}", plan.files) };
+    let replica_set = &plan.replica_set;
     insta::assert_yaml_snapshot!((
         config,
         secret,
@@ -205,7 +211,7 @@ fn files_are_mounted_one_by_one_from_objects_that_the_root_owns() {
 fn of_the_targets_labels_those_stay_that_are_asked_for_and_ours() {
     let mut request = request(&busy());
     request.labels = Keep::AllBut(vec!["ap*".to_owned()].into());
-    let labels = Plan::of(&request).owned[0].pointer("/spec/template/metadata/labels").unwrap().clone();
+    let labels = Plan::of(&request).replica_set.pointer("/spec/template/metadata/labels").unwrap().clone();
     assert_eq!(labels.get("app"), None);
     assert_eq!(labels[SESSION], "1a2b3c4d");
 }
@@ -233,7 +239,7 @@ fn a_pod_that_has_lived_leaves_behind_what_belongs_to_it_alone() {
         },
     }));
     request.source.lived = true;
-    insta::assert_yaml_snapshot!(Plan::of(&request).owned[0].pointer("/spec/template"));
+    insta::assert_yaml_snapshot!(Plan::of(&request).replica_set.pointer("/spec/template"));
 }
 
 #[test]
@@ -241,7 +247,7 @@ fn the_disks_of_a_stateful_sets_pods_are_empty_ones() {
     let mut request = request(&busy());
     request.source.own_disks = vec!["journal".to_owned()];
     let plan = Plan::of(&request);
-    let volumes = plan.owned[0].pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
+    let volumes = plan.replica_set.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
     assert!(volumes.contains(&json!({"name": "journal", "emptyDir": {}})));
     assert!(plan.warnings.iter().any(|warning| warning.contains("`journal` is empty")));
 }
@@ -261,9 +267,9 @@ fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
 fn where_network_policies_stand_in_the_way_ours_let_requests_in_and_the_keeper_out() {
     let mut request = request(&busy());
     request.source.pods = Some(crate::workload::LivePods::Selected(json!({"matchLabels": {"app": "shop"}})));
-    request.isolation.preview = vec!["deny-all".to_owned()];
-    request.isolation.keeper = vec!["deny-out".to_owned()];
-    assert!(Plan::of(&request).policies().is_empty(), "nothing is routed");
+    request.isolation.insert(Role::Preview, Direction::Ingress, vec!["deny-all".to_owned()]);
+    request.isolation.insert(Role::Keeper, Direction::Egress, vec!["deny-out".to_owned()]);
+    assert!(Plan::of(&request).policies.is_empty(), "nothing is routed");
     request.routing = Some(Routing {
         assignment: serde_json::from_value(json!({
             "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging", "root": "", "target": "deployment/shop",
@@ -274,17 +280,16 @@ fn where_network_policies_stand_in_the_way_ours_let_requests_in_and_the_keeper_o
         account: Account::Prepared("keeper".to_owned()),
     });
     let plan = Plan::of(&request);
-    insta::assert_yaml_snapshot!(plan.policies());
+    insta::assert_yaml_snapshot!(plan.policies);
     for policy in ["deny-all", "deny-out"] {
         let name = format!("NetworkPolicy `{policy}`");
         assert!(plan.warnings.iter().any(|warning| warning.contains(&name)), "{:?}", plan.warnings);
     }
     // Live pods may be named as peers, but nothing of ours ever selects them.
-    for policy in plan.policies() {
+    for policy in &plan.policies {
         assert_eq!(policy["spec"]["podSelector"]["matchLabels"][SESSION], "1a2b3c4d");
     }
-    // The pods' labels, which are read off the last object, are still there.
-    assert_eq!(plan.pod_labels()[SESSION], "1a2b3c4d");
+    assert_eq!(plan.pod_template()["metadata"]["labels"][SESSION], "1a2b3c4d");
     request.isolation = Isolation::default();
-    assert!(Plan::of(&request).policies().is_empty());
+    assert!(Plan::of(&request).policies.is_empty());
 }

@@ -81,10 +81,12 @@ pub(crate) async fn pods(cluster: &Cluster, request: &Request, plan: &Plan) -> V
     let (identity, routing) = (&request.identity, request.routing.as_ref());
     let name = identity.id.preview_name(&identity.target);
     let mut verdicts =
-        vec![(Which::Preview, cluster.would_take_pod(namespace, &name, &plan.pod_template()).await)];
-    if let (Some(routing), Some(mut template)) = (routing, plan.keeper_template()) {
+        vec![(Which::Preview, cluster.would_take_pod(namespace, &name, plan.pod_template()).await)];
+    if let Some(routing) = routing {
+        let mut template = plan.keeper_template();
         // Its own account does not exist yet, and would be the reason of a refusal.
-        if let Some(spec) = template["spec"].as_object_mut().filter(|_| routing.account == Account::Own) {
+        if routing.account == Account::Own {
+            let spec = template["spec"].as_object_mut().expect("the keeper's pod is planned with a spec");
             spec.remove("serviceAccountName");
         }
         let name = identity.id.root_name(&identity.target);

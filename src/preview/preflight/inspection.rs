@@ -1,4 +1,7 @@
-//! Reads the configuration and the live workload into what a plan is made from.
+//! Reads the target, and decides from it and the configuration what a plan is
+//! made from.
+
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -7,54 +10,52 @@ use uuid::Uuid;
 use super::routing;
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::contract::assignment::Assignment;
 use crate::output::Reporter;
 use crate::preview::lifetime::CountedFrom;
+use crate::preview::plan::labels::{self, Labels};
+use crate::preview::plan::metadata::Stamp;
 use crate::preview::plan::policy::Isolation;
 use crate::preview::plan::template::claim_names;
-use crate::preview::plan::{Account, Request, Routing};
+use crate::preview::plan::{Account, Request, Routing, overrides};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Identity, SessionId};
 use crate::words;
-use crate::workload::{Target, container};
+use crate::workload::container::Choice;
+use crate::workload::{Source, Target, container};
 
-/// Inspects the target as `start` does before it asks for rights; without an
-/// image, the target's own stands in for it.
-pub(crate) async fn without_image(
-    cluster: &Cluster,
-    config: &Config,
-    target: Target,
-    image: Option<String>,
-    namespace: &str,
-    reporter: &Reporter,
-) -> Result<Request> {
-    let own = String::new();
-    let counted_from = CountedFrom::Readiness;
-    let mut request =
-        request(cluster, config, target, image.unwrap_or(own), namespace, counted_from, reporter).await?;
-    if request.image.is_empty() {
-        let index = request.container.index;
-        let containers = request.source.template.get("spec").and_then(|spec| spec.get("containers"));
-        let image = containers.and_then(|containers| containers.get(index)?.get("image")?.as_str());
-        request.image = image.unwrap_or_default().to_owned();
-    }
-    Ok(request)
+/// The target as it was read, and how its requests are to be routed.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// Key, target, identifier and time to live of the environment.
+    pub(crate) identity: Identity,
+    /// The target's namespace.
+    pub(crate) namespace: String,
+    /// The live workload.
+    pub(crate) source: Source,
+    /// The container that gets the image.
+    pub(crate) container: Choice,
+    /// The user's image; the target's own where none is named.
+    image: String,
+    /// Claims that only one node, or one pod, may mount at a time.
+    exclusive_claims: BTreeSet<String>,
+    /// The keeper's assignment; nothing where no requests are routed.
+    pub(crate) assignment: Option<Assignment>,
 }
 
-/// Reads from the cluster all that the plan needs.
+/// Reads the target, and decides how its requests are routed.
 ///
 /// # Errors
 ///
 /// Where the target, or its container, is not there; and where the
 /// configuration asks for routing that is impossible.
-pub(crate) async fn request(
+pub(crate) async fn inspect(
     cluster: &Cluster,
     config: &Config,
     target: Target,
-    image: String,
     namespace: &str,
-    counted_from: CountedFrom,
     reporter: &Reporter,
-) -> Result<Request> {
+) -> Result<Inspection> {
     let (source, owner) = futures::join!(cluster.source(&target, namespace), cluster.user());
     let source = source?;
     let container = container::choose(&source, target.container()).explain(|| {
@@ -65,17 +66,12 @@ pub(crate) async fn request(
         .exit(Exit::NotFound)
     })?;
     if !container.guessed_among.is_empty() {
+        let others: Vec<String> =
+            container.guessed_among.iter().filter(|name| **name != container.name).cloned().collect();
         reporter.warning(&format!(
             "container `{}` gets the image; the others are {}; choose with `-t {}/container/<name>`",
             container.name,
-            words::quoted_list(
-                &container
-                    .guessed_among
-                    .iter()
-                    .filter(|name| **name != container.name)
-                    .cloned()
-                    .collect::<Vec<_>>()
-            ),
+            words::quoted_list(&others),
             target.path()
         ));
     }
@@ -91,8 +87,7 @@ pub(crate) async fn request(
     };
     let decision = inputs.decide()?;
     reporter.warnings(&decision.warnings);
-    let routing = decision.assignment.map(|assignment| Routing { assignment, account: Account::Own });
-    Ok(Request {
+    Ok(Inspection {
         identity: Identity {
             id,
             key: config.selection.key.key().clone(),
@@ -102,20 +97,75 @@ pub(crate) async fn request(
             owner,
         },
         namespace: namespace.to_owned(),
+        image: config.image.clone().unwrap_or_else(|| own_image(&source, &container)),
         source,
         container,
-        image,
-        replicas: config.replicas,
-        creation_timeout: config.creation_timeout,
-        counted_from,
         exclusive_claims,
-        env: config.env.clone(),
-        labels: config.labels.clone(),
-        config_mounts: config.config_mounts.clone(),
-        secret_mounts: config.secret_mounts.clone(),
-        agent: config.agent.clone(),
-        isolation: Isolation::default(),
-        api_port: cluster.port(),
-        routing,
+        assignment: decision.assignment,
     })
+}
+
+/// The image that the target's container has now; empty where an admission webhook
+/// fills it in.
+fn own_image(source: &Source, container: &Choice) -> String {
+    let containers = source.template.get("spec").and_then(|spec| spec.get("containers"));
+    let image = containers.and_then(|containers| containers.get(container.index)?.get("image")?.as_str());
+    image.unwrap_or_default().to_owned()
+}
+
+// === impl Inspection ===
+
+impl Inspection {
+    /// The metadata of the environment's objects.
+    pub(super) fn stamp(&self, config: &Config) -> Stamp<'_> {
+        Stamp {
+            identity: &self.identity,
+            namespace: &self.namespace,
+            container: &self.container.name,
+            image: &self.image,
+            replicas: config.replicas,
+        }
+    }
+
+    /// The labels of the preview pods.
+    pub(super) fn preview_labels(&self, config: &Config) -> Labels {
+        labels::preview(&self.identity, &self.source, &config.labels)
+    }
+
+    /// The labels of the keeper's pod.
+    pub(super) fn keeper_labels(&self, config: &Config) -> Labels {
+        labels::keeper(&self.identity, &config.agent.labels)
+    }
+
+    /// The plan's inputs, once the keeper's account and the isolation are known.
+    /// `api_port` is the port that the API server listens on.
+    pub(crate) fn request(
+        self,
+        config: &Config,
+        counted_from: CountedFrom,
+        api_port: u16,
+        account: Account,
+        isolation: Isolation,
+    ) -> Request {
+        Request {
+            identity: self.identity,
+            namespace: self.namespace,
+            source: self.source,
+            container: self.container,
+            image: self.image,
+            replicas: config.replicas,
+            creation_timeout: config.creation_timeout,
+            counted_from,
+            exclusive_claims: self.exclusive_claims,
+            env: config.env.clone(),
+            overrides: overrides::configured(&config.env),
+            labels: config.labels.clone(),
+            config_mounts: config.config_mounts.clone(),
+            secret_mounts: config.secret_mounts.clone(),
+            agent: config.agent.clone(),
+            isolation,
+            api_port,
+            routing: self.assignment.map(|assignment| Routing { assignment, account }),
+        }
+    }
 }

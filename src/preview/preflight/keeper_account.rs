@@ -9,26 +9,27 @@ use crate::config;
 use crate::contract::agent_container;
 use crate::contract::assignment::Assignment;
 use crate::preview::features::FEATURES;
-use crate::preview::plan::{Account, Routing, rights};
+use crate::preview::plan::{Account, rights};
 use crate::preview::rights::{GRANTING, keeper, lacking, named, questions};
 use crate::problem::{Exit, Problem};
 
 /// The ServiceAccount that `rbac` prints, for users who may not create roles.
 pub(crate) const PREPARED: &str = "mirrord-keeper";
 
-/// Chooses the keeper's account, and checks whether agents may be attached.
+/// Chooses the account that the keeper runs as, and checks whether agents may be
+/// attached.
 ///
 /// # Errors
 ///
 /// As [`account`] and [`may_attach`].
-pub(crate) async fn prepared(
+pub(crate) async fn granted(
     cluster: &Cluster,
-    assignment: Assignment,
+    assignment: &Assignment,
     agent: &config::Agent,
-) -> Result<Routing> {
+) -> Result<Account> {
     let account = account(cluster, &assignment.namespace, agent).await?;
-    may_attach(cluster, &assignment, &account).await?;
-    Ok(Routing { assignment, account })
+    may_attach(cluster, assignment, &account).await?;
+    Ok(account)
 }
 
 /// Chooses the account that the keeper runs as.

@@ -1,46 +1,50 @@
 //! Which network policies block the requests of a preview, and whether policies
 //! that let them through may be created.
 
-pub(crate) mod isolation;
+mod isolation;
 
-use std::collections::BTreeSet;
-
-use self::isolation::Parties;
+use super::inspection::Inspection;
 use crate::cluster::Cluster;
+use crate::config::Config;
 use crate::output::Reporter;
-use crate::preview::plan::policy::in_words;
-use crate::preview::plan::{Plan, Request};
+use crate::preview::plan;
+use crate::preview::plan::policy::{self, Isolation, in_words};
 
-/// Finds the network policies that block requests, and whether ours that let
-/// them through may be created; warns about those that only an admin can change.
-pub(crate) async fn admitted(cluster: &Cluster, request: &mut Request, reporter: &Reporter) {
-    let Some(routing) = &request.routing else { return };
-    let ports = routing.assignment.ports.iter();
-    let ports = ports.map(|port| (port.port, port.preview_port.unwrap_or(port.port))).collect();
-    let plan = Plan::of(request);
-    let parties = Parties {
-        target: request.identity.target.path(),
-        namespace: request.namespace.clone(),
-        live: request.source.labels(),
-        preview: plan.pod_labels(),
-        keeper: plan.keeper_labels(),
-        ports,
+/// Finds the network policies that isolate the environment's pods, and warns about
+/// those that isolate live pods. The result is empty where policies of ours would
+/// help and may not be created.
+pub(crate) async fn isolation(
+    cluster: &Cluster,
+    inspection: &Inspection,
+    config: &Config,
+    reporter: &Reporter,
+) -> Isolation {
+    let connections = plan::connections(
+        inspection.assignment.as_ref(),
+        inspection.preview_labels(config),
+        inspection.keeper_labels(config),
+        cluster.port(),
+    );
+    if connections.is_empty() {
+        return Isolation::default();
+    }
+    let policies = cluster.network_policies(&inspection.namespace).await;
+    let live = isolation::Live {
+        target: inspection.identity.target.path(),
+        namespace: inspection.namespace.clone(),
+        labels: inspection.source.labels(),
     };
-    let (isolation, warnings) =
-        isolation::found(&cluster.network_policies(&request.namespace).await, &parties);
+    let (isolation, warnings) = isolation::found(&policies, &live, &connections);
     reporter.warnings(&warnings);
-    let names: BTreeSet<String> = isolation.preview.iter().chain(&isolation.keeper).cloned().collect();
-    request.isolation = isolation;
-    for policy in Plan::of(request).policies() {
-        if let Err(error) = cluster.would_create(policy.clone()).await {
-            request.isolation.preview.clear();
-            request.isolation.keeper.clear();
+    let ours = policy::objects(&connections, &isolation, &inspection.source, &inspection.stamp(config));
+    for object in ours {
+        if let Err(error) = cluster.would_create(object).await {
             reporter.warning(&format!(
-                "{} may keep requests from the preview, and no policy that lets them through can be created: {}",
-                in_words(&names.into_iter().collect::<Vec<_>>()),
-                error
+                "{} may keep requests from the preview, and no policy that lets them through can be created: {error}",
+                in_words(&isolation.names())
             ));
-            return;
+            return Isolation::default();
         }
     }
+    isolation
 }

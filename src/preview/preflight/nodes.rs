@@ -2,9 +2,8 @@
 //! fail.
 
 use crate::cluster::{Cluster, place};
-use crate::contract::assignment::Pods;
+use crate::contract::assignment::{Assignment, Pods};
 use crate::output::Reporter;
-use crate::preview::plan::Request;
 use crate::session::SESSION;
 use crate::words;
 
@@ -13,13 +12,13 @@ const OLDEST_KERNEL: (u32, u32) = (5, 9);
 
 /// Reports the kernels that the target's pods run on, and warns about old ones
 /// and about service meshes.
-pub(crate) async fn inspect(cluster: &Cluster, request: &Request, reporter: &Reporter) {
-    let Some(routing) = &request.routing else { return };
+pub(crate) async fn inspect(cluster: &Cluster, assignment: &Assignment, reporter: &Reporter) {
+    let namespace = &assignment.namespace;
     let step = reporter.step("looking at the target's pods");
-    let pods = match &routing.assignment.pods {
-        Pods::Named(name) => cluster.pods_like(&request.namespace, None, Some(name)).await,
+    let pods = match &assignment.pods {
+        Pods::Named(name) => cluster.pods_like(namespace, None, Some(name)).await,
         Pods::Labelled(labels) => {
-            cluster.pods_like(&request.namespace, Some(&format!("{labels},!{SESSION}")), None).await
+            cluster.pods_like(namespace, Some(&format!("{labels},!{SESSION}")), None).await
         }
     };
     let (mut nodes, mut meshes) = (Vec::new(), Vec::new());

@@ -2,23 +2,28 @@
 
 use anyhow::Result;
 
+use super::inspection::Inspection;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::preview::features;
-use crate::preview::plan::Request;
 use crate::preview::rights::{self, Facts};
 use crate::problem::{Exit, Problem};
 use crate::workload::{Target, find};
 
 /// The facts about the configuration, and about the workload that was found, that decide
 /// which permissions are needed.
-pub(crate) fn facts(config: &Config, target: Option<&Target>, request: Option<&Request>) -> Facts {
-    let workload = request.and_then(|request| request.source.lineage.first());
+pub(crate) fn facts(config: &Config, target: Option<&Target>, inspection: Option<&Inspection>) -> Facts {
+    let workload = inspection.and_then(|inspection| inspection.source.lineage.first());
     Facts {
         target: target.map(Target::kind),
         workload: workload.and_then(|workload| find(&workload.kind)),
-        features: features::of(config, request),
+        features: features::of(config, inspection),
     }
+}
+
+/// The facts where the target was inspected.
+pub(crate) fn facts_of(config: &Config, inspection: &Inspection) -> Facts {
+    facts(config, Some(&inspection.identity.target), Some(inspection))
 }
 
 /// Checks that the user holds every needed permission. A cluster that does not
@@ -27,9 +32,8 @@ pub(crate) fn facts(config: &Config, target: Option<&Target>, request: Option<&R
 /// # Errors
 ///
 /// Where a needed permission is missing.
-pub(crate) async fn held(cluster: &Cluster, config: &Config, request: &Request) -> Result<()> {
-    let namespace = &request.namespace;
-    let rights = rights::needed(&facts(config, Some(&request.identity.target), Some(request)));
+pub(crate) async fn held(cluster: &Cluster, namespace: &str, facts: &Facts) -> Result<()> {
+    let rights = rights::needed(facts);
     let refused = cluster.refused_at_once(namespace, rights::questions(&rights)).await;
     let missing = rights::lacking(&rights, &refused.unwrap_or_default());
     let Some(first) = missing.first() else { return Ok(()) };

@@ -1,19 +1,14 @@
 //! What else in the namespace will take the preview for one of the target's
 //! pods: Services, disruption budgets, autoscalers, and queues.
 
-use std::collections::BTreeMap;
-
 use crate::cluster::{Cluster, Services};
 use crate::preview::plan::Request;
 use crate::workload::{consumer, ports};
 
-/// Warnings about objects that count or reach the preview, whose pods carry
-/// `labels`, as if it were one of the target's pods.
-pub(crate) async fn warnings(
-    cluster: &Cluster,
-    request: &Request,
-    labels: &BTreeMap<String, String>,
-) -> Vec<String> {
+/// Warnings about objects that count or reach the preview pods as if they were
+/// the target's.
+pub(crate) async fn warnings(cluster: &Cluster, request: &Request) -> Vec<String> {
+    let labels = &request.preview_labels();
     let (namespace, target) = (request.namespace.as_str(), &request.identity.target);
     let (services, budgets, scalers) = futures::join!(
         cluster.services(namespace),

@@ -15,7 +15,7 @@ pub(in crate::preview) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode)
     if let Some(root) = root.as_object_mut() {
         root.remove("status");
     }
-    let objects: Vec<Value> = [root].into_iter().chain(plan.owned.iter().map(redacted)).collect();
+    let objects: Vec<Value> = [root].into_iter().chain(plan.owned().map(redacted)).collect();
     Ok(match format {
         ObjectFormat::Name => {
             let name = |object: &Value| {

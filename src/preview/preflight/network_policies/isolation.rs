@@ -7,8 +7,6 @@
 //! keeper proves the route through the target's pods, and the keeper speaks with
 //! the API server.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
@@ -17,76 +15,64 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 
+use crate::preview::plan::connections::{Connections, Direction, Peer, Port};
+use crate::preview::plan::labels::Labels;
 use crate::preview::plan::policy::{Isolation, in_words};
-use crate::session::{ROLE, Role, SESSION};
+use crate::session::ROLE;
 
 /// The label of every namespace that holds its name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-type Labels = BTreeMap<String, String>;
-
-/// The pods that speak with each other.
-pub(crate) struct Parties {
+/// The target's pods.
+pub(super) struct Live {
     /// The path of the target.
-    pub(crate) target: String,
-    /// The namespace of all of them.
-    pub(crate) namespace: String,
-    /// The labels of the target's pods.
-    pub(crate) live: Labels,
-    /// The labels of the preview's pods.
-    pub(crate) preview: Labels,
-    /// The labels of the keeper's pod.
-    pub(crate) keeper: Labels,
-    /// Each captured port, and the preview's port that its requests go to.
-    pub(crate) ports: Vec<(u16, u16)>,
+    pub(super) target: String,
+    /// Its namespace, which is the environment's.
+    pub(super) namespace: String,
+    /// The labels of its pods.
+    pub(super) labels: Labels,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Ingress,
-    Egress,
-}
-
-/// Finds the policies that isolate our pods, and writes a warning for each
-/// connection of live pods that may be blocked.
+/// Finds the policies that isolate the environment's pods, and writes a warning
+/// for each connection of live pods that may be blocked.
 ///
 /// Policies that select live pods are never added to. Beside one that isolates
 /// them it would only allow more; but once that one is removed, ours alone would
 /// isolate them, and a preview would cut the live workload off.
-pub(crate) fn found(policies: &[NetworkPolicy], parties: &Parties) -> (Isolation, Vec<String>) {
+pub(super) fn found(
+    policies: &[NetworkPolicy],
+    live: &Live,
+    connections: &[Connections],
+) -> (Isolation, Vec<String>) {
     let isolating = |labels, direction| {
         let selecting = policies.iter().filter(|policy| isolates(policy, labels, direction));
         selecting.collect::<Vec<_>>()
     };
     let named =
         |policies: &[&NetworkPolicy]| policies.iter().map(|policy| policy.name_any()).collect::<Vec<_>>();
-    let numbers = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    let (from, to): (Vec<u16>, Vec<u16>) = parties.ports.iter().copied().unzip();
-    let mut warnings = Vec::new();
-    let target = &parties.target;
-    let egress = isolating(&parties.live, Direction::Egress);
-    if !allowed(&egress, Direction::Egress, (&parties.preview, &parties.namespace), &to) {
-        warnings.push(format!(
-            "{} may keep the agents in the pods of `{target}` from passing requests on to the preview: allow egress to pods \
-             with the label `{SESSION}` on port {}; mirrord adds no policy to live pods",
-            in_words(&named(&egress)),
-            numbers(&to)
-        ));
+    let (mut isolation, mut warnings) = (Isolation::default(), Vec::new());
+    for Connections { role, labels, direction, rules, blocked, .. } in connections {
+        isolation.insert(*role, *direction, named(&isolating(labels, *direction)));
+        let from_live = direction.opposite();
+        let around_live = isolating(&live.labels, from_live);
+        for rule in rules.iter().filter(|rule| rule.peers.contains(&Peer::Target)) {
+            if allowed(&around_live, from_live, (labels, &live.namespace), &rule.ports) {
+                continue;
+            }
+            let ports: Vec<String> = rule.ports.iter().map(|port| port.number.to_string()).collect();
+            let label = format!("`{ROLE}={}`", role.as_str());
+            let advice = match from_live {
+                Direction::Egress => format!("allow egress to pods with the label {label} on port"),
+                Direction::Ingress => format!("allow ingress from pods with the label {label} to port"),
+            };
+            warnings.push(format!(
+                "{} may keep {blocked}: for the pods of `{}`, {advice} {}; mirrord adds no policy to live pods",
+                in_words(&named(&around_live)),
+                live.target,
+                ports.join(", ")
+            ));
+        }
     }
-    let ingress = isolating(&parties.live, Direction::Ingress);
-    if !allowed(&ingress, Direction::Ingress, (&parties.keeper, &parties.namespace), &from) {
-        warnings.push(format!(
-            "{} may keep the keeper, which proves the route, from the pods of `{target}`: allow ingress from pods with the \
-             label `{ROLE}={}` to port {}; mirrord adds no policy to live pods",
-            in_words(&named(&ingress)),
-            Role::Keeper.as_str(),
-            numbers(&from)
-        ));
-    }
-    let isolation = Isolation {
-        preview: named(&isolating(&parties.preview, Direction::Ingress)),
-        keeper: named(&isolating(&parties.keeper, Direction::Egress)),
-    };
     (isolation, warnings)
 }
 
@@ -105,7 +91,12 @@ fn isolates(policy: &NetworkPolicy, labels: &Labels, direction: Direction) -> bo
 
 /// Whether the policies that isolate some pods surely allow connections with the
 /// `other` pods on all `ports`; without a policy everything is allowed.
-fn allowed(policies: &[&NetworkPolicy], direction: Direction, other: (&Labels, &str), ports: &[u16]) -> bool {
+fn allowed(
+    policies: &[&NetworkPolicy],
+    direction: Direction,
+    other: (&Labels, &str),
+    ports: &[Port],
+) -> bool {
     let rules: Vec<_> = policies
         .iter()
         .filter_map(|policy| policy.spec.as_ref())
@@ -115,7 +106,7 @@ fn allowed(policies: &[&NetworkPolicy], direction: Direction, other: (&Labels, &
         || ports.iter().all(|port| {
             rules.iter().any(|(peers, ports)| {
                 (peers.is_empty() || peers.iter().any(|peer| is(peer, other)))
-                    && (ports.is_empty() || ports.iter().any(|range| holds(range, *port)))
+                    && (ports.is_empty() || ports.iter().any(|range| holds(range, port.number)))
             })
         })
 }
@@ -167,6 +158,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::preview::plan::connections;
+    use crate::session::{Role, SESSION};
 
     fn labels(given: &[(&str, &str)]) -> Labels {
         given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -181,21 +174,31 @@ mod tests {
                     .unwrap()
             })
             .collect();
-        let parties = Parties {
+        let live = Live {
             target: "deployment/shop".to_owned(),
             namespace: "staging".to_owned(),
-            live: labels(&[("app", "shop")]),
-            preview: labels(&[("app", "shop"), (SESSION, "1a2b3c4d")]),
-            keeper: labels(&[(SESSION, "1a2b3c4d"), (ROLE, Role::Keeper.as_str())]),
-            ports: vec![(80, 8080)],
+            labels: labels(&[("app", "shop")]),
         };
-        found(&policies, &parties)
+        let assignment = serde_json::from_value(json!({
+            "session": "1a2b3c4d", "key": "pr-12", "namespace": "staging", "root": "keeper",
+            "target": "deployment/shop", "pods": {"labelled": "app=shop"}, "mode": "steal",
+            "ports": [{"port": 80, "preview_port": 8080}], "filter": {"baggage": "pr-12"}, "agent": {"image": "mirrord:1"},
+        }));
+        let connections = connections(
+            Some(&assignment.unwrap()),
+            labels(&[("app", "shop"), (SESSION, "1a2b3c4d"), (ROLE, "preview")]),
+            labels(&[(SESSION, "1a2b3c4d"), (ROLE, "keeper")]),
+            6443,
+        );
+        found(&policies, &live, &connections)
     }
 
     /// The policies that isolate the preview and the keeper, and the directions of
     /// live pods that are warned about.
     fn summary(specs: &[Value]) -> (String, String, String) {
-        let (Isolation { preview, keeper }, warnings) = isolation(specs);
+        let (isolation, warnings) = isolation(specs);
+        let preview = isolation.of(Role::Preview, Direction::Ingress);
+        let keeper = isolation.of(Role::Keeper, Direction::Egress);
         let ways = warnings.iter().map(|warning| if warning.contains("allow egress") { "out" } else { "in" });
         (preview.join(" "), keeper.join(" "), ways.collect::<Vec<_>>().join(" "))
     }
