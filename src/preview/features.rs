@@ -4,6 +4,7 @@
 //!
 //! A new feature is one file and one line in [`FEATURES`].
 
+mod condition;
 mod environment;
 mod files;
 mod traffic;
@@ -11,14 +12,19 @@ mod traffic;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use serde_json::Value;
 
+pub(super) use self::condition::{Condition, Unmet};
 use super::listed::Listed;
 use super::plan::Request;
 use super::preflight::inspection::Inspection;
+use super::progress::Observed;
 use super::render::Column;
 use super::rights::Right;
 use crate::cluster::{Cluster, Leftover};
 use crate::config::Config;
 use crate::session::Session;
+
+/// A field of the document of `status -o json`: its name and its content.
+type Document = (&'static str, fn(&Session) -> Value);
 
 /// What a feature contributes to the verbs.
 pub(crate) struct Feature {
@@ -36,8 +42,10 @@ pub(crate) struct Feature {
     pub(super) columns: &'static [Column],
     /// Its further columns in the wide table.
     pub(super) wide_columns: &'static [Column],
-    /// Its field in the document of `status -o json`, and the content.
-    pub(super) document: Option<(&'static str, fn(&Session) -> Value)>,
+    /// Its field in the document of `status -o json`.
+    pub(super) document: Option<Document>,
+    /// Whether it works in an environment that starts; `None` if it is not used.
+    condition: fn(&Observed, &Request) -> Option<Condition>,
     /// Why it does not work yet, or any more; `None` while it works or is not used.
     pub(super) unready: fn(&Listed) -> Option<String>,
     /// Its `info` lines at the end of `start`.
@@ -57,6 +65,12 @@ pub(crate) fn of(config: &Config, inspection: Option<&Inspection>) -> Vec<&'stat
 /// `stop` knows no configuration: these are the kinds of every feature.
 pub(crate) fn gone() -> Vec<Leftover> {
     FEATURES.iter().flat_map(|feature| feature.gone).copied().collect()
+}
+
+/// Whether the features of an environment that starts work: one condition for
+/// all, or `None` if none of them has to be waited for.
+pub(super) fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
+    condition::all(FEATURES.iter().filter_map(|feature| (feature.condition)(observed, request)))
 }
 
 /// The `info` lines that the features contribute to `start`.
@@ -80,6 +94,7 @@ impl Feature {
         columns: &[],
         wide_columns: &[],
         document: None,
+        condition: |_, _| None,
         unready: |_| None,
         started: |_, _, _| ready(Vec::new()).boxed(),
     };

@@ -237,7 +237,7 @@ async fn run(
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &created.session.root, &step, reporter).await?;
     let session = created.count_from(cluster, ready.at).await?;
-    for note in ready.report.iter().flat_map(|report| &report.notes) {
+    for note in &ready.notes {
         reporter.warning(note);
     }
     Ok((session, ready.pods, Some(step)))

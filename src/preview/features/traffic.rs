@@ -2,18 +2,21 @@
 //! the root's pod and starts agents in the target's pods.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::Feature;
+use super::{Condition, Feature, Unmet};
 use crate::cluster::{Cluster, Leftover};
 use crate::config::scalar::Mode as ConfiguredMode;
+use crate::contract::report::Obstacle;
 use crate::contract::{Assignment, Report};
 use crate::preview::listed::Listed;
 use crate::preview::plan::Request;
-use crate::preview::progress::{Failure, PodState, pod_state};
+use crate::preview::progress::{Failure, Observed, PodState, pod_state};
 use crate::preview::render::{brief_since, column};
 use crate::preview::rights::Extent::{Needed, RootAlone, Useful};
 use crate::preview::rights::{Right, right};
+use crate::problem::Exit;
 use crate::session::Session;
 use crate::traffic::{Filter, Mode};
 use crate::words;
@@ -33,9 +36,9 @@ pub(super) static FEATURE: Feature = Feature {
         column("OLDER", |one, _| reported(one, |report| report.predating.to_string())),
     ],
     document: Some(("traffic", document)),
+    condition,
     unready,
     started: |cluster, request, session| Box::pin(started(cluster, request, session)),
-    ..Feature::EMPTY
 };
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -141,19 +144,72 @@ fn last_match(report: &Report) -> Option<Timestamp> {
     Timestamp::from_millisecond(milliseconds).ok()
 }
 
-/// Why requests do not reach the preview yet, or any more.
+/// Whether requests come to a preview that starts.
+fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
+    request.routing.as_ref()?;
+    let limit = request.agent.startup_timeout.map(|limit| (limit, "agent.startup_timeout"));
+    Some(match routed(observed.report(), observed.keeper.as_ref()) {
+        Routed::Proven(report) => Condition::Met(report.notes),
+        Routed::Waiting { why, hint } => Condition::Unmet(Unmet {
+            why,
+            hint,
+            missed: "no request was seen to come to the preview",
+            exit: Exit::NotRouted,
+            limit,
+        }),
+        Routed::Not(obstacle) => Condition::Failed(obstacle.into_problem()),
+    })
+}
+
+/// Why requests do not come to the preview yet, or any more.
 fn unready(one: &Listed) -> Option<String> {
     if !one.session.is_routed {
         return None;
     }
-    match Report::of(&one.session) {
-        None => Some("waiting for the keeper's first report".to_owned()),
-        Some(report) if !report.ready => {
-            let why = report.obstacle.map(|obstacle| obstacle.why).or(report.waiting);
-            Some(why.unwrap_or_else(|| "no request was seen to reach the preview yet".to_owned()))
-        }
+    match routed(Report::of(&one.session), one.keeper.as_ref()) {
         // The report holds while there is a keeper to change it.
-        Some(_) => missing_keeper(one),
+        Routed::Proven(_) => missing_keeper(one),
+        Routed::Waiting { why, .. } => Some(why),
+        Routed::Not(obstacle) => Some(obstacle.why),
+    }
+}
+
+/// Whether requests come to the preview.
+enum Routed {
+    /// They do, as the keeper reports.
+    Proven(Box<Report>),
+    /// They do not yet.
+    Waiting { why: String, hint: Option<String> },
+    /// They will not.
+    Not(Obstacle),
+}
+
+/// Whether requests come to the preview, by the keeper's report, or by its pod
+/// before the first report.
+fn routed(report: Option<Report>, keeper: Option<&Pod>) -> Routed {
+    let waiting = |why: &str| Routed::Waiting { why: why.to_owned(), hint: None };
+    match report {
+        Some(report) if report.ready => return Routed::Proven(Box::new(report)),
+        Some(Report { obstacle: Some(obstacle), .. }) => return Routed::Not(obstacle),
+        Some(Report { waiting: Some(why), hint, .. }) => return Routed::Waiting { why, hint },
+        Some(Report { hint, .. }) => {
+            let why = "no request was seen to come to the preview yet".to_owned();
+            return Routed::Waiting { why, hint };
+        }
+        None => {}
+    }
+    match keeper.map(pod_state) {
+        None => waiting("the keeper's pod is being created"),
+        Some(PodState::Ready(_)) => waiting("waiting for the keeper's first report"),
+        Some(PodState::Waiting(why)) => waiting(&format!("the keeper's pod: {why}")),
+        Some(PodState::Failed(Failure { why, .. })) => Routed::Not(Obstacle {
+            why: format!("the keeper's pod failed: {why}"),
+            hint: Some(
+                "its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`"
+                    .to_owned(),
+            ),
+            is_forbidden: false,
+        }),
     }
 }
 
@@ -212,3 +268,6 @@ fn pods(report: &Report) -> String {
     let proven = if report.proven == report.pods { "proven" } else { "not all proven" };
     format!("{pods}, {proven}, capture by {}", report.methods.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

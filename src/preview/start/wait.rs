@@ -11,12 +11,10 @@ use serde_json::json;
 use tokio::time::{Instant, interval};
 
 use crate::cluster::{Change, Cluster, Deadline, SILENCE};
-use crate::contract::Report;
 use crate::output::{Reporter, Step};
+use crate::preview::features::{self, Condition, Unmet};
 use crate::preview::plan::Request;
-use crate::preview::progress::{
-    Failure, Observed, PodState, State, is_being_created, is_pulling, last_complaint, pod_state,
-};
+use crate::preview::progress::{Failure, Observed, State, is_being_created, is_pulling, last_complaint};
 use crate::problem::{Exit, Problem};
 use crate::session::Session;
 
@@ -33,8 +31,8 @@ pub(super) struct Ready {
     pub(super) pods: Vec<String>,
     /// Since when.
     pub(super) at: Timestamp,
-    /// What the keeper said; nothing where no requests are routed.
-    pub(super) report: Option<Report>,
+    /// What the user should know of its features.
+    pub(super) notes: Vec<String>,
 }
 
 /// Waits until as many pods as wanted are ready, or until they cannot be.
@@ -53,7 +51,7 @@ pub(super) async fn until_ready(
     let mut elapsed = Elapsed::begin();
     let mut lost: Option<(Instant, String)> = None;
     let mut pulling = false;
-    let mut is_routing = false;
+    let mut are_pods_ready = false;
     // A tick that comes late must not skip it.
     let mut told_next = PATIENCE;
     loop {
@@ -78,22 +76,21 @@ pub(super) async fn until_ready(
             _ = ticks.tick() => ticked = true,
         }
         if ticked {
-            elapsed.tick(pulling, is_routing);
+            elapsed.tick(pulling, are_pods_ready);
             still_there(cluster, request, root, &mut lost).await?;
         }
-        let mut routing = None;
-        is_routing = false;
+        let mut unmet = None;
         let why = match observed.state(wanted) {
-            State::Ready(pods, at) => match routed(&observed, request) {
-                Routed::Off => return Ok(Ready { pods, at, report: None }),
-                Routed::Proven(report) => {
+            State::Ready(pods, at) => match features::condition(&observed, request) {
+                None => return Ok(Ready { pods, at, notes: Vec::new() }),
+                Some(Condition::Met(notes)) => {
                     let at = at.max(cluster.clock(Timestamp::now()));
-                    return Ok(Ready { pods, at, report: Some(*report) });
+                    return Ok(Ready { pods, at, notes });
                 }
-                Routed::Not(problem) => return Err(problem.into()),
-                Routed::Waiting(why, hint) => {
-                    routing = Some(hint);
-                    is_routing = true;
+                Some(Condition::Failed(problem)) => return Err(problem.into()),
+                Some(Condition::Unmet(feature)) => {
+                    let why = feature.why.clone();
+                    unmet = Some(feature);
                     why
                 }
             },
@@ -121,16 +118,15 @@ pub(super) async fn until_ready(
             told_next = elapsed.seconds + PATIENCE;
             reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
-        // Where the file says how long requests may take to come, that holds for them.
-        let own = routing.as_ref().and(request.agent.startup_timeout);
-        if own.is_some_and(|limit| elapsed.routing >= limit)
+        are_pods_ready = unmet.is_some();
+        let own = unmet.as_ref().and_then(|feature| feature.limit);
+        if own.is_some_and(|(limit, _)| elapsed.features >= limit)
             || own.is_none() && elapsed.counted >= request.creation_timeout
         {
-            if let Some(hint) = routing {
+            if let Some(feature) = unmet {
                 let complaint = last_complaint(&cluster.events(namespace, root).await);
                 let complaint = complaint.filter(|_| observed.keeper.is_none());
-                let why = complaint.map_or_else(|| why.clone(), |complaint| format!("{why}\n{complaint}"));
-                return Err(unproven(request, why, hint).into());
+                return Err(Unmet { why, ..feature }.timed_out(request, complaint).into());
             }
             return Err(timed_out(request, why, &events(cluster, namespace, &observed).await).into());
         }
@@ -159,55 +155,6 @@ async fn still_there(
         .into())
 }
 
-/// How it stands with the requests.
-enum Routed {
-    /// None are routed.
-    Off,
-    /// They come.
-    Proven(Box<Report>),
-    /// Not yet: why, and what may help.
-    Waiting(String, Option<String>),
-    /// They will not.
-    Not(Problem),
-}
-
-/// Whether requests come to the preview, by the keeper's own word.
-fn routed(observed: &Observed, request: &Request) -> Routed {
-    if request.routing.is_none() {
-        return Routed::Off;
-    }
-    if let Some(report) = observed.report() {
-        return match report {
-            Report { ready: true, .. } => Routed::Proven(Box::new(report)),
-            Report { obstacle: Some(obstacle), .. } => Routed::Not(obstacle.into_problem()),
-            Report { waiting, hint, .. } => Routed::Waiting(waiting.unwrap_or_default(), hint),
-        };
-    }
-    match observed.keeper.as_ref().map(pod_state) {
-        None => Routed::Waiting("the keeper's pod is being created".to_owned(), None),
-        Some(PodState::Ready(_)) => Routed::Waiting("the keeper is at work".to_owned(), None),
-        Some(PodState::Waiting(why)) => Routed::Waiting(format!("the keeper's pod: {why}"), None),
-        Some(PodState::Failed(Failure { why, .. })) => Routed::Not(
-            Problem::new("requests do not come to the preview")
-                .because_of(format!("the keeper's pod failed: {why}"))
-                .hint("its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`")
-                .exit(Exit::NotRouted),
-        ),
-    }
-}
-
-fn unproven(request: &Request, why: String, hint: Option<String>) -> Problem {
-    let (limit, longer) = match request.agent.startup_timeout {
-        Some(limit) => (limit, "a larger `agent.startup_timeout`"),
-        None => (request.creation_timeout, "`--timeout <seconds>`"),
-    };
-    let timeout = humantime::format_duration(limit);
-    let problem = Problem::new(format!("no request was seen to come to the preview within {timeout}"))
-        .because_of(why)
-        .exit(Exit::NotRouted);
-    problem.hint(hint.unwrap_or_else(|| format!("wait longer with {longer}")))
-}
-
 fn timed_out(request: &Request, why: String, events: &[Event]) -> Problem {
     let timeout = humantime::format_duration(request.creation_timeout);
     Problem::new(format!("the preview was not ready within {timeout}"))
@@ -225,8 +172,8 @@ struct Elapsed {
     seconds: u64,
     /// Without the time in which an image was pulled.
     counted: Duration,
-    /// Since all but the requests is there.
-    routing: Duration,
+    /// While only features are waited for.
+    features: Duration,
     last: Instant,
 }
 
@@ -235,16 +182,16 @@ struct Elapsed {
 impl Elapsed {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { began: now, seconds: 0, counted: Duration::ZERO, routing: Duration::ZERO, last: now }
+        Self { began: now, seconds: 0, counted: Duration::ZERO, features: Duration::ZERO, last: now }
     }
 
-    fn tick(&mut self, pulling: bool, is_routing: bool) {
+    fn tick(&mut self, pulling: bool, are_pods_ready: bool) {
         self.seconds = self.began.elapsed().as_secs();
         if !pulling {
             self.counted += self.last.elapsed();
         }
-        if is_routing {
-            self.routing += self.last.elapsed();
+        if are_pods_ready {
+            self.features += self.last.elapsed();
         }
         self.last = Instant::now();
     }

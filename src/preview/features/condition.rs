@@ -1,0 +1,95 @@
+//! Whether the features of an environment work while it starts.
+
+use std::time::Duration;
+
+use crate::preview::plan::Request;
+use crate::problem::{Exit, Problem};
+
+/// Whether a feature works.
+#[derive(Debug)]
+pub(in crate::preview) enum Condition {
+    /// It works, with these notes for the user.
+    Met(Vec<String>),
+    /// It does not work yet.
+    Unmet(Unmet),
+    /// It will not work.
+    Failed(Problem),
+}
+
+/// Why a feature does not work yet.
+#[derive(Debug)]
+pub(in crate::preview) struct Unmet {
+    /// What it is waiting for.
+    pub(in crate::preview) why: String,
+    /// One thing to type or change if that takes too long.
+    pub(in crate::preview) hint: Option<String>,
+    /// What did not happen, if it takes too long: `no request was seen`.
+    pub(in crate::preview) missed: &'static str,
+    /// The exit code if it takes too long.
+    pub(in crate::preview) exit: Exit,
+    /// How long it may take once all pods are ready, and the setting that says so;
+    /// else it counts as part of the creation.
+    pub(in crate::preview) limit: Option<(Duration, &'static str)>,
+}
+
+// === impl Unmet ===
+
+impl Unmet {
+    /// The error if it takes too long. The server `complained` if something else
+    /// may be the cause.
+    pub(in crate::preview) fn timed_out(self, request: &Request, complained: Option<String>) -> Problem {
+        let (limit, longer) = match self.limit {
+            Some((limit, setting)) => (limit, format!("a larger `{setting}`")),
+            None => (request.creation_timeout, "`--timeout <seconds>`".to_owned()),
+        };
+        let why = match complained {
+            Some(complaint) => format!("{}\n{complaint}", self.why),
+            None => self.why,
+        };
+        Problem::new(format!("{} within {}", self.missed, humantime::format_duration(limit)))
+            .because_of(why)
+            .exit(self.exit)
+            .hint(self.hint.unwrap_or_else(|| format!("wait longer with {longer}")))
+    }
+}
+
+/// One condition for all features: the first that failed, else the first that is
+/// unmet, else all notes; `None` if there is nothing to wait for.
+pub(super) fn all(conditions: impl Iterator<Item = Condition>) -> Option<Condition> {
+    let (mut unmet, mut notes) = (None, None::<Vec<String>>);
+    for condition in conditions {
+        match condition {
+            Condition::Failed(problem) => return Some(Condition::Failed(problem)),
+            Condition::Unmet(one) => unmet = unmet.or(Some(one)),
+            Condition::Met(more) => notes.get_or_insert_default().extend(more),
+        }
+    }
+    unmet.map(Condition::Unmet).or(notes.map(Condition::Met))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn met(note: &str) -> Condition {
+        Condition::Met(vec![note.to_owned()])
+    }
+
+    fn unmet(why: &str) -> Condition {
+        let (missed, exit) = ("nothing was seen", Exit::NotRouted);
+        Condition::Unmet(Unmet { why: why.to_owned(), hint: None, missed, exit, limit: None })
+    }
+
+    #[test]
+    fn an_environment_is_ready_when_all_its_features_work() {
+        assert!(all([].into_iter()).is_none());
+        let Some(Condition::Met(notes)) = all([met("a"), met("b")].into_iter()) else { panic!() };
+        assert_eq!(notes, ["a", "b"]);
+        let Some(Condition::Unmet(one)) = all([met("a"), unmet("b"), unmet("c")].into_iter()) else {
+            panic!()
+        };
+        assert_eq!(one.why, "b");
+        let failed = Condition::Failed(Problem::new("no"));
+        assert!(matches!(all([unmet("b"), failed, met("a")].into_iter()), Some(Condition::Failed(_))));
+    }
+}
