@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
@@ -18,6 +20,9 @@ use super::open_connections::OpenConnections;
 /// How old a count may be that is given as an answer. Each of the pod's sessions
 /// asks every three seconds.
 const COUNTED_EVERY: Duration = Duration::from_secs(1);
+
+/// The thread's nice value: a tenth of the event loop's share of the processor.
+const PRIORITY: i32 = 10;
 
 /// The thread, and the last count.
 pub(super) struct OlderConnections {
@@ -87,6 +92,11 @@ impl OlderConnections {
 }
 
 fn work(jobs: &Receiver<Job>, mut sockets: SocketTable, own: &OpenConnections) {
+    // On Linux, priorities belong to threads. Where there is one processor for all of
+    // them, connections come first.
+    if let Err(error) = setpriority_process(Some(gettid()), PRIORITY) {
+        tracing::warn!(%error, "could not lower the priority of the thread that lists sockets");
+    }
     for Job { action, answer } in jobs {
         let result = match action {
             Action::Count(ports) => sockets.count_older(&ports, own),
@@ -94,5 +104,34 @@ fn work(jobs: &Receiver<Job>, mut sockets: SocketTable, own: &OpenConnections) {
         };
         // The session that asked may have ended.
         let _ = answer.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn counts_within_a_second_are_answered_from_the_first_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || {
+            let client = std::net::TcpStream::connect(address).unwrap();
+            (client, listener.accept().unwrap().0)
+        };
+        let own = Arc::new(OpenConnections::new(10));
+        let older = OlderConnections::start(SocketTable::open().unwrap(), own).unwrap();
+        let ports = BTreeSet::from([address.port()]);
+        assert_eq!(older.count(BTreeSet::new()).await.unwrap(), 0);
+        let _first = connect();
+        assert_eq!(older.count(ports.clone()).await.unwrap(), 1);
+        let _second = connect();
+        assert_eq!(older.count(ports.clone()).await.unwrap(), 1, "from the first count");
+        tokio::time::pause();
+        tokio::time::advance(COUNTED_EVERY).await;
+        tokio::time::resume();
+        assert_eq!(older.count(ports).await.unwrap(), 2);
+        let other = BTreeSet::from([address.port(), 1]);
+        assert_eq!(older.count(other).await.unwrap(), 2, "other ports are counted anew");
     }
 }

@@ -89,10 +89,17 @@ impl OpenConnections {
     ) -> io::Result<Vec<T>> {
         self.known().ended = Some(HashSet::new());
         let sockets = list();
-        let mut known = self.known();
-        let ended = known.ended.take().expect("there is one list at a time");
-        let is_own = |ends: &Ends| known.open.contains(ends) || ended.contains(ends);
-        Ok(sockets?.into_iter().filter(|socket| !is_own(&ends(socket))).collect())
+        // One lock for each socket: the event loop, which has more urgent work, must
+        // not wait for all of them.
+        let is_own = |ends: &Ends| {
+            let known = self.known();
+            let ended = known.ended.as_ref().expect("there is one list at a time");
+            known.open.contains(ends) || ended.contains(ends)
+        };
+        let others =
+            sockets.map(|sockets| sockets.into_iter().filter(|socket| !is_own(&ends(socket))).collect());
+        self.known().ended = None;
+        others
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
