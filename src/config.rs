@@ -1,24 +1,27 @@
-//! The resolved answer to "what does the user want": flag, then environment,
-//! then file, then default, and every check that needs no cluster.
+//! The resolved configuration: a flag is stronger than the environment, which is
+//! stronger than the file, which is stronger than the default. Runs every check
+//! that needs no cluster.
 //!
-//! The only room that reads the environment and the configuration file. It
-//! knows nothing of clap and nothing of the cluster.
+//! The only module that reads the environment and the configuration file. It does
+//! not use clap or the cluster.
 
-mod absent;
 mod agent;
 pub mod env;
 mod environment;
+mod fates;
+pub mod fields;
 pub mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod ignored;
 pub mod incoming;
 pub mod list;
 pub mod mounts;
 mod path;
 pub mod pattern;
 mod reading;
+pub mod reference;
 pub mod scalar;
+pub mod schema;
 mod strict;
 mod target;
 mod template;
@@ -46,7 +49,7 @@ use mounts::Mount;
 use template::{Loaded, Lost};
 use unused::Unused;
 
-/// What was typed: the strongest source of every value.
+/// The values of flags: the strongest source.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--config-file`; `-` is standard input.
@@ -61,7 +64,7 @@ pub struct Overrides {
     pub target: Option<Target>,
     /// `--namespace`.
     pub namespace: Option<String>,
-    /// Which namespaces are looked in: `--all-namespaces` beats what the weaker sources name.
+    /// Which namespaces are searched: `--all-namespaces` is stronger than variables and the file.
     pub reach: Reach,
     /// `--image`.
     pub image: Option<String>,
@@ -71,26 +74,26 @@ pub struct Overrides {
     pub timeout: Option<Duration>,
 }
 
-/// Which namespaces are looked in.
+/// Which namespaces are searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
-    /// The one that is named, by whichever source.
+    /// The one that a source names.
     #[default]
     Named,
-    /// Every one.
+    /// All of them.
     Everywhere,
 }
 
-/// Where a key comes from: `stop` and `status` take none that was made up.
+/// Where a key comes from: `stop` and `status` do not use a generated one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// The user gave it.
     Given(Key),
-    /// Nobody gave one.
+    /// No source gave one.
     Generated(Key),
 }
 
-/// Which environments, and where: all that `status` and `stop` need.
+/// Which environments, and where: everything that `status` and `stop` need.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The environment's key.
@@ -99,19 +102,19 @@ pub struct Selection {
     pub connection: Connection,
     /// The flags of the connection that were typed: suggested commands repeat them.
     pub typed: Vec<(&'static str, String)>,
-    /// The live workload, where one was named.
+    /// The live workload, if a source names one.
     pub target: Option<Target>,
-    /// The target's namespace, where one was named.
+    /// The target's namespace, if a source names one.
     pub namespace: Option<String>,
-    /// What the user should know about the configuration.
+    /// Warnings about the configuration.
     pub warnings: Vec<String>,
 }
 
-/// A selection, and what it was read from.
+/// A selection and its sources.
 struct Found {
     selection: Selection,
     file: File,
-    /// What could not be used, none of which is needed to find environments.
+    /// Sources that cannot be used, and are not needed to find environments.
     troubles: Vec<(Unused, Error)>,
 }
 
@@ -120,32 +123,32 @@ struct Found {
 pub struct Config {
     /// Key, target and place.
     pub selection: Selection,
-    /// The preview's image, where one was named.
+    /// The preview's image, if a source names one.
     pub image: Option<String>,
     /// How long the environment lives.
     pub ttl: Ttl,
-    /// How long `start` waits, image pulls apart.
+    /// How long `start` waits, without the time of image pulls.
     pub creation_timeout: Duration,
-    /// How many preview pods.
+    /// The number of preview pods.
     pub replicas: u32,
-    /// The two programs in the cluster.
+    /// How keeper and agents run.
     pub agent: Agent,
-    /// What happens to incoming traffic.
+    /// Which requests are routed, and how.
     pub incoming: Incoming,
-    /// How the container's variables differ.
+    /// Changes to the container's variables.
     pub env: Env,
-    /// Which of the target's labels the pods carry.
+    /// Which of the target's labels the preview pods carry.
     pub labels: Keep,
-    /// Files that everybody in the namespace may read.
+    /// Files in a ConfigMap.
     pub config_mounts: Vec<Mount>,
-    /// Files that are kept in a Secret.
+    /// Files in a Secret.
     pub secret_mounts: Vec<Mount>,
 }
 
 // === impl KeySource ===
 
 impl KeySource {
-    /// The key, whoever made it.
+    /// The key.
     pub fn key(&self) -> &Key {
         let (Self::Given(key) | Self::Generated(key)) = self;
         key
@@ -162,20 +165,20 @@ impl KeySource {
 
 // === impl Config ===
 
-/// What mirrord waits for, where nobody says how long.
+/// The default of mirrord.
 const CREATION_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Config {
-    /// Reads the file and the environment, and puts the flags above them.
+    /// Reads the file and the environment below the flags.
     ///
-    /// `randomness` makes the key where nobody gave one.
+    /// `randomness` makes the key where no source gives one.
     pub fn resolve(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Self> {
         let Found { selection, file, troubles } = Selection::find(flags, environment, randomness)?;
         if let Some((_, trouble)) = troubles.into_iter().next() {
             return Err(trouble);
         }
         let preview = file.feature.preview;
-        // What is beaten is not read: it may be wrong.
+        // A weaker source is not read: it may be wrong.
         let ttl = match flags.ttl {
             Some(ttl) => ttl,
             None => match environment.ttl()? {
@@ -216,10 +219,10 @@ impl Config {
 // === impl Selection ===
 
 impl Selection {
-    /// Reads what is needed to find environments.
+    /// Reads the part of the configuration that finds environments.
     ///
-    /// A file or a target that cannot be used does not keep anybody from stopping
-    /// what they name otherwise: it is left aside, and said so.
+    /// A file or a target that cannot be used is ignored with a warning where the
+    /// user names environments in another way.
     pub fn resolve(
         flags: &Overrides,
         environment: &Environment,
@@ -227,7 +230,7 @@ impl Selection {
         randomness: Uuid,
     ) -> Result<Self> {
         let is_named = |key: Option<&Key>| named == Named::Otherwise || key.is_some();
-        // A pattern needs no key, and so none that can be read.
+        // With a pattern the key is not needed, so it may be unreadable.
         let needless = named == Named::Otherwise && environment.parsed::<Key>("MIRRORD_KEY").is_err();
         let environment = &if needless { environment.without("MIRRORD_KEY") } else { environment.clone() };
         let found = match Self::find(flags, environment, randomness) {
@@ -243,15 +246,15 @@ impl Selection {
         };
         let Found { mut selection, file: _, troubles } = found;
         for (what, trouble) in troubles {
-            let Some(fate) = selection.fate(what, named) else { return Err(trouble) };
+            let Some(fallback) = selection.fallback(what, named) else { return Err(trouble) };
             let causes: Vec<String> = trouble.chain().map(ToString::to_string).collect();
-            selection.warnings.push(format!("{}; {fate}", causes.join(": ")));
+            selection.warnings.push(format!("{}; {fallback}", causes.join(": ")));
         }
         Ok(selection)
     }
 
-    /// Reads all sources, and goes on where something cannot be used that finds
-    /// no environments.
+    /// Reads all sources. An unusable one that is not needed to find environments
+    /// is not an error.
     fn find(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Found> {
         let given = match &flags.key {
             Some(key) => Some(key.clone()),
@@ -323,7 +326,7 @@ impl Selection {
     }
 }
 
-/// Whether environments are named by something else than a key.
+/// How the user names environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
     /// By the key alone.
@@ -332,10 +335,10 @@ pub enum Named {
     Otherwise,
 }
 
-/// A namespace as Kubernetes could have taken it (RFC 1123 label).
+/// Checks that Kubernetes would accept a namespace of this name (RFC 1123 label).
 fn namespace(name: &str, source: &str) -> Result<String> {
     if !is_namespace(name) {
-        return Err(wrong(format!("{source} is `{name}`, which can be no namespace"))
+        return Err(wrong(format!("{source} is `{name}`, which is not a valid namespace name"))
             .because_of(
                 "a namespace has lower-case letters, digits and `-`, at most 63, and no `-` at either end",
             )
@@ -344,14 +347,14 @@ fn namespace(name: &str, source: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// The flags that say how to reach the cluster, as they were typed.
+/// The typed flags about the connection to the cluster.
 fn typed(flags: &Overrides) -> Vec<(&'static str, String)> {
     let context = flags.context.iter().map(|name| ("--context", name.clone()));
     let kubeconfig = flags.kubeconfig.iter().map(|path| ("--kubeconfig", path.display().to_string()));
     context.chain(kubeconfig).collect()
 }
 
-/// A problem with what the user wrote: nothing has been contacted yet.
+/// A problem with the user's input; the cluster has not been contacted yet.
 pub(crate) fn wrong(what: impl Into<String>) -> Problem {
     Problem::new(what).exit(Exit::Usage)
 }

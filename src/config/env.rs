@@ -1,14 +1,13 @@
-//! `feature.env`: how the variables of the chosen container differ.
+//! `feature.env`: changes to the variables of the chosen container.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use regex::Regex;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::Deserializer;
+use serde_untagged::UntaggedEnumVisitor;
 
 use super::environment::Environment;
 use super::list::{Names, Patterns, split};
@@ -16,32 +15,48 @@ use super::wrong;
 use crate::problem::{Explain as _, Problem};
 
 /// The section as written.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct EnvSection {
     include: Option<Patterns>,
     exclude: Option<Patterns>,
-    overrides: BTreeMap<String, String>,
+    r#override: BTreeMap<String, String>,
     unset: Names,
     mapping: BTreeMap<String, String>,
     env_file: Option<PathBuf>,
-    /// Whether none of the target's variables are wanted.
+    /// Without effect: it says where local processes get their variables.
+    #[serde(rename = "load_from_process")]
+    _load_from_process: Option<bool>,
+    /// Whether the section is `false`: none of the target's variables stay.
+    #[serde(skip)]
     is_off: bool,
 }
 
-/// What is to be done to the container's variables.
+/// Reads the section: a boolean, or an object.
+pub(super) fn section<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvSection, D::Error> {
+    UntaggedEnumVisitor::new()
+        .expecting(
+            "a boolean, or {\"include\" | \"exclude\", \"override\", \"unset\", \"mapping\", \"env_file\"}",
+        )
+        .bool(|on| Ok(EnvSection { is_off: !on, ..EnvSection::default() }))
+        .map(|map| map.deserialize())
+        .deserialize(deserializer)
+}
+
+/// The changes to the container's variables.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     /// Which of the target's variables stay.
     pub keep: Keep,
-    /// Variables that are taken away, in any case.
+    /// Names of variables that are removed, compared without regard to case.
     pub unset: Vec<String>,
-    /// Variables that are set, whatever they were.
+    /// Variables that are set, also where the target has another value.
     pub set: BTreeMap<String, String>,
     /// Values for the variables whose name matches, in the order of the patterns.
     pub mapping: Vec<(Regex, String)>,
 }
 
-/// Which of the target's variables stay.
+/// Which of the target's names, of variables or labels, stay.
 #[derive(Clone, Debug, Default)]
 pub enum Keep {
     /// All of them.
@@ -56,7 +71,7 @@ pub enum Keep {
 // === impl EnvSection ===
 
 impl EnvSection {
-    /// The section with the environment above it, and the file it names read.
+    /// Resolves the section below the environment, and reads `env_file`.
     pub(super) fn resolve(self, environment: &Environment) -> Result<Env> {
         let chosen =
             |variable: &str, patterns: Option<Patterns>, field: &str| match environment.text(variable) {
@@ -95,95 +110,47 @@ impl EnvSection {
                 set.insert(name, value);
             }
         }
-        // Of a whole file of variables, those that are unset by name are none.
+        // `unset` removes variables of `env_file`, and contradicts `override`.
         set.retain(|name, _| !is_unset(&self.unset.0, name));
-        if let Some(name) = self.overrides.keys().find(|name| is_unset(&self.unset.0, name)) {
+        if let Some(name) = self.r#override.keys().find(|name| is_unset(&self.unset.0, name)) {
             return Err(wrong(format!("`feature.env` both sets and unsets `{name}`"))
-                .because_of("it is in `override` and in `unset`, which takes names in any case")
+                .because_of("it is in `override` and in `unset`, which ignores case")
                 .hint("remove it from one of them")
                 .into());
         }
-        set.extend(self.overrides);
+        set.extend(self.r#override);
         for name in set.keys().chain(&self.unset.0) {
             if name.is_empty() || name.contains(['=', '\0']) {
-                return Err(wrong(format!("`feature.env`: `{name}` can be no name of a variable")).into());
+                return Err(wrong(format!("`feature.env`: `{name}` is not a valid variable name")).into());
             }
         }
         let mapping = self.mapping.into_iter().map(|(pattern, value)| match Regex::new(&pattern) {
             Ok(regex) => Ok((regex, value)),
             Err(error) => {
-                Err(wrong(format!("`feature.env.mapping`: `{pattern}` is no pattern")).because(error))
+                Err(wrong(format!("`feature.env.mapping`: `{pattern}` is not a regular expression"))
+                    .because(error))
             }
         });
         Ok(Env { keep, unset: self.unset.0, set, mapping: mapping.collect::<Result<_, _>>()? })
     }
 }
 
-impl<'de> Deserialize<'de> for EnvSection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        struct Object {
-            include: Option<Patterns>,
-            exclude: Option<Patterns>,
-            r#override: BTreeMap<String, String>,
-            unset: Names,
-            mapping: BTreeMap<String, String>,
-            env_file: Option<PathBuf>,
-            // Says where a local process gets its variables from.
-            #[serde(rename = "load_from_process")]
-            _load_from_process: Option<bool>,
-        }
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = EnvSection;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a boolean, or {\"include\" | \"exclude\", \"override\", \"unset\", \"mapping\", \"env_file\"}")
-            }
-
-            /// `false` is mirrord's word for none of the target's variables.
-            fn visit_bool<E: de::Error>(self, on: bool) -> Result<EnvSection, E> {
-                Ok(EnvSection { is_off: !on, ..EnvSection::default() })
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<EnvSection, E> {
-                Ok(EnvSection::default())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvSection, A::Error> {
-                let object = Object::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(EnvSection {
-                    include: object.include,
-                    exclude: object.exclude,
-                    overrides: object.r#override,
-                    unset: object.unset,
-                    mapping: object.mapping,
-                    env_file: object.env_file,
-                    is_off: false,
-                })
-            }
-        }
-        deserializer.deserialize_any(Reader)
-    }
-}
-
 // === impl Env ===
 
 impl Env {
-    /// Whether the variable is taken away. mirrord does not look at its case.
+    /// Whether the variable is removed. As in mirrord, case does not count.
     pub fn unsets(&self, name: &str) -> bool {
         is_unset(&self.unset, name)
     }
 }
 
-/// What is wrong in a file of variables, without the values in it: they are
-/// secrets as often as not, and a CI system shows what is printed here.
+/// The place of an error in a file of variables, without the line's text: it may
+/// be a secret, and CI systems publish their output.
 fn unreadable(error: &dotenvy::Error, text: &str) -> Problem {
     let dotenvy::Error::LineParse(line, _) = error else {
         return Problem::new("it cannot be read");
     };
-    // It is the whole of a line, or no more than its value.
+    // dotenvy reports the whole line or only its value.
     let first = line.lines().next().unwrap_or_default().trim();
     let parts = |line: &'_ str| {
         line.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
@@ -194,13 +161,13 @@ fn unreadable(error: &dotenvy::Error, text: &str) -> Problem {
         .unwrap_or_default();
     let name = text.lines().nth(position).and_then(parts).map(|(name, _)| name);
     let name = name.as_deref().map(|name| name.strip_prefix("export ").unwrap_or(name).trim());
-    // What else stands before a `=` may be the middle of a value, as in base64.
+    // Other text before a `=` may be the middle of a base64 value.
     let is_name = |name: &&str| {
         let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
         !name.is_empty() && name.bytes().all(plain)
     };
     let of = name.filter(is_name).map(|name| format!(", at `{name}`")).unwrap_or_default();
-    Problem::new(format!("line {}{of} is no `NAME=value`", position + 1))
+    Problem::new(format!("line {}{of} is not `NAME=value`", position + 1))
         .hint("put a value with spaces, quotes or `#` in quotes")
 }
 
@@ -211,7 +178,7 @@ fn is_unset(names: &[String], name: &str) -> bool {
 // === impl Keep ===
 
 impl Keep {
-    /// Whether the variable stays.
+    /// Whether a name stays.
     pub fn keeps(&self, name: &str) -> bool {
         match self {
             Self::All => true,

@@ -1,12 +1,12 @@
-//! `mirrord.json` as types: every field that is honoured, and no other.
+//! `mirrord.json` as types: the honoured fields of the table, and no others.
 
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::agent::AgentSection;
-use super::env::{EnvSection, Keep};
-use super::incoming::IncomingSection;
+use super::env::{self, EnvSection, Keep};
+use super::incoming::{self, IncomingSection};
 use super::list::Patterns;
 use super::mounts::MountSection;
 use super::scalar::{Life, Positive};
@@ -19,7 +19,7 @@ use crate::session::Ttl;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// Where editors find the schema; of no meaning here.
+    /// Where editors find the schema; without effect here.
     #[serde(rename = "$schema")]
     pub schema: Option<String>,
     /// The key, read before everything else; see `template`.
@@ -28,15 +28,15 @@ pub struct File {
     pub kube_context: Option<String>,
     /// The kubeconfig's path.
     pub kubeconfig: Option<String>,
-    /// Whether to believe any certificate.
+    /// Whether the API server's certificate may be invalid.
     pub accept_invalid_certificates: Option<bool>,
-    /// mirrord's switch for its operator: there is none to switch.
+    /// Without effect: it switches mirrord's operator.
     pub operator: Option<bool>,
     /// The live workload.
     pub target: TargetSection,
-    /// What differs in the preview.
+    /// How the preview differs from the target.
     pub feature: Feature,
-    /// The two programs in the cluster.
+    /// Keeper and agents.
     pub agent: AgentSection,
 }
 
@@ -44,11 +44,12 @@ pub struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Feature {
-    /// The preview itself.
+    /// The preview's pods.
     pub preview: Preview,
     /// Its traffic.
     pub network: Network,
     /// Its variables.
+    #[serde(deserialize_with = "env::section")]
     pub env: EnvSection,
 }
 
@@ -68,9 +69,9 @@ pub struct Preview {
     pub replicas: Option<Positive>,
     /// Which of the target's labels the pods carry.
     pub labels: LabelsSection,
-    /// Files that everybody in the namespace may read.
+    /// Files in a ConfigMap.
     pub config_mounts: Vec<MountSection>,
-    /// Files that are kept in a Secret.
+    /// Files in a Secret.
     pub secret_mounts: Vec<MountSection>,
 }
 
@@ -87,13 +88,14 @@ pub struct LabelsSection {
 #[serde(deny_unknown_fields, default, expecting = "a boolean or an object")]
 pub struct Network {
     /// What happens to incoming traffic.
+    #[serde(deserialize_with = "incoming::section")]
     pub incoming: IncomingSection,
 }
 
 // === impl Preview ===
 
 impl Preview {
-    /// The time to live, where the file says one.
+    /// The time to live, if the file sets one.
     pub fn ttl(&self) -> Result<Option<Ttl>> {
         let ttl = match (self.ttl_mins, self.ttl_secs) {
             (None, None) => return Ok(None),

@@ -1,9 +1,10 @@
-//! Lists as mirrord takes them: a list, or one string whose items `;` parts.
+//! Lists of strings: a list, or one string with `;` between the items.
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::Deserializer;
+use serde_untagged::UntaggedEnumVisitor;
 
-use crate::config::pattern::Pattern;
+use super::pattern::Pattern;
 
 /// Patterns of names.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +14,7 @@ pub struct Patterns(pub Vec<Pattern>);
 #[derive(Clone, Debug, Default)]
 pub struct Names(pub Vec<String>);
 
-/// The items of one string.
+/// Splits a string into its items.
 pub(super) fn split(text: &str) -> Vec<String> {
     text.split(';').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
@@ -43,26 +44,13 @@ impl<'de> Deserialize<'de> for Patterns {
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Names;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a string or a list of strings")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Names, E> {
-                Ok(Names(split(text)))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some(item) = list.next_element::<String>()? {
-                    names.extend(split(&item));
-                }
-                Ok(Names(names))
-            }
-        }
-        deserializer.deserialize_any(Reader)
+        UntaggedEnumVisitor::new()
+            .expecting("a string or a list of strings")
+            .string(|text| Ok(Self(split(text))))
+            .seq(|list| {
+                let items: Vec<String> = list.deserialize()?;
+                Ok(Self(items.iter().flat_map(|item| split(item)).collect()))
+            })
+            .deserialize(deserializer)
     }
 }

@@ -1,5 +1,5 @@
-//! `feature.preview.config_mounts` and `secret_mounts`: single files, put into
-//! the preview's container.
+//! `feature.preview.config_mounts` and `secret_mounts`: single files that are
+//! mounted into the preview's container.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use serde::Deserialize;
 use super::wrong;
 use crate::problem::Explain as _;
 
-/// What a ConfigMap or a Secret may hold in all, in bytes: Kubernetes' limit.
-const MOST: usize = 1024 * 1024;
+/// Kubernetes' limit for the data of a ConfigMap or a Secret, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// A file as written in the configuration.
 #[derive(Debug, Deserialize)]
@@ -33,12 +33,12 @@ enum Kind {
     Binary,
 }
 
-/// A file, and where it goes.
+/// A file and its place.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mount {
     /// The absolute path in the container.
     pub path: String,
-    /// What the file holds.
+    /// The file's content.
     pub content: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Mount {
 
 impl MountSection {
     fn read(self, place: &str) -> Result<Mount> {
-        // As the container sees it: `//etc/a` is `/etc/a`.
+        // `//etc/a` and `/etc/a` are one file to the container.
         let mut path = self.mount_at;
         while path.contains("//") {
             path = path.replace("//", "/");
@@ -66,13 +66,13 @@ impl MountSection {
             || components.clone().any(|part| part == ".." || part == ".")
         {
             return Err(wrong(format!(
-                "`{place}.mount_at` is `{path}`, which is no absolute path of a file"
+                "`{place}.mount_at` is `{path}`, which is not the absolute path of a file"
             ))
             .into());
         }
         if path.contains(':') {
             return Err(wrong(format!(
-                "`{place}.mount_at` is `{path}`, and Kubernetes takes no `:` in a mount's path"
+                "`{place}.mount_at` is `{path}`, but Kubernetes does not allow `:` in a mount's path"
             ))
             .into());
         }
@@ -81,7 +81,7 @@ impl MountSection {
                 .explain(|| wrong(format!("`{place}.from_file`: could not read `{}`", file.display())))?,
             (Some(Kind::Text), Some(text), None) => text.into_bytes(),
             (Some(Kind::Binary), Some(text), None) => {
-                STANDARD.decode(text.trim()).explain(|| wrong(format!("`{place}.payload` is no base64")))?
+                STANDARD.decode(text.trim()).explain(|| wrong(format!("`{place}.payload` is not base64")))?
             }
             _ => {
                 return Err(wrong(format!(
@@ -94,20 +94,22 @@ impl MountSection {
     }
 }
 
-/// Reads the files of a list, and checks what one list can know.
+/// Reads the files of one list and checks their size.
 pub(super) fn read(sections: Vec<MountSection>, field: &str) -> Result<Vec<Mount>> {
     let mounts = sections.into_iter().enumerate();
     let mounts = mounts
         .map(|(index, section)| section.read(&format!("{field}[{index}]")))
         .collect::<Result<Vec<_>>>()?;
     let size: usize = mounts.iter().map(|mount| mount.content.len()).sum();
-    if size > MOST {
-        return Err(wrong(format!("`{field}` holds {size} bytes, and Kubernetes takes {MOST} in all")).into());
+    if size > MAX_BYTES {
+        return Err(
+            wrong(format!("`{field}` holds {size} bytes, but Kubernetes allows {MAX_BYTES} in all")).into()
+        );
     }
     Ok(mounts)
 }
 
-/// Refuses two files in one place.
+/// Refuses two files at one path.
 pub(super) fn distinct<'a>(mounts: impl Iterator<Item = &'a Mount>) -> Result<()> {
     let mut paths = BTreeSet::new();
     for mount in mounts {

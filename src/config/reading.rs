@@ -1,5 +1,6 @@
-//! Strict reading: JSON, TOML or YAML, errors with line and column; known
-//! fields only, errors with path, found, allowed, and the nearest name.
+//! Reads JSON, TOML or YAML into values and types. Syntax errors say line and
+//! column; other errors say the path, what was found, what is allowed, and the
+//! nearest known name.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::strict::{Strict, Unfit};
 use super::unique::Unique;
-use super::{ignored, wrong};
+use super::{fates, path, wrong};
 use crate::words;
 
 /// The language of a file.
@@ -27,13 +28,13 @@ pub(super) enum Format {
 // === impl Format ===
 
 impl Format {
-    /// By the file's extension; without one, and for standard input, JSON.
+    /// Chosen by the file's extension: JSON without one, and for standard input.
     pub(super) fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             None | Some("json" | "jsonc") => Ok(Self::Json),
             Some("toml") => Ok(Self::Toml),
             Some("yaml" | "yml") => Ok(Self::Yaml),
-            Some(other) => Err(wrong(format!("a `.{other}` file is no configuration"))
+            Some(other) => Err(wrong(format!("a `.{other}` file is not a configuration"))
                 .hint("name it `.json`, `.toml`, `.yaml` or `.yml`")
                 .into()),
         }
@@ -56,7 +57,7 @@ pub(super) fn parse(text: &str, format: Format) -> Result<Value> {
     }
 }
 
-/// JSON with comments and trailing commas, and no looser than that.
+/// JSON with comments and trailing commas; all other extensions are errors.
 fn json(text: &str) -> Result<Option<Value>, String> {
     let options = ParseOptions {
         allow_comments: true,
@@ -72,7 +73,7 @@ fn json(text: &str) -> Result<Option<Value>, String> {
     };
     parse_to_serde_value(text, &options).map(|value: Option<Unique>| value.map(|value| value.0)).map_err(
         |error| match error.kind() {
-            // Ours, which names the path; the position is that of the whole.
+            // Ours names the path; the position is that of the whole object.
             ParseErrorKind::Custom(words) if words.starts_with('`') => words.clone(),
             _ => error.to_string(),
         },
@@ -84,14 +85,14 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
-            return "it holds more than one YAML document, and a configuration is one".to_owned();
+            return "it holds more than one YAML document; a configuration is one document".to_owned();
         }
         error.to_string().replace(ADVICE, "")
     })
 }
 
-/// The key as it stands in the file, where the language lets a number be written
-/// in several ways.
+/// The key's characters in the file. TOML and YAML have several ways to write one
+/// number, and a key is not any of the others.
 pub(super) fn written_key(text: &str, format: Format) -> Option<String> {
     #[derive(Deserialize)]
     struct Written<T> {
@@ -108,10 +109,10 @@ pub(super) fn written_key(text: &str, format: Format) -> Option<String> {
     }
 }
 
-/// What the reader of YAML advises those who call it.
+/// Advice in the YAML library's errors that is for its callers.
 const ADVICE: &str = ", set DuplicateKeyPolicy in Options if acceptable";
 
-/// Reads `value` as `T`; a field of no meaning is an error.
+/// Reads `value` as `T`; an unknown field is an error.
 pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
     serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let path = error.path().to_string();
@@ -119,17 +120,17 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
         let (problem, nearest) = match error.into_inner() {
             // serde's path ends with the unknown field itself.
             Unfit::Field(known) => {
-                let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
-                let names = known.iter().copied().chain(ignored::fields_of(parent));
-                (
-                    wrong(format!("unknown field {place}, expected {}", words::one_of(known))),
-                    words::closest(name, names),
-                )
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let (parent, name) = path::split(&path);
+                let names = known.iter().copied().chain(fates::known(parent));
+                let nearest = words::closest(name, names).map(str::to_owned);
+                (wrong(format!("unknown field {place}, expected {}", words::one_of(&known))), nearest)
             }
-            Unfit::Word(word, known) => (
-                wrong(format!("{place} must be {}, not `{word}`", words::one_of(known))),
-                words::closest(&word, known.iter().copied()),
-            ),
+            Unfit::Word(word, known) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let nearest = words::closest(&word, known.iter().copied()).map(str::to_owned);
+                (wrong(format!("{place} must be {}, not `{word}`", words::one_of(&known))), nearest)
+            }
             Unfit::Predicate(words) => (wrong(format!("{place} {words}")), None),
             Unfit::Sentence(words) if path == "." => (wrong(words), None),
             Unfit::Sentence(words) => (wrong(format!("{place}: {words}")), None),
@@ -141,7 +142,7 @@ pub(super) fn strict<T: DeserializeOwned>(value: Value) -> Result<T> {
     })
 }
 
-/// What a value is, in the user's words.
+/// A value for a sentence.
 pub(super) fn described(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

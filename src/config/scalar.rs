@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer, Unexpected};
+use serde_untagged::UntaggedEnumVisitor;
 
 use crate::session::duration::{Unit, duration};
 
@@ -93,29 +94,18 @@ impl fmt::Display for Mode {
 
 impl<'de> Deserialize<'de> for Life {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = Life;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an integer above 0, or \"infinite\"")
-            }
-
-            fn visit_u64<E: de::Error>(self, units: u64) -> Result<Life, E> {
-                if units == 0 {
-                    return Err(E::invalid_value(de::Unexpected::Unsigned(0), &self));
-                }
-                Ok(Life::Units(units))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Life, E> {
-                if text == "infinite" {
-                    return Ok(Life::Infinite);
-                }
-                Err(E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_any(Reader)
+        const ALLOWED: &str = "an integer above 0, or \"infinite\"";
+        UntaggedEnumVisitor::new()
+            .expecting(ALLOWED)
+            .u64(|units| match units {
+                0 => Err(de::Error::invalid_value(Unexpected::Unsigned(0), &ALLOWED)),
+                _ => Ok(Self::Units(units)),
+            })
+            .string(|text| match text {
+                "infinite" => Ok(Self::Infinite),
+                _ => Err(de::Error::invalid_value(Unexpected::Str(text), &ALLOWED)),
+            })
+            .deserialize(deserializer)
     }
 }
 
@@ -128,26 +118,18 @@ impl Positive {
 
 impl<'de> Deserialize<'de> for Positive {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = Positive;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an integer above 0")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Positive, E> {
-                match u32::try_from(number) {
-                    Ok(within @ 1..=Positive::MAX) => Ok(Positive(within)),
-                    Ok(0) => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
-                    _ => Err(E::invalid_value(
-                        de::Unexpected::Unsigned(number),
-                        &&*format!("an integer above 0, up to {}", Positive::MAX),
-                    )),
+        const ALLOWED: &str = "an integer above 0";
+        UntaggedEnumVisitor::new()
+            .expecting(ALLOWED)
+            .u64(|number| match u32::try_from(number) {
+                Ok(within @ 1..=Self::MAX) => Ok(Self(within)),
+                Ok(0) => Err(de::Error::invalid_value(Unexpected::Unsigned(0), &ALLOWED)),
+                _ => {
+                    let allowed = format!("{ALLOWED}, up to {}", Self::MAX);
+                    Err(de::Error::invalid_value(Unexpected::Unsigned(number), &allowed.as_str()))
                 }
-            }
-        }
-        deserializer.deserialize_any(Reader)
+            })
+            .deserialize(deserializer)
     }
 }
 
@@ -155,22 +137,14 @@ impl<'de> Deserialize<'de> for Positive {
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = Port;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a port, an integer from 1 to 65535")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Port, E> {
-                match u16::try_from(number) {
-                    Ok(port @ 1..) => Ok(Port(port)),
-                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(Reader)
+        const ALLOWED: &str = "a port, an integer from 1 to 65535";
+        UntaggedEnumVisitor::new()
+            .expecting(ALLOWED)
+            .u64(|number| match u16::try_from(number) {
+                Ok(port @ 1..) => Ok(Self(port)),
+                _ => Err(de::Error::invalid_value(Unexpected::Unsigned(number), &ALLOWED)),
+            })
+            .deserialize(deserializer)
     }
 }
 

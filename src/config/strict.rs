@@ -1,33 +1,35 @@
-//! From a tree of values to types, in the words of the file format: objects are
-//! objects and lists are lists, and an error says what was found and what is
-//! allowed. The usual reading takes a list for an object, field by field, and
-//! speaks of Rust's types.
+//! Deserializes types from a tree of values, with errors in the words of the file
+//! format: each says what was found and what is allowed. `serde_json` would also
+//! accept a list for an object, and its errors name Rust's types.
 
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::Value;
 
 use super::reading::described;
 use crate::words;
 
-/// A value that is read strictly.
+/// A value to deserialize from.
 pub(super) struct Strict(pub(super) Value);
 
-/// Why a value cannot be used; its path is known to who asked.
-#[derive(Debug)]
+/// Why a value cannot be used. The caller knows its path.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Unfit {
-    /// A field of no meaning, and the fields there are.
-    Field(&'static [&'static str]),
-    /// A word of no meaning, and the words there are.
-    Word(String, &'static [&'static str]),
-    /// What follows the path: "must be a string, not `3`".
+    /// An unknown field, and the known ones.
+    Field(Vec<String>),
+    /// An unknown word, and the known ones.
+    Word(String, Vec<String>),
+    /// The end of a sentence that begins with the path: "must be a string, not `3`".
     Predicate(String),
     /// A sentence of its own.
     Sentence(String),
 }
+
+/// Begins the text of an [`Unfit`]; see its `Display`.
+const MARK: char = '\u{1}';
 
 // === impl Strict ===
 
@@ -130,7 +132,9 @@ impl IntoDeserializer<'_, Unfit> for Strict {
 
 impl de::Error for Unfit {
     fn custom<T: fmt::Display>(sentence: T) -> Self {
-        Self::Sentence(sentence.to_string())
+        let text = sentence.to_string();
+        let read_back = text.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok());
+        read_back.unwrap_or(Self::Sentence(text))
     }
 
     fn invalid_type(found: Unexpected<'_>, allowed: &dyn Expected) -> Self {
@@ -146,11 +150,11 @@ impl de::Error for Unfit {
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
-        Self::Word(word.to_owned(), known)
+        Self::Word(word.to_owned(), owned(known))
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
-        Self::Field(known)
+        Self::Field(owned(known))
     }
 
     fn missing_field(name: &'static str) -> Self {
@@ -159,22 +163,25 @@ impl de::Error for Unfit {
 }
 
 impl fmt::Display for Unfit {
+    /// A form that `custom` reads back: `serde-untagged` keeps only the text of an
+    /// error that passes through it. Users see the words that `reading` makes.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Field(known) => write!(formatter, "unknown field, expected {}", words::one_of(known)),
-            Self::Word(word, known) => write!(formatter, "must be {}, not `{word}`", words::one_of(known)),
-            Self::Predicate(words) | Self::Sentence(words) => formatter.write_str(words),
-        }
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        write!(formatter, "{MARK}{json}")
     }
 }
 
 impl std::error::Error for Unfit {}
 
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn list_of(length: usize) -> String {
     if length == 0 { "an empty list".to_owned() } else { format!("a list of {length}") }
 }
 
-/// What a visitor expects, in the file's words where it has Rust's.
+/// The words of a visitor, without names of Rust's types.
 fn in_words(allowed: &dyn Expected) -> String {
     match allowed.to_string().as_str() {
         "path string" => "a path".to_owned(),

@@ -1,12 +1,13 @@
-//! `target`: a path, `{path, namespace}`, or the typed form `{deployment: NAME, container: NAME}`.
+//! `target`: a path, `{path, namespace}`, or the typed form `{deployment: NAME,
+//! container: NAME}`, whose names come from the table of kinds.
 
-use std::fmt;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde_untagged::UntaggedEnumVisitor;
 
-use crate::workload::{KINDS, Target};
+use crate::workload::{KINDS, Kind, Target};
 
 /// The live workload.
 #[derive(Debug, Default)]
@@ -17,118 +18,147 @@ pub struct TargetSection {
     pub namespace: Option<String>,
 }
 
-/// Every field that the object may have, in either form.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Object {
-    path: Option<TargetSection>,
+/// `target.path`: a path, or the typed form.
+struct Path(Option<Target>);
+
+/// An object's fields, as far as they were written.
+#[derive(Default)]
+struct Fields {
+    path: Option<Path>,
     namespace: Option<String>,
     container: Option<String>,
-    deployment: Option<String>,
-    stateful_set: Option<String>,
-    daemon_set: Option<String>,
-    replica_set: Option<String>,
-    rollout: Option<String>,
-    pod: Option<String>,
-    service: Option<String>,
-    job: Option<String>,
-    cron_job: Option<String>,
+    workloads: Vec<(&'static Kind, String)>,
 }
 
-// === impl Object ===
-
-impl Object {
-    /// The path of the typed form, if it is one.
-    fn typed(&self) -> Result<Option<String>, String> {
-        let Self {
-            deployment,
-            stateful_set,
-            daemon_set,
-            replica_set,
-            rollout,
-            pod,
-            service,
-            job,
-            cron_job,
-            ..
-        } = self;
-        let fields = [
-            ("deployment", deployment),
-            ("stateful_set", stateful_set),
-            ("daemon_set", daemon_set),
-            ("replica_set", replica_set),
-            ("rollout", rollout),
-            ("pod", pod),
-            ("service", service),
-            ("job", job),
-            ("cron_job", cron_job),
-        ];
-        let named: Vec<_> = fields.iter().filter_map(|(field, name)| Some((field, name.as_ref()?))).collect();
-        match (&named[..], &self.container) {
-            // Of a container beside a path there is something else to say.
-            ([], _) if self.path.is_some() => Ok(None),
-            ([], None) => Ok(None),
-            ([], Some(_)) => {
-                Err("`container` needs a workload beside it, as in {\"deployment\": \"shop\"}".to_owned())
-            }
-            ([(field, name)], container) => {
-                let kind = KINDS.iter().find(|kind| kind.field == **field).map_or(**field, |kind| kind.name);
-                let container =
-                    container.as_ref().map(|container| format!("/container/{container}")).unwrap_or_default();
-                Ok(Some(format!("{kind}/{name}{container}")))
-            }
-            ([(one, _), (other, _), ..], _) => Err(format!("`{one}` and `{other}` exclude each other")),
-        }
-    }
+/// A field's name in an object.
+enum Name {
+    Path,
+    Namespace,
+    Container,
+    Workload(&'static Kind),
 }
+
+/// Reads a name that is known in an object.
+#[derive(Clone, Copy)]
+struct Known(&'static [&'static str]);
+
+/// The names in `target.path`.
+static IN_PATH: LazyLock<Vec<&str>> =
+    LazyLock::new(|| KINDS.iter().map(|kind| kind.field).chain(["container"]).collect());
+
+/// The names in `target`.
+static IN_TARGET: LazyLock<Vec<&str>> =
+    LazyLock::new(|| ["path", "namespace"].into_iter().chain(IN_PATH.iter().copied()).collect());
 
 // === impl TargetSection ===
 
 impl<'de> Deserialize<'de> for TargetSection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = TargetSection;
+        UntaggedEnumVisitor::new()
+            .expecting("a target like \"deployment/shop\", or {\"path\": …, \"namespace\": …}")
+            .string(|text| Ok(Self { path: Some(text.parse().map_err(Error::custom)?), namespace: None }))
+            .map(|map| Fields::read(map, Known(&IN_TARGET))?.section().map_err(Error::custom))
+            .deserialize(deserializer)
+    }
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a target like \"deployment/shop\", or {\"path\": …, \"namespace\": …}")
-            }
+// === impl Path ===
 
-            fn visit_unit<E: de::Error>(self) -> Result<TargetSection, E> {
-                Ok(TargetSection::default())
-            }
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        UntaggedEnumVisitor::new()
+            .expecting("a target like \"deployment/shop\", or {\"deployment\": …, \"container\": …}")
+            .string(|text| Ok(Self(Some(text.parse().map_err(Error::custom)?))))
+            .map(|map| Fields::read(map, Known(&IN_PATH))?.typed().map(Self).map_err(Error::custom))
+            .deserialize(deserializer)
+    }
+}
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<TargetSection, E> {
-                Ok(TargetSection { path: Some(text.parse().map_err(E::custom)?), namespace: None })
-            }
+// === impl Fields ===
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetSection, A::Error> {
-                let object = Object::deserialize(MapAccessDeserializer::new(map))?;
-                let typed = object.typed().map_err(de::Error::custom)?;
-                let inner = object.path.unwrap_or_default();
-                if inner.namespace.is_some() {
-                    return Err(de::Error::custom("`namespace` stands beside `path`, not in it"));
-                }
-                let path = inner.path;
-                match (path, typed) {
-                    (Some(_), Some(_)) => {
-                        Err(de::Error::custom("`path` and a typed workload exclude each other"))
-                    }
-                    (Some(path), None) if object.container.is_some() => {
-                        let container = object.container.unwrap_or_default();
-                        Err(de::Error::custom(format!(
-                            "`container` does not stand beside `path`: write `{}/container/{container}`",
-                            path.path()
-                        )))
-                    }
-                    (path, None) => Ok(TargetSection { path, namespace: object.namespace }),
-                    (None, Some(typed)) => Ok(TargetSection {
-                        path: Some(typed.parse().map_err(de::Error::custom)?),
-                        namespace: object.namespace,
-                    }),
-                }
+impl Fields {
+    fn read<'de, A: MapAccess<'de>>(mut map: A, known: Known) -> Result<Self, A::Error> {
+        let mut fields = Self::default();
+        while let Some(name) = map.next_key_seed(known)? {
+            match name {
+                Name::Path => fields.path = map.next_value()?,
+                Name::Namespace => fields.namespace = map.next_value()?,
+                Name::Container => fields.container = map.next_value()?,
+                Name::Workload(kind) => fields.workloads.push((kind, map.next_value()?)),
             }
         }
-        deserializer.deserialize_any(Reader)
+        Ok(fields)
+    }
+
+    fn section(self) -> Result<TargetSection, String> {
+        if let Some(Path(Some(path))) = &self.path {
+            if !self.workloads.is_empty() {
+                return Err("`path` and a typed workload exclude each other".to_owned());
+            }
+            if let Some(container) = &self.container {
+                return Err(format!(
+                    "`container` does not stand beside `path`: write `{}/container/{container}`",
+                    path.path()
+                ));
+            }
+            return Ok(TargetSection { path: Some(path.clone()), namespace: self.namespace });
+        }
+        let path = self.typed()?;
+        Ok(TargetSection { path, namespace: self.namespace })
+    }
+
+    /// The workload of the typed form, if one is named.
+    fn typed(&self) -> Result<Option<Target>, String> {
+        match (&self.workloads[..], &self.container) {
+            ([], None) => Ok(None),
+            ([], Some(_)) => {
+                Err("`container` needs a workload beside it, as in {\"deployment\": \"shop\"}".to_owned())
+            }
+            ([(kind, name)], container) => {
+                let container = container.iter().map(|container| format!("/container/{container}"));
+                let path = format!("{}/{name}{}", kind.name, container.collect::<String>());
+                path.parse().map(Some).map_err(|error: crate::workload::TargetError| error.to_string())
+            }
+            ([(one, _), (other, _), ..], _) => {
+                Err(format!("`{}` and `{}` exclude each other", one.field, other.field))
+            }
+        }
+    }
+}
+
+// === impl Known ===
+
+impl<'de> DeserializeSeed<'de> for Known {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Known {
+    type Value = Name;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the name of a field")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+        if !self.0.contains(&name) {
+            return Err(if name == "namespace" {
+                E::custom("`namespace` stands beside `path`, not in it")
+            } else {
+                E::unknown_field(name, self.0)
+            });
+        }
+        Ok(match name {
+            "path" => Name::Path,
+            "namespace" => Name::Namespace,
+            "container" => Name::Container,
+            field => {
+                let kind = KINDS.iter().find(|kind| kind.field == field);
+                Name::Workload(kind.expect("all other known names are fields of kinds"))
+            }
+        })
     }
 }

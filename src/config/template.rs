@@ -1,5 +1,5 @@
-//! From the file's text to its values: rendered as a Tera template, then
-//! parsed, then read strictly.
+//! Reads a configuration file: renders its text as a Tera template, parses it, and
+//! applies the table of fields.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -11,26 +11,27 @@ use serde_json::{Map, Value, json};
 use tera::{Context, Tera};
 use uuid::Uuid;
 
+use super::fields::{self, Field};
 use super::file::File;
 use super::reading::Format;
 use super::target::TargetSection;
-use super::{Environment, KeySource, absent, ignored, reading, wrong};
+use super::{Environment, KeySource, fates, reading, wrong};
 use crate::problem::Explain as _;
 use crate::session::Key;
 
-/// Stands for the key while the file is asked for the key itself. No file holds
-/// it by accident; a plain word, which is read the same in every language.
-const UNKNOWN: &str = "mirrord-key-is-not-known-yet-6a1f0c9d";
+/// Replaces `{{ key }}` while the file's own key is read. A plain word, because
+/// every language reads it as the same string.
+const PLACEHOLDER: &str = "mirrord-key-is-not-known-yet-6a1f0c9d";
 
 /// A file as read.
 pub(super) struct Loaded {
     pub(super) key: KeySource,
     pub(super) file: File,
     pub(super) warnings: Vec<String>,
-    /// Why the file cannot be used, though it has told the key: `file` then holds
-    /// what finds environments, as far as that could be read.
+    /// Why the file cannot be used, although its key is known. `file` then holds
+    /// only the fields that find environments and can be read.
     pub(super) trouble: Option<anyhow::Error>,
-    /// What `file` lacks of that though it was written.
+    /// Which of these fields were written, but could not be read.
     pub(super) lost: Lost,
 }
 
@@ -42,9 +43,6 @@ pub(super) struct Lost {
     /// Its namespace.
     pub(super) namespace: bool,
 }
-
-/// The fields that find environments.
-const FINDING: &[&str] = &["kube_context", "kubeconfig", "accept_invalid_certificates"];
 
 /// Reads the file at `path`, standard input for `-`.
 pub(super) fn load(
@@ -66,24 +64,26 @@ pub(super) fn load(
     };
     let rendered = render(&text, format, key.key().as_str(), environment).explain(problem)?;
     let mut value = reading::parse(&rendered, format).explain(problem)?;
-    absent::leave_out(&mut value);
-    let (finding, lost) = finding(&value);
-    let read = ignored::take(&mut value).and_then(|warnings| Ok((reading::strict(value)?, warnings)));
+    let read = fates::apply(&mut value).and_then(|warnings| Ok((reading::strict(value.clone())?, warnings)));
     Ok(match read.explain(problem) {
         Ok((file, warnings)) => Loaded { key, file, warnings, trouble: None, lost: Lost::default() },
-        Err(trouble) => Loaded { key, file: finding, warnings: Vec::new(), trouble: Some(trouble), lost },
+        Err(trouble) => {
+            let (file, lost) = finding(&value);
+            Loaded { key, file, warnings: Vec::new(), trouble: Some(trouble), lost }
+        }
     })
 }
 
-/// The fields that find environments, each as far as it can be read by itself.
+/// The fields that find environments, as far as each can be read by itself.
 fn finding(value: &Value) -> (File, Lost) {
-    let readable = FINDING.iter().filter_map(|name| {
-        let alone = json!({*name: value.get(name)?});
+    let finds = |field: &&Field| field.honoured().is_some_and(|honoured| honoured.finds);
+    let readable = fields::below("").filter(finds).filter_map(|field| {
+        let alone = json!({field.name(): value.get(field.name())?});
         reading::strict::<File>(alone.clone()).is_ok().then_some(alone)
     });
     let fields: Map<String, Value> =
         readable.filter_map(|alone| alone.as_object().cloned()).flatten().collect();
-    let mut file: File = reading::strict(fields.into()).unwrap_or_default();
+    let mut file: File = reading::strict(fields.into()).expect("each of the fields was readable by itself");
     let lost = value.get("target").map_or_else(Lost::default, |written| {
         let lost;
         (file.target, lost) = target(written);
@@ -92,8 +92,8 @@ fn finding(value: &Value) -> (File, Lost) {
     (file, lost)
 }
 
-/// A target as far as it can be read: a workload that cannot be must not widen
-/// the search to other namespaces, nor a namespace to other workloads.
+/// The target's readable parts. An unreadable workload must not widen the search
+/// to other namespaces, nor an unreadable namespace to other workloads.
 fn target(written: &Value) -> (TargetSection, Lost) {
     let read = |value: Value| reading::strict::<TargetSection>(value).ok();
     if let Some(whole) = read(written.clone()) {
@@ -129,21 +129,21 @@ fn text(path: &Path) -> std::io::Result<String> {
     }
 }
 
-/// The file's own key: rendered without one, so that it may come from any
-/// function but not from itself.
+/// The file's own key. It may be made by any function of the template, but not
+/// from `{{ key }}`.
 fn key(text: &str, format: Format, environment: &Environment) -> Result<Option<Key>> {
-    let rendered = render(text, format, UNKNOWN, environment)?;
+    let rendered = render(text, format, PLACEHOLDER, environment)?;
     let value = reading::parse(&rendered, format)?;
     let written = || reading::written_key(&rendered, format);
     let key = match value.get("key") {
         None => return Ok(None),
-        // Of the numbers that JSON has none for, nothing is left.
+        // TOML and YAML numbers without a JSON form (nan, inf) arrive here as null.
         Some(Value::Null) => match written() {
             None => return Ok(None),
             Some(number) => return Err(replaced(&number)),
         },
         Some(Value::String(key)) => key.clone(),
-        // Its digits, as long as they are what was written: `1.10` and `007` are not.
+        // A number counts as its digits if it was written so: not `1.10` or `007`.
         Some(Value::Number(number)) => {
             let digits = number.to_string();
             if number.is_f64() || written().is_some_and(|written| written != digits) {
@@ -155,22 +155,22 @@ fn key(text: &str, format: Format, environment: &Environment) -> Result<Option<K
             return Err(wrong(format!("`key` must be a string, not {}", reading::described(other))).into());
         }
     };
-    if key.contains(UNKNOWN) {
+    if key.contains(PLACEHOLDER) {
         return Err(wrong("`key` is made from `{{ key }}`, itself").into());
     }
     Ok(Some(key.parse().map_err(|error| wrong(format!("`key`: {error}")))?))
 }
 
-/// A number as key that would be another text than the one that was written.
+/// A number whose text differs from the one in the file.
 fn replaced(read: &str) -> anyhow::Error {
     wrong(format!("`key` is a number that is read as `{read}`")).hint("put it in quotes").into()
 }
 
-/// Whether an expression of the template has `name` in it.
+/// Whether an expression of the template uses `name`.
 fn uses(text: &str, name: &str) -> bool {
     ["{{", "{%"].iter().any(|opening| {
         text.split(opening).skip(1).any(|rest| {
-            let expression = rest.split(['}', '%']).next().unwrap_or_default();
+            let expression = rest.split(['}', '%']).next().expect("`split` yields at least one part");
             expression
                 .split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
                 .any(|word| word == name)
@@ -178,9 +178,9 @@ fn uses(text: &str, name: &str) -> bool {
     })
 }
 
-/// `value` as it stands inside a string of the language. In JSON there is one kind
-/// of string; the others have several, with and without quotes, and what ends one
-/// of them would put what follows into the file as fields.
+/// Escapes `value` for a string of the language. JSON has one kind of string. TOML
+/// and YAML have several: a character that ends one of them would turn the rest of
+/// `value` into fields, so such values are refused.
 fn escaped(what: &str, value: &str, format: Format) -> Result<String> {
     let is_safe = !value.contains(['"', '\\', '\'']) && !value.chars().any(char::is_control);
     let ends_plain = [": ", " #", ", ", "[", "]", "{", "}"].iter().any(|mark| value.contains(mark))
@@ -192,16 +192,19 @@ fn escaped(what: &str, value: &str, format: Format) -> Result<String> {
         }
         Format::Toml if is_safe => Ok(value.to_owned()),
         Format::Yaml if is_safe && !ends_plain => Ok(value.to_owned()),
-        Format::Toml | Format::Yaml => Err(wrong(format!("the {what} `{value}` cannot stand in this file"))
-            .because_of(
-                "a quote, a `\\`, a bracket, `: `, `, ` or ` #` in it would be read as part of the file",
-            )
-            .hint("use another, or write the configuration as JSON")
-            .into()),
+        Format::Toml | Format::Yaml => {
+            Err(wrong(format!("the {what} `{value}` cannot be written into this file"))
+                .because_of(
+                    "a quote, a `\\`, a bracket, `: `, `, ` or ` #` in it would be read as part of the file",
+                )
+                .hint("use another, or write the configuration as JSON")
+                .into())
+        }
     }
 }
 
-fn render(text: &str, format: Format, key: &str, environment: &Environment) -> Result<String> {
+/// Renders the template.
+pub(super) fn render(text: &str, format: Format, key: &str, environment: &Environment) -> Result<String> {
     let mut context = Context::new();
     match escaped("key", key, format) {
         Ok(key) => context.insert("key", &key),
@@ -215,18 +218,18 @@ fn render(text: &str, format: Format, key: &str, environment: &Environment) -> R
         Some(Err(_)) | None => {}
     }
     tera(environment).render_str(text, &context).map_err(|error| {
-        // Tera names its own template, `__tera_one_off`, which nobody wrote.
+        // Tera names its internal template, which users do not know.
         let invalid = error.to_string().starts_with("Failed to parse");
         let error = anyhow::Error::from(error);
         let words: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
         let words = words.join(": ").replace(" while rendering '__tera_one_off'", "");
         if branch.is_none() && words.contains("`git_branch` not found") {
-            return wrong("no branch is checked out, and `{{ git_branch }}` asks for one")
+            return wrong("no branch is checked out, and `{{ git_branch }}` needs one")
                 .hint("set `MIRRORD_BRANCH_NAME`")
                 .into();
         }
-        wrong(if invalid { format!("it is no valid template:\n{words}") } else { words })
-            .hint("`{{ key }}`, `{{ git_branch }}` and `{{ get_env(name=\"…\", default=\"…\") }}` are known")
+        wrong(if invalid { format!("it is not a valid template:\n{words}") } else { words })
+            .hint("`{{ key }}`, `{{ git_branch }}` and `{{ get_env(name=\"…\", default=\"…\") }}` are available")
             .into()
     })
 }

@@ -1,5 +1,5 @@
-//! A tree of values in which no field is written twice: most readers of JSON
-//! take the last one in silence.
+//! Reads values and refuses a field that is written twice. Most readers of JSON
+//! silently take the last one.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::path;
 
-/// Any value, as long as each of its fields is written once.
+/// A value whose objects have each field once.
 pub(super) struct Unique(pub(super) Value);
 
-/// The value at a path.
+/// Reads the value at a path.
 struct At(String);
 
 // === impl Unique ===

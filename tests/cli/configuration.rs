@@ -1,12 +1,11 @@
-//! mirrord.json and the environment: what is taken, what is refused, and how
-//! it is said.
+//! Screens about mirrord.json and the environment: warnings and errors.
 
 use insta::assert_snapshot;
 
 use super::connection::REFUSING;
 use super::screen;
 
-/// The screen of a start with this file, which ends at the latest at the
+/// The screen of a start with this file. It ends with the file's error, or at a
 /// cluster that refuses connections.
 fn start_with(file: &str) -> String {
     let full = screen(
@@ -14,7 +13,7 @@ fn start_with(file: &str) -> String {
         &[],
         &[("mirrord.json", file), ("kubeconfig", REFUSING)],
     );
-    // The file's text stands where the command stood, which is always the same.
+    // Every command is the same, so the screen begins with the file's text instead.
     let said = full.split("--- stderr\n").nth(1).unwrap();
     format!("{file}\n--- stderr\n{said}\n")
 }
@@ -72,14 +71,14 @@ fn stop_needs_no_more_of_a_file_than_where_to_look() {
     assert_snapshot!(screen(&["preview", "stop", "-f", "mirrord.json"], &[], &files));
     let variables = [("MIRRORD_IMPERSONATED_TARGET", "targetless")];
     assert_snapshot!(screen(&["preview", "stop", "-k", "x"], &variables, &[("kubeconfig", REFUSING)]));
-    // A target that names nothing must not hide that more is stopped than was meant.
+    // The warning says that an unreadable target selects more environments.
     let file = r#"{"key": "pr-1", "target": {"path": "deplyment/a", "namespace": "ns"}}"#;
     let files = [("mirrord.json", file), ("kubeconfig", REFUSING)];
     let broken = screen(&["preview", "stop", "-f", "mirrord.json"], &[], &files);
-    assert!(broken.contains("every target with this key in namespace `ns` is meant"), "{broken}");
+    assert!(broken.contains("every target with this key in namespace `ns` is selected"), "{broken}");
     let broken = screen(&["preview", "stop", "-A", "-f", "mirrord.json"], &[], &files);
-    assert!(broken.contains("every target with this key in every namespace is meant"), "{broken}");
-    // What was typed is never left aside.
+    assert!(broken.contains("every target with this key in every namespace is selected"), "{broken}");
+    // A flag is never ignored.
     assert_snapshot!(screen(&["preview", "stop", "-k", "x", "-t", "targetless"], &[], &[]));
 }
 

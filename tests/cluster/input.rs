@@ -64,7 +64,7 @@ async fn a_broken_file_keeps_nobody_from_stopping_by_key() {
             .mirrord(&["preview", "stop", "-f", file, "-k", "pr-1", "-n", &world.namespace])
             .await
             .success();
-        assert!(stopped.stderr.contains("it is left aside"), "{stopped:#?}");
+        assert!(stopped.stderr.contains("it is ignored"), "{stopped:#?}");
         assert!(world.preview_pods("").await.is_empty());
     })
     .await;

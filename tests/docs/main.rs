@@ -2,9 +2,11 @@
 //! and exit codes are those of the program.
 //!
 //! `MIRRORD_UPDATE_DOCS=1 cargo test --test docs` rewrites the files that the
-//! program prints: `docs/cli.md` and `examples/team-rbac.yaml`.
+//! program prints: `docs/cli.md`, `docs/configuration.md`, `mirrord-schema.json`
+//! and `examples/team-rbac.yaml`.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod configuration;
 mod errors;
 mod examples;
 mod paths;

@@ -2,15 +2,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::file::File;
-use crate::config::{absent, ignored, reading};
+use crate::config::{fates, reading};
 use crate::problem::Report;
 
 fn resolve(variables: &[(&str, &str)], section: impl Into<Value>) -> Result<Incoming> {
     let environment: Environment =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let mut file = json!({"feature": {"network": {"incoming": section.into()}}});
-    absent::leave_out(&mut file);
-    ignored::take(&mut file)?;
+    fates::apply(&mut file)?;
     reading::strict::<File>(file)?.feature.network.incoming.resolve(&environment)
 }
 

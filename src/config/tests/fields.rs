@@ -1,14 +1,14 @@
-//! Every field that mirrord knows, by its schema and its sources, has a fate
-//! here: none is called unknown.
+//! Samples for the fields of mirrord's format: which are used, warned about, or
+//! refused. None is called unknown.
 
 use serde_json::{Value, json};
 
-use super::super::ignored::{LOCAL, OF_OPERATOR, OTHER_AGENTS};
+use super::super::fields::{FIELDS, Fate};
 use super::*;
 use crate::problem::Report;
 
-/// Fields with a value each, which a preview does something with.
-const HONOURED: &[(&str, &str)] = &[
+/// Honoured fields, each with a value.
+pub(super) const HONOURED: &[(&str, &str)] = &[
     ("$schema", r#""https://example.invalid/schema.json""#),
     ("accept_invalid_certificates", "true"),
     ("key", r#""a""#),
@@ -79,8 +79,8 @@ const HONOURED: &[(&str, &str)] = &[
     ("feature.split_queues", "{}"),
 ];
 
-/// Fields that are warned about, by themselves or as part of a section.
-const WARNED: &[&str] = &[
+/// Ignored fields, listed in the table or inside one that is.
+pub(super) const WARNED: &[&str] = &[
     "agent.check_out_of_pods",
     "agent.clean_iptables_on_start",
     "agent.communication_timeout",
@@ -209,8 +209,8 @@ const WARNED: &[&str] = &[
     "use_proxy",
 ];
 
-/// Fields that are refused, and what the sentence says.
-const REFUSED: &[(&str, &str, &str)] = &[
+/// Refused fields, a value, and a part of the error.
+pub(super) const REFUSED: &[(&str, &str, &str)] = &[
     ("profile", r#""a""#, "`profile` is not supported yet"),
     ("feature.db_branches", r#"[{"type": "pg"}]"#, "`feature.db_branches` is not supported yet"),
     (
@@ -240,29 +240,29 @@ const REFUSED: &[(&str, &str, &str)] = &[
 ];
 
 /// A file that holds one field.
-fn with(path: &str, value: Value) -> String {
+pub(super) fn with(path: &str, value: Value) -> String {
     path.rsplit('.').fold(value, |value, name| json!({name: value})).to_string()
 }
 
-fn parsed(value: &str) -> Value {
+pub(super) fn parsed(value: &str) -> Value {
     serde_json::from_str(value).unwrap()
 }
 
 #[test]
-fn fields_that_a_preview_needs_are_taken_in_silence() {
+fn honoured_fields_cause_no_warning() {
     for (path, value) in HONOURED {
         let config = resolve(&Overrides::default(), &[], &with(path, parsed(value)))
             .unwrap_or_else(|error| panic!("{path} {value}: {error:#}"));
         assert_eq!(config.selection.warnings, Vec::<String>::new(), "{path}");
     }
-    // A file of variables has to be there to be read.
+    // `env_file` must exist.
     let variables = tempfile::NamedTempFile::new().unwrap();
     let file = with("feature.env.env_file", variables.path().to_str().into());
     assert!(resolve(&Overrides::default(), &[], &file).is_ok());
 }
 
 #[test]
-fn fields_that_a_preview_has_no_use_for_are_warned_about() {
+fn ignored_fields_cause_one_warning() {
     for path in WARNED {
         let config = resolve(&Overrides::default(), &[], &with(path, true.into()))
             .unwrap_or_else(|error| panic!("{path}: {error:#}"));
@@ -275,8 +275,9 @@ fn fields_that_a_preview_has_no_use_for_are_warned_about() {
 }
 
 #[test]
-fn each_field_that_is_ignored_is_named() {
-    for path in LOCAL.iter().chain(OF_OPERATOR).chain(OTHER_AGENTS) {
+fn a_warning_names_the_ignored_field() {
+    for path in FIELDS.iter().filter(|field| matches!(field.fate, Fate::Ignored(_))).map(|field| &field.path)
+    {
         let config = resolve(&Overrides::default(), &[], &with(path, json!({"a": [1]}))).unwrap();
         let [warning] = &config.selection.warnings[..] else {
             panic!("{path}: {:?}", config.selection.warnings)
@@ -286,7 +287,7 @@ fn each_field_that_is_ignored_is_named() {
 }
 
 #[test]
-fn fields_that_cannot_be_honoured_are_refused_with_a_sentence() {
+fn refused_fields_are_named_with_the_reason() {
     for (path, value, sentence) in REFUSED {
         let error = resolve(&Overrides::default(), &[], &with(path, parsed(value))).unwrap_err();
         let said = Report::of(&error).to_string();
@@ -296,7 +297,7 @@ fn fields_that_cannot_be_honoured_are_refused_with_a_sentence() {
 }
 
 #[test]
-fn null_is_as_good_as_absent_in_every_field() {
+fn null_counts_as_absent_in_every_field() {
     let honoured = HONOURED.iter().map(|(path, _)| path);
     let refused = REFUSED.iter().map(|(path, ..)| path);
     for path in honoured.chain(refused).chain(WARNED).chain(&[
@@ -307,7 +308,7 @@ fn null_is_as_good_as_absent_in_every_field() {
     ]) {
         let config = resolve(&Overrides::default(), &[], &with(path, Value::Null))
             .unwrap_or_else(|error| panic!("{path}: {error:#}"));
-        // What is left of a section may be warned about: `"dns": {}`.
+        // The rest of a section may still be warned about: `"dns": {}`.
         let warnings = config.selection.warnings;
         assert!(
             warnings.iter().all(|warning| !warning.contains(&format!("`{path}`"))),

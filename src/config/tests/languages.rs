@@ -1,5 +1,5 @@
-//! What a value is does not depend on how a language reads it: keys that look
-//! like numbers, words that look like booleans, names that look like syntax.
+//! A value does not depend on the language of the file: keys that look like
+//! numbers, words that look like booleans, names that look like syntax.
 
 use super::*;
 use crate::problem::Report;
@@ -15,7 +15,7 @@ fn written(name: &str, variables: &[(&str, &str)], text: &str) -> Result<Config>
 }
 
 #[test]
-fn a_number_as_key_is_its_digits_or_an_error_and_never_another_text() {
+fn a_number_as_key_is_its_digits_or_an_error() {
     for (name, number, digits) in [
         ("a.json", "42", Some("42")),
         ("a.json", "-7", Some("-7")),
@@ -78,7 +78,7 @@ fn words_that_older_yaml_took_for_booleans_are_words() {
 }
 
 #[test]
-fn what_a_template_puts_in_stays_within_its_string() {
+fn a_template_cannot_end_the_string_around_it() {
     let (key, branch) = (r#"a", "operator": true, "kube_context": "b"#, r#"x"y\z"#);
     let json = r#"{"feature": {"preview": {"image": "i:{{ key }}-{{ git_branch }}"}}}"#;
     let variables = [("MIRRORD_KEY", key), ("MIRRORD_BRANCH_NAME", branch)];
@@ -91,7 +91,7 @@ fn what_a_template_puts_in_stays_within_its_string() {
     ] {
         for key in ["it's", "a\"b", "a\\b"] {
             let said = Report::of(&written(name, &[("MIRRORD_KEY", key)], text).unwrap_err()).to_string();
-            assert!(said.contains(&format!("the key `{key}` cannot stand in this file")), "{said}");
+            assert!(said.contains(&format!("the key `{key}` cannot be written into this file")), "{said}");
         }
         let plain = written(name, &[("MIRRORD_KEY", "feat/x#1")], text).unwrap();
         assert_eq!(plain.image.as_deref(), Some("i:feat/x#1"), "{name}");
@@ -102,14 +102,14 @@ fn what_a_template_puts_in_stays_within_its_string() {
     for key in ["a #b", "a: b", "a, b", "a}", "a:"] {
         assert!(written("a.yaml", &[("MIRRORD_KEY", key)], yaml).is_err(), "{key}");
     }
-    // A key that the file does not use is none of its business.
+    // A key that the file does not use may hold any character.
     assert!(written("a.yaml", &[("MIRRORD_KEY", "it's")], "operator: true\n").is_ok());
     let itself = Report::of(&written("a.yaml", &[], "key: pr-{{ key }}\n").unwrap_err()).to_string();
     assert!(itself.contains("`key` is made from `{{ key }}`, itself"), "{itself}");
 }
 
 #[test]
-fn two_documents_are_no_configuration() {
+fn two_yaml_documents_are_refused() {
     let said = Report::of(&written("a.yaml", &[], "key: a\n---\nkey: b\n").unwrap_err()).to_string();
-    assert!(said.contains("it holds more than one YAML document, and a configuration is one"), "{said}");
+    assert!(said.contains("it holds more than one YAML document; a configuration is one document"), "{said}");
 }

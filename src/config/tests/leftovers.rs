@@ -1,5 +1,5 @@
-//! What `stop` makes of a file that cannot be used as a whole: never more than
-//! was meant without saying so.
+//! `stop` with a file that is partly unusable: it warns if it selects more than
+//! the user intended.
 
 use super::sources::selection;
 use super::*;
@@ -9,7 +9,7 @@ fn left(file: &str) -> Selection {
 }
 
 #[test]
-fn a_target_that_cannot_be_read_keeps_its_namespace_and_the_wider_search_is_said() {
+fn an_unreadable_target_keeps_its_namespace_and_the_wider_search_is_said() {
     for target in [
         r#"{"path": "deplyment/a", "namespace": "ns"}"#,
         r#"{"path": {"deployment": 3}, "namespace": "ns"}"#,
@@ -18,43 +18,46 @@ fn a_target_that_cannot_be_read_keeps_its_namespace_and_the_wider_search_is_said
         let found = left(&format!(r#"{{"key": "pr-1", "target": {target}}}"#));
         assert_eq!(found.key.given().unwrap().as_str(), "pr-1");
         assert_eq!((found.target, found.namespace.as_deref()), (None, Some("ns")), "{target}");
-        let words = "its target is left aside: every target with this key in namespace `ns` is meant";
+        let words = "its target is ignored: every target with this key in namespace `ns` is selected";
         assert!(found.warnings[0].ends_with(words), "{:?}", found.warnings);
     }
     let found = left(r#"{"key": "pr-1", "target": 3}"#);
-    let words = "its target is left aside: every target with this key in every namespace is meant";
+    let words = "its target is ignored: every target with this key in every namespace is selected";
     assert!(found.warnings[0].ends_with(words), "{:?}", found.warnings);
 }
 
 #[test]
-fn what_is_wrong_beside_a_target_does_not_lose_it() {
+fn an_error_beside_a_target_does_not_lose_it() {
     let found = left(r#"{"key": "pr-1", "target": {"path": "deployment/a", "namespce": "ns"}}"#);
     assert_eq!(found.target.unwrap().to_string(), "deployment/a");
     let found = left(r#"{"key": "pr-1", "target": {"path": "deployment/a", "namespace": 3}}"#);
     assert_eq!(found.target.as_ref().unwrap().to_string(), "deployment/a");
-    let words = "its namespace is left aside: `deployment/a` with this key in every namespace is meant";
+    let words = "its namespace is ignored: `deployment/a` with this key in every namespace is selected";
     assert!(found.warnings[0].ends_with(words), "{:?}", found.warnings);
 }
 
 #[test]
-fn a_namespace_that_can_be_none_does_not_lose_the_key() {
+fn an_invalid_namespace_does_not_lose_the_key() {
     let file = r#"{"key": "pr-1", "target": {"path": "deployment/a", "namespace": "Bad_NS"}}"#;
     let found = left(file);
     assert_eq!((found.key.given().unwrap().as_str(), found.namespace.as_deref()), ("pr-1", None));
     let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
-    assert!(warning.starts_with("`target.namespace` is `Bad_NS`, which can be no namespace"), "{warning}");
-    let words = "it is left aside: `deployment/a` with this key in every namespace is meant";
+    assert!(
+        warning.starts_with("`target.namespace` is `Bad_NS`, which is not a valid namespace name"),
+        "{warning}"
+    );
+    let words = "it is ignored: `deployment/a` with this key in every namespace is selected";
     assert!(warning.ends_with(words), "{warning}");
-    // A start would be in another namespace than was meant.
+    // `start` would create the preview in another namespace.
     assert!(resolve(&Overrides::default(), &[], file).is_err());
-    // What was typed is never left aside.
+    // A flag is never ignored.
     let typed = Overrides { namespace: Some("Bad_NS".to_owned()), ..Overrides::default() };
     let error = selection(&typed, &[], Some(r#"{"key": "pr-1"}"#)).unwrap_err();
     assert!(format!("{error:#}").starts_with("`--namespace` is `Bad_NS`"), "{error:#}");
 }
 
 #[test]
-fn every_namespace_is_no_namespace_of_a_weaker_source() {
+fn all_namespaces_is_stronger_than_a_variable_or_the_file() {
     let flags = Overrides { reach: Reach::Everywhere, ..Overrides::default() };
     let file = r#"{"key": "pr-1", "target": {"path": "deplyment/a", "namespace": "ns"}}"#;
     let found = selection(&flags, &[("MIRRORD_TARGET_NAMESPACE", "Bad_NS")], Some(file)).unwrap();
@@ -63,7 +66,7 @@ fn every_namespace_is_no_namespace_of_a_weaker_source() {
 }
 
 #[test]
-fn a_weaker_source_that_is_wrong_does_not_beat_a_flag() {
+fn a_wrong_value_in_a_weaker_source_does_not_matter() {
     let flags = Overrides {
         ttl: Some("5".parse().unwrap()),
         timeout: Some(Duration::from_secs(7)),
@@ -87,7 +90,7 @@ fn a_weaker_source_that_is_wrong_does_not_beat_a_flag() {
 }
 
 #[test]
-fn commands_that_are_offered_reach_the_same_cluster() {
+fn suggested_commands_have_the_typed_flags_of_the_connection() {
     let flags =
         Overrides { context: Some("a b".to_owned()), kubeconfig: Some("k".into()), ..Overrides::default() };
     let typed = resolve(&flags, &[], "{}").unwrap().selection.typed;
@@ -97,7 +100,7 @@ fn commands_that_are_offered_reach_the_same_cluster() {
 }
 
 #[test]
-fn kubectls_own_places_are_those_of_its_variable() {
+fn kubeconfig_names_the_files_that_kubectl_reads() {
     let connection =
         |list| resolve(&Overrides::default(), &[("KUBECONFIG", list)], "{}").unwrap().selection.connection;
     let paths = [PathBuf::from("/a"), PathBuf::from("/b")];

@@ -1,5 +1,5 @@
-//! What a wrong file is told: the path, what was found, what is allowed; in the
-//! words of the file, never in those of the program.
+//! Errors about a file name the path, what was found and what is allowed, in the
+//! words of the file format.
 
 use super::*;
 use crate::problem::Report;
@@ -36,7 +36,7 @@ fn a_body_filter_has_exactly_its_three_fields() {
 }
 
 #[test]
-fn a_list_is_no_object_and_types_are_named_as_the_file_names_them() {
+fn a_wrong_type_is_named_in_the_words_of_the_format() {
     for (file, words) in [
         (r#"{"agent": ["img"]}"#, "`agent` must be an object, not a list"),
         (r#"{"feature": []}"#, "`feature` must be an object, not a list"),
@@ -153,7 +153,7 @@ fn an_unknown_field_or_word_is_named_with_its_path_and_the_nearest_known_one() {
 }
 
 #[test]
-fn a_wrong_port_or_filter_is_blamed_where_it_is() {
+fn a_wrong_port_or_filter_is_named_with_its_path() {
     const PATH: &str = "`feature.network.incoming.";
     for (file, words) in [
         (
@@ -195,7 +195,7 @@ fn a_wrong_port_or_filter_is_blamed_where_it_is() {
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn contradictions_are_refused() {
     for (variables, file, words) in [
         (
             None,
@@ -266,11 +266,11 @@ fn secrets_in_a_file_of_variables_are_not_printed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secrets.env");
     for (text, place) in [
-        ("A=1\n\nTOKEN=hunter2 and more\n", "line 3, at `TOKEN` is no `NAME=value`"),
-        ("# x\nexport TOKEN=hunter2 and more\n", "line 2, at `TOKEN` is no `NAME=value`"),
-        ("A=1\nhunter2\n", "line 2 is no `NAME=value`"),
-        ("A=1\nhunter2/Zm9v=\n", "line 2 is no `NAME=value`"),
-        ("A=1\nTOKEN=\"hunter2\nmore\n", "line 2, at `TOKEN` is no `NAME=value`"),
+        ("A=1\n\nTOKEN=hunter2 and more\n", "line 3, at `TOKEN` is not `NAME=value`"),
+        ("# x\nexport TOKEN=hunter2 and more\n", "line 2, at `TOKEN` is not `NAME=value`"),
+        ("A=1\nhunter2\n", "line 2 is not `NAME=value`"),
+        ("A=1\nhunter2/Zm9v=\n", "line 2 is not `NAME=value`"),
+        ("A=1\nTOKEN=\"hunter2\nmore\n", "line 2, at `TOKEN` is not `NAME=value`"),
     ] {
         std::fs::write(&path, text).unwrap();
         let said = said(&[("MIRRORD_OVERRIDE_ENV_VARS_FILE", path.to_str().unwrap())], "{}");
@@ -304,15 +304,15 @@ fn the_nearest_name_is_near_and_may_be_one_that_is_ignored() {
 }
 
 #[test]
-fn values_that_can_be_nothing_are_refused_before_the_cluster_is() {
+fn invalid_values_are_refused() {
     for (file, words) in [
-        (r#"{"agent": {"image": ""}}"#, "`agent.image` is ``, which is no image"),
-        (r#"{"agent": {"image": {"registry": ""}}}"#, "which is no image"),
+        (r#"{"agent": {"image": ""}}"#, "`agent.image` is ``, which is not an image"),
+        (r#"{"agent": {"image": {"registry": ""}}}"#, "which is not an image"),
         (r#"{"agent": {"service_account": ""}}"#, "`agent.service_account` is ``"),
         (r#"{"agent": {"service_account": "Ann"}}"#, "`agent.service_account` is `Ann`"),
-        (r#"{"agent": {"labels": {"a b": "c"}}}"#, "`agent.labels`: `a b: c` can be no label"),
-        (r#"{"agent": {"labels": {"a/b/c": "d"}}}"#, "can be no label"),
-        (r#"{"agent": {"labels": {"a": "-"}}}"#, "can be no label"),
+        (r#"{"agent": {"labels": {"a b": "c"}}}"#, "`agent.labels`: `a b: c` is not a valid label"),
+        (r#"{"agent": {"labels": {"a/b/c": "d"}}}"#, "is not a valid label"),
+        (r#"{"agent": {"labels": {"a": "-"}}}"#, "is not a valid label"),
         (r#"{"feature": {"env": {"include": ""}}}"#, "`feature.env.include` names no variable"),
         (r#"{"feature": {"env": {"include": ";"}}}"#, "`feature.env.include` names no variable"),
         (r#"{"feature": {"env": {"include": []}}}"#, "`feature.env.include` names no variable"),
@@ -355,7 +355,7 @@ fn a_pattern_that_is_wrong_is_named_with_its_place_and_position() {
 fn a_filter_without_a_field_is_refused() {
     let said = said(&[], &filter("{}"));
     assert!(said.contains("`feature.network.incoming.http_filter` holds no filter"), "{said}");
-    // `null` is as good as absent, and what is ignored is not there.
+    // `null` and ignored fields count as absent.
     for section in [r#"{"ports": [80]}"#, r#"{"header_filter": null}"#] {
         assert_eq!(resolve(&Overrides::default(), &[], &filter(section)).unwrap().incoming.filter, None);
     }

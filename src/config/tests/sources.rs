@@ -1,5 +1,5 @@
-//! The environment beside the file, field by field; and what is left of a file
-//! for those who only look for environments.
+//! The environment above the file, field by field; and the parts of a file that
+//! commands use which only find environments.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn the_kubeconfig_comes_from_the_flag_the_environment_or_the_file() {
 }
 
 #[test]
-fn certificates_are_believed_as_the_file_says() {
+fn the_file_says_whether_invalid_certificates_are_accepted() {
     for (file, believed) in [
         (r#"{"accept_invalid_certificates": true}"#, Some(true)),
         (r#"{"accept_invalid_certificates": false}"#, Some(false)),
@@ -120,7 +120,7 @@ fn the_agents_image_is_one_reference_or_two_parts() {
     }
 }
 
-/// What `stop` makes of a file.
+/// The selection that `stop` reads from a file.
 pub(super) fn selection(
     flags: &Overrides,
     variables: &[(&str, &str)],
@@ -146,23 +146,23 @@ fn a_file_that_start_refuses_still_tells_stop_the_key_and_where_to_look() {
     assert_eq!(selection.target.unwrap().to_string(), "deployment/shop");
     let [warning] = &selection.warnings[..] else { panic!("{:?}", selection.warnings) };
     assert!(warning.contains("`feature.db_branches` is not supported yet"), "{warning}");
-    assert!(warning.ends_with("only its key, its target and how to reach the cluster are used"), "{warning}");
+    assert!(warning.ends_with("only its key, its target and its connection are used"), "{warning}");
 }
 
 #[test]
-fn a_part_of_a_file_that_finds_nothing_is_left_aside_by_itself() {
+fn an_unusable_target_is_ignored_where_the_key_is_given() {
     let file = r#"{"key": "k", "kube_context": "staging", "target": "targetless"}"#;
     let found = selection(&Overrides::default(), &[], Some(file)).unwrap();
     assert_eq!((found.connection.context.as_deref(), found.target.is_none()), (Some("staging"), true));
     assert!(found.warnings[0].contains("targetless"), "{:?}", found.warnings);
-    // Without a key nobody has said what to look for.
+    // Without a key nothing says which environments to find.
     assert!(selection(&Overrides::default(), &[], Some(r#"{"target": "targetless"}"#)).is_err());
-    // A start is no search.
+    // `start` needs the target.
     assert!(resolve(&Overrides::default(), &[], file).is_err());
 }
 
 #[test]
-fn a_target_in_the_environment_that_names_nothing_is_left_aside_where_the_key_is_given() {
+fn an_unusable_target_in_the_environment_is_ignored_where_the_key_is_given() {
     let variables = [("MIRRORD_IMPERSONATED_TARGET", "targetless")];
     let keyed = Overrides { key: Some("k".parse().unwrap()), ..Overrides::default() };
     let found = selection(&keyed, &variables, None).unwrap();

@@ -1,8 +1,8 @@
-//! Whole files, in the shapes that mirrord's users have: each must resolve.
+//! Whole files in the forms that mirrord's users write: each must resolve.
 
 use super::*;
 
-/// The least that says something, with sections switched as a whole.
+/// A short file with sections switched as a whole.
 const BASIC: &str = r#"{"target": "pod/bear-pod", "feature": {"env": true, "fs": "read", "network": true}}"#;
 
 const BASIC_TEMPLATE: &str = r#"{
@@ -10,7 +10,7 @@ const BASIC_TEMPLATE: &str = r#"{
   "feature": {"env": true, "fs": "read", "network": true}
 }"#;
 
-/// Nearly every field there is, as a file that was copied from a reference has it.
+/// Nearly every field, as in a file that was copied from a reference.
 const COMPLETE: &str = r#"{
   "$schema": "https://example.invalid/mirrord-schema.json",
   "accept_invalid_certificates": false,
@@ -45,7 +45,7 @@ const COMPLETE: &str = r#"{
   "operator": true, "kubeconfig": "~/.kube/config", "sip_binaries": "bash", "telemetry": true, "kube_context": "shop"
 }"#;
 
-/// As a step of a pipeline writes it: everything filled in, nothing left out.
+/// As a pipeline generates it: with `null` for absent values.
 const FROM_CI: &str = r#"{
   "key": "pr-{{ get_env(name="NOBODY_SETS_THIS", default="4711") }}",
   "target": {"path": "deployment/shop", "namespace": "staging"},
@@ -114,11 +114,27 @@ fn files_as_people_have_them_resolve() {
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let flags = Overrides { config_file: Some(path), ..Overrides::default() };
+        let flags = Overrides { config_file: Some(path.clone()), ..Overrides::default() };
         let environment = [("MIRRORD_BRANCH_NAME".to_owned(), "feat/tea".to_owned())].into_iter().collect();
         let config = Config::resolve(&flags, &environment, Uuid::nil())
             .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        assert_fits_schema(&path, config.selection.key.key(), &environment);
         assert_eq!(config.selection.target.unwrap().to_string(), target, "{name}");
         assert_eq!(config.image.as_deref(), image, "{name}");
+    }
+}
+
+#[test]
+fn examples_resolve_and_fit_the_schema() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for path in files {
+        let flags = Overrides { config_file: Some(path.clone()), ..Overrides::default() };
+        let config = Config::resolve(&flags, &Environment::default(), Uuid::nil())
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        assert_fits_schema(&path, config.selection.key.key(), &Environment::default());
     }
 }
