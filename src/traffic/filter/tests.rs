@@ -155,6 +155,29 @@ fn every_kind_is_fuzzed_and_is_compared_with_the_second_implementation() {
     }
 }
 
+/// Agents and keepers of other versions send and read these.
+#[test]
+fn the_wire_form_of_every_kind_stays_readable() {
+    let wires = [
+        json!("everything"),
+        json!({"baggage": "feature/ä 1"}),
+        json!({"header": "^x-user: (?!bot)"}),
+        json!({"path": "^/cart"}),
+        json!({"method": "Post"}),
+        json!({"jq": "test(\"^x-user: ann$\")"}),
+        json!({"body": {"query": "$.a", "matches": "^b$"}}),
+        json!({"all_of": [{"path": "^/cart"}, {"body": {"query": "$.a", "matches": "^b$"}}]}),
+        json!({"any_of": [{"method": "get"}, "everything"]}),
+    ];
+    for wire in &wires {
+        let filter: Filter = serde_json::from_value(wire.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&filter).unwrap(), *wire);
+    }
+    for Kind { name, .. } in KINDS {
+        assert!(wires.iter().any(|wire| wire.get(name).is_some()), "`{name}` has no fixed wire form");
+    }
+}
+
 #[test]
 fn every_kind_is_in_the_documentation() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/filters.md")).unwrap();
