@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::kind::{Condition, Syntax};
+use super::kind::{Condition, Part, Syntax};
 use crate::matching::{Case, JsonPath, Pattern};
 use crate::traffic::{Head, Sample};
 
@@ -35,9 +35,18 @@ struct Wire {
 impl Condition for JsonBody {
     const SYNTAX: Option<Syntax> = Some(Syntax {
         filter: "body_filter",
+        meaning: "A condition for a JSON body.",
         variable: None,
         fields: &["body", "query", "matches"],
-        values: &[("body", &["json"])],
+        parts: &[
+            Part { name: "body", meaning: "How the body is read.", values: &["json"] },
+            Part { name: "query", meaning: "A JSONPath, with mirrord's function `typeof(@)`.", values: &[] },
+            Part {
+                name: "matches",
+                meaning: "A regular expression for a value that the JSONPath selects.",
+                values: &[],
+            },
+        ],
     });
 
     const READS_BODY: bool = true;

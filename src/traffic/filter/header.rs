@@ -18,9 +18,10 @@ pub struct HeaderLine(Pattern);
 impl Condition for HeaderLine {
     const SYNTAX: Option<Syntax> = Some(Syntax {
         filter: "header_filter",
+        meaning: "A regular expression for one header line, written `name: value`.",
         variable: Some("MIRRORD_HTTP_HEADER_FILTER"),
         fields: &["header"],
-        values: &[],
+        parts: &[],
     });
 
     type Written = String;

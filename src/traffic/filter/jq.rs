@@ -19,9 +19,10 @@ pub struct HeaderJq(Program);
 impl Condition for HeaderJq {
     const SYNTAX: Option<Syntax> = Some(Syntax {
         filter: "header_filter_jq",
+        meaning: "A jq program that answers `true` to one header line, written `name: value`.",
         variable: Some("MIRRORD_HTTP_HEADER_FILTER_JQ"),
         fields: &["query"],
-        values: &[],
+        parts: &[],
     });
 
     type Written = String;

@@ -41,14 +41,27 @@ pub(super) trait Condition: fmt::Display + TryFrom<Self::Written, Error: ToStrin
 pub struct Syntax {
     /// The field of `http_filter`: `header_filter`.
     pub filter: &'static str,
+    /// A sentence about this field for the documentation.
+    pub meaning: &'static str,
     /// The environment variable that stands for this field, where one does.
     pub variable: Option<&'static str>,
     /// The fields of a condition in `all_of` and `any_of`, each with a text. The
     /// value of [`Syntax::filter`] is the text itself where this is one field, and
     /// an object of these fields where they are several.
     pub fields: &'static [&'static str],
-    /// The fields of these that take only a few values, and the values.
-    pub values: &'static [(&'static str, &'static [&'static str])],
+    /// More about each of these where they are several; empty where it is one.
+    pub parts: &'static [Part],
+}
+
+/// One of several fields that make a condition.
+#[derive(Debug)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// A sentence about it for the documentation.
+    pub meaning: &'static str,
+    /// The only values that it takes; empty for any text.
+    pub values: &'static [&'static str],
 }
 
 /// A kind of condition, as the configuration asks for it.

@@ -17,9 +17,10 @@ pub struct Method(String);
 impl Condition for Method {
     const SYNTAX: Option<Syntax> = Some(Syntax {
         filter: "method_filter",
+        meaning: "The request's method, in upper or lower case.",
         variable: Some("MIRRORD_HTTP_METHOD_FILTER"),
         fields: &["method"],
-        values: &[],
+        parts: &[],
     });
 
     type Written = String;

@@ -19,9 +19,10 @@ pub struct Path(Pattern);
 impl Condition for Path {
     const SYNTAX: Option<Syntax> = Some(Syntax {
         filter: "path_filter",
+        meaning: "A regular expression for the path, or the path with its query.",
         variable: Some("MIRRORD_HTTP_PATH_FILTER"),
         fields: &["path"],
-        values: &[],
+        parts: &[],
     });
 
     type Written = String;

@@ -179,6 +179,15 @@ fn the_wire_form_of_every_kind_stays_readable() {
 }
 
 #[test]
+fn every_kind_of_several_fields_tells_about_each() {
+    for syntax in KINDS.iter().filter_map(|kind| kind.syntax.as_ref()) {
+        let parts: Vec<&str> = syntax.parts.iter().map(|part| part.name).collect();
+        let fields = if let [_] = syntax.fields { &[] } else { syntax.fields };
+        assert_eq!(parts, fields, "{}", syntax.filter);
+    }
+}
+
+#[test]
 fn every_kind_is_in_the_documentation() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/filters.md")).unwrap();
     for syntax in KINDS.iter().filter_map(|kind| kind.syntax.as_ref()) {

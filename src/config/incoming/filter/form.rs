@@ -54,8 +54,8 @@ pub(super) static CONDITION: LazyLock<Vec<&str>> = LazyLock::new(|| {
 
 /// The only values of a condition's field; empty where it takes any text.
 pub(super) fn values(name: &str) -> &'static [&'static str] {
-    let mut fields = kinds().flat_map(|(_, syntax)| syntax.values);
-    fields.find(|(field, _)| *field == name).map_or(&[], |(_, values)| values)
+    let mut parts = kinds().flat_map(|(_, syntax)| syntax.parts);
+    parts.find(|part| part.name == name).map_or(&[], |part| part.values)
 }
 
 /// The texts of one condition in the order of its fields.
