@@ -5,7 +5,7 @@ use regex::Regex;
 use super::{Page, read, root};
 
 /// Where paths in code spans may begin.
-const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "examples/", "completions/", ".ci/"];
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "examples/", "completions/", "findings/", ".ci/"];
 
 /// The names that a heading's link may have, in the form of common hosts: lower
 /// case, words joined by `-`, punctuation left out.
