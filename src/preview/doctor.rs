@@ -63,8 +63,8 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
     }
     let target = check.target(&mut findings).await;
     check.rights(&target, &mut findings).await?;
-    let needs_keeper = !rights::keeper(&features::of(&config, target.inspection())).is_empty();
-    let account = if needs_keeper { check.keeper(&mut findings).await? } else { None };
+    let keeper = rights::keeper(&features::of(&config, target.inspection()));
+    let account = if keeper.is_empty() { None } else { check.keeper(&keeper, &mut findings).await? };
     if let Target::Read(inspection) = target {
         check.pods(*inspection, account, &mut findings).await;
     }

@@ -29,6 +29,7 @@ use self::mounts::Sort;
 use self::overrides::Override;
 use self::policy::Isolation;
 use super::lifetime::{CountedFrom, Lifetime};
+use super::rights::Right;
 use crate::config::Agent;
 use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
@@ -74,6 +75,8 @@ pub(crate) struct Request {
     pub(crate) isolation: Isolation,
     /// A port that the API server listens on.
     pub(crate) api_port: u16,
+    /// The rights that the keeper needs for the environment's features.
+    pub(crate) keeper_rights: Vec<Right>,
     /// How requests come to the preview; nothing without routing.
     pub(crate) routing: Option<Routing>,
 }

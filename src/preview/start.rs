@@ -172,7 +172,10 @@ async fn prepared(config: &Config, target: Target, extent: Extent, reporter: &Re
     let counted_from = if extent == Extent::Created { CountedFrom::Creation } else { CountedFrom::Readiness };
     let inspection = inspect(&cluster, config, target, &namespace, reporter).await?;
     let account = match &inspection.assignment {
-        Some(assignment) => keeper_account::granted(&cluster, assignment, &config.agent).await?,
+        Some(assignment) => {
+            let rights = inspection.keeper_rights(config);
+            keeper_account::granted(&cluster, assignment, &config.agent, &rights).await?
+        }
         None => Account::Own,
     };
     let isolation = network_policies::isolation(&cluster, &inspection, config, reporter).await;

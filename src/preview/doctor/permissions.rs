@@ -6,7 +6,6 @@ use serde_json::json;
 use super::target::Target;
 use super::{Check, Findings, in_a_line};
 use crate::output::Mode;
-use crate::preview::features::FEATURES;
 use crate::preview::plan::Account;
 use crate::preview::preflight::{self, keeper_account};
 use crate::preview::rights::{self, Document, GRANTING, Right};
@@ -45,28 +44,30 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Chooses the keeper's account as `start` does; `None` if it can have none.
-    pub(super) async fn keeper(&self, findings: &mut Findings) -> Result<Option<Account>> {
+    /// Chooses the account of a keeper that needs these rights, as `start` does;
+    /// `None` if there is none.
+    pub(super) async fn keeper(&self, rights: &[Right], findings: &mut Findings) -> Result<Option<Account>> {
         let step = self.reporter.step("checking the keeper's permissions");
-        let error = match keeper_account::account(self.cluster, self.namespace, &self.config.agent).await {
-            Ok(account) => {
-                step.done(&match &account {
-                    Account::Own => {
-                        "the keeper gets its own Role, which is deleted with the environment".to_owned()
-                    }
-                    Account::Prepared(name) if self.config.agent.service_account.is_some() => {
-                        format!("the keeper runs as ServiceAccount `{name}`, as configured")
-                    }
-                    Account::Prepared(name) => {
-                        format!("the keeper runs as ServiceAccount `{name}`, which exists already")
-                    }
-                });
-                return Ok(Some(account));
-            }
-            Err(error) => error,
-        };
+        let error =
+            match keeper_account::account(self.cluster, self.namespace, &self.config.agent, rights).await {
+                Ok(account) => {
+                    step.done(&match &account {
+                        Account::Own => {
+                            "the keeper gets its own Role, which is deleted with the environment".to_owned()
+                        }
+                        Account::Prepared(name) if self.config.agent.service_account.is_some() => {
+                            format!("the keeper runs as ServiceAccount `{name}`, as configured")
+                        }
+                        Account::Prepared(name) => {
+                            format!("the keeper runs as ServiceAccount `{name}`, which exists already")
+                        }
+                    });
+                    return Ok(Some(account));
+                }
+                Err(error) => error,
+            };
         findings.error(&error);
-        let missing = self.missing(&[GRANTING, &rights::keeper(FEATURES)].concat()).await?;
+        let missing = self.missing(&[GRANTING, rights].concat()).await?;
         step.failed(&if missing.is_empty() {
             in_a_line(&error)
         } else {
@@ -105,6 +106,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::preview::features::FEATURES;
     use crate::preview::rights::{Facts, needed};
 
     #[test]

@@ -23,8 +23,8 @@ pub(in crate::preview) struct Unmet {
     pub(in crate::preview) why: String,
     /// One thing to type or change if that takes too long.
     pub(in crate::preview) hint: Option<String>,
-    /// What did not happen, if it takes too long: `no request was seen`.
-    pub(in crate::preview) missed: &'static str,
+    /// The error if that has taken this time, which is too long.
+    pub(in crate::preview) error: fn(&str) -> String,
     /// The exit code if it takes too long.
     pub(in crate::preview) exit: Exit,
     /// How long it may take once all pods are ready, and the setting that says so;
@@ -46,7 +46,7 @@ impl Unmet {
             Some(complaint) => format!("{}\n{complaint}", self.why),
             None => self.why,
         };
-        Problem::new(format!("{} within {}", self.missed, humantime::format_duration(limit)))
+        Problem::new((self.error)(&humantime::format_duration(limit).to_string()))
             .because_of(why)
             .exit(self.exit)
             .hint(self.hint.unwrap_or_else(|| format!("wait longer with {longer}")))
@@ -76,8 +76,9 @@ mod tests {
     }
 
     fn unmet(why: &str) -> Condition {
-        let (missed, exit) = ("nothing was seen", Exit::NotRouted);
-        Condition::Unmet(Unmet { why: why.to_owned(), hint: None, missed, exit, limit: None })
+        let error = |time: &str| format!("nothing was seen within {time}");
+        let exit = Exit::NotRouted;
+        Condition::Unmet(Unmet { why: why.to_owned(), hint: None, error, exit, limit: None })
     }
 
     #[test]

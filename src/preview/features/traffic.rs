@@ -153,7 +153,7 @@ fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
         Routed::Waiting { why, hint } => Condition::Unmet(Unmet {
             why,
             hint,
-            missed: "no request was seen to come to the preview",
+            error: |time| format!("no request was seen to come to the preview within {time}"),
             exit: Exit::NotRouted,
             limit,
         }),

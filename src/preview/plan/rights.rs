@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{Account, Request};
-use crate::preview::features::FEATURES;
-use crate::preview::rights::keeper;
+use crate::preview::rights::Right;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// The rules of a keeper's Role, whose root is this Job.
-pub(crate) fn rules(root: &str) -> Vec<Value> {
-    keeper(FEATURES).iter().map(|right| right.rule(Some(root))).collect()
+/// The rules of a Role with the keeper's `rights`, whose root is this Job.
+pub(crate) fn rules(rights: &[Right], root: &str) -> Vec<Value> {
+    rights.iter().map(|right| right.rule(Some(root))).collect()
 }
 
 /// The name of an environment's own ServiceAccount, Role and RoleBinding.
@@ -33,7 +32,7 @@ pub(super) fn objects(request: &Request) -> Vec<Value> {
         }),
         json!({
             "apiVersion": format!("{GROUP}/v1"), "kind": "Role", "metadata": metadata,
-            "rules": rules(&name),
+            "rules": rules(&request.keeper_rights, &name),
         }),
         json!({
             "apiVersion": format!("{GROUP}/v1"), "kind": "RoleBinding", "metadata": metadata,

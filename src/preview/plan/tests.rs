@@ -5,12 +5,15 @@ use uuid::Uuid;
 
 use super::connections::Direction;
 use super::*;
+use crate::preview::features::FEATURES;
+use crate::preview::rights::keeper;
 use crate::session::{Key, Role, SessionId, Ttl};
 use crate::workload::container::choose;
 
 pub(in crate::preview) fn request(template: &Value) -> Request {
     let source = Source { template: template.as_object().unwrap().clone(), ..Source::default() };
     Request {
+        keeper_rights: keeper(FEATURES),
         routing: None,
         isolation: Isolation::default(),
         api_port: 16443,

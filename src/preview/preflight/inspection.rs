@@ -12,12 +12,14 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::contract::assignment::Assignment;
 use crate::output::Reporter;
+use crate::preview::features;
 use crate::preview::lifetime::CountedFrom;
 use crate::preview::plan::labels::{self, Labels};
 use crate::preview::plan::metadata::Stamp;
 use crate::preview::plan::policy::Isolation;
 use crate::preview::plan::template::claim_names;
 use crate::preview::plan::{Account, Request, Routing, overrides};
+use crate::preview::rights::{self, Right};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Identity, SessionId};
 use crate::words;
@@ -137,6 +139,11 @@ impl Inspection {
         labels::keeper(&self.identity, &config.agent.labels)
     }
 
+    /// The rights that the keeper needs for the environment's features.
+    pub(crate) fn keeper_rights(&self, config: &Config) -> Vec<Right> {
+        rights::keeper(&features::of(config, Some(self)))
+    }
+
     /// The plan's inputs, once the keeper's account and the isolation are known.
     /// `api_port` is the port that the API server listens on.
     pub(crate) fn request(
@@ -147,6 +154,7 @@ impl Inspection {
         account: Account,
         isolation: Isolation,
     ) -> Request {
+        let keeper_rights = self.keeper_rights(config);
         Request {
             identity: self.identity,
             namespace: self.namespace,
@@ -165,6 +173,7 @@ impl Inspection {
             agent: config.agent.clone(),
             isolation,
             api_port,
+            keeper_rights,
             routing: self.assignment.map(|assignment| Routing { assignment, account }),
         }
     }

@@ -8,9 +8,9 @@ use crate::cluster::Cluster;
 use crate::config;
 use crate::contract::agent_container;
 use crate::contract::assignment::Assignment;
-use crate::preview::features::FEATURES;
-use crate::preview::plan::{Account, rights};
-use crate::preview::rights::{GRANTING, keeper, lacking, named, questions};
+use crate::preview::plan::Account;
+use crate::preview::plan::rights::rules;
+use crate::preview::rights::{GRANTING, Right, lacking, named, questions};
 use crate::problem::{Exit, Problem};
 
 /// The ServiceAccount that `rbac` prints, for users who may not create roles.
@@ -26,13 +26,14 @@ pub(crate) async fn granted(
     cluster: &Cluster,
     assignment: &Assignment,
     agent: &config::Agent,
+    rights: &[Right],
 ) -> Result<Account> {
-    let account = account(cluster, &assignment.namespace, agent).await?;
+    let account = account(cluster, &assignment.namespace, agent, rights).await?;
     may_attach(cluster, assignment, &account).await?;
     Ok(account)
 }
 
-/// Chooses the account that the keeper runs as.
+/// Chooses the account that the keeper, which needs these `rights`, runs as.
 ///
 /// The keeper gets a Role of its own where the user may create it: nobody may
 /// grant permissions that they do not hold, and a dry run asks the API server
@@ -41,14 +42,19 @@ pub(crate) async fn granted(
 /// # Errors
 ///
 /// Where the user may not create that Role, and no prepared account exists.
-pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::Agent) -> Result<Account> {
+pub(crate) async fn account(
+    cluster: &Cluster,
+    namespace: &str,
+    agent: &config::Agent,
+    rights: &[Right],
+) -> Result<Account> {
     if let Some(name) = &agent.service_account {
         return Ok(Account::Prepared(name.clone()));
     }
     let probe = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": "preview-keeper-probe", "namespace": namespace},
-        "rules": rights::rules("preview-keeper-probe"),
+        "rules": rules(rights, "preview-keeper-probe"),
     });
     let (made, refused) =
         futures::join!(cluster.would_create(probe), cluster.refused_at_once(namespace, questions(GRANTING)));
@@ -67,7 +73,7 @@ pub(crate) async fn account(cluster: &Cluster, namespace: &str, agent: &config::
     if cluster.has_account(namespace, PREPARED).await {
         return Ok(Account::Prepared(PREPARED.to_owned()));
     }
-    let lines: Vec<String> = keeper(FEATURES)
+    let lines: Vec<String> = rights
         .iter()
         .map(|right| format!("{} {}: {}", right.verbs.join(", "), right.resource, right.reason))
         .collect();
