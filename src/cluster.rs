@@ -1,5 +1,5 @@
-//! The only caller of the Kubernetes API. It connects, asks and acts; what to
-//! create is decided in `preview::plan`, and nothing is printed here.
+//! The only caller of the Kubernetes API. It connects, asks and acts. `preview::plan`
+//! decides which objects to create, and `output` prints.
 
 mod act;
 mod ask;
@@ -37,17 +37,16 @@ pub use postmortem::Remains;
 pub use sessions::{Found, Scope};
 pub use watch::Change;
 
-/// How many requests of one question are on their way at once.
+/// The most requests under way at once for one question.
 const AT_ONCE: usize = 8;
 
 /// A cluster that has answered.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    /// The namespace of the context, for those who name none.
+    /// The namespace of the context, used where none is named.
     pub default_namespace: String,
-    /// For watches and conversations, which are silent for as long as nothing
-    /// changes; connected when first needed.
+    /// For watches and execs, which may be silent for long; connected at first use.
     patient: Arc<Patient>,
     /// How far the API server's clock is ahead of this machine's.
     ahead: SignedDuration,
@@ -61,7 +60,7 @@ struct Patient {
 // === impl Cluster ===
 
 impl Cluster {
-    /// A client that waits for ever.
+    /// A client without a time limit for answers.
     fn patient(&self) -> Result<Client> {
         if let Some(client) = self.patient.client.get() {
             return Ok(client.clone());
@@ -70,8 +69,8 @@ impl Cluster {
         Ok(self.patient.client.get_or_init(|| client).clone())
     }
 
-    /// What the cluster's clock shows when this machine's shows `now`: what is
-    /// left of a life does not depend on a laptop's clock.
+    /// The time of the cluster's clock when this machine's clock shows `now`. The
+    /// remaining lifetime of a session must not depend on the clock of a laptop.
     pub fn clock(&self, now: Timestamp) -> Timestamp {
         now.checked_add(self.ahead).unwrap_or(now)
     }

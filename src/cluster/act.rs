@@ -1,4 +1,4 @@
-//! What changes the cluster.
+//! Creation, patches and deletion.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{AT_ONCE, Cluster, Error, Result};
 use crate::session::TTL;
 
-/// Who we are in an object's `managedFields`.
+/// The name of this program in an object's `managedFields`.
 const MANAGER: &str = "mirrord";
 
 // === impl Cluster ===
@@ -21,8 +21,7 @@ const MANAGER: &str = "mirrord";
 impl Cluster {
     /// Creates the root.
     pub async fn create_root(&self, root: &Job) -> anyhow::Result<Job> {
-        let namespace = root.metadata.namespace.as_deref().unwrap_or_default();
-        let name = root.metadata.name.as_deref().unwrap_or_default();
+        let (namespace, name) = place(root);
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
         api.create(&Self::creation(), root).await.map_err(Error::from).map_err(|error| {
             error.into_problem(format!("could not create job `{name}` in namespace `{namespace}`")).into()
@@ -31,38 +30,35 @@ impl Cluster {
 
     /// Creates an object that the root owns.
     pub async fn create(&self, object: Value) -> anyhow::Result<()> {
-        let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
-        self.post(object, &Self::creation()).await.map_err(|error| {
-            let what =
-                format!("could not create {} `{name}` in namespace `{namespace}`", kind.to_lowercase());
-            error.into_problem(what).into()
-        })
+        let what = format!(
+            "could not create {} `{}` in namespace `{}`",
+            text(&object, "/kind").to_lowercase(),
+            text(&object, "/metadata/name"),
+            text(&object, "/metadata/namespace")
+        );
+        Ok(self.post(object, &Self::creation()).await.map_err(|error| error.into_problem(what))?)
     }
 
-    /// Whether an object would be created; it is not.
+    /// Dry-runs the creation of an object.
     pub async fn would_create(&self, object: Value) -> Result<()> {
         self.post(object, &PostParams { dry_run: true, ..Self::creation() }).await
     }
 
     async fn post(&self, object: Value, parameters: &PostParams) -> Result<()> {
-        let object: DynamicObject =
-            serde_json::from_value(object).expect("an object that was planned has metadata");
-        let types = object.types.clone().unwrap_or_default();
+        let object: DynamicObject = serde_json::from_value(object).expect("a planned object has metadata");
+        let types = object.types.clone().expect("a planned object has a kind and a version");
+        // The core group has no name.
         let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
-        let namespace = object.metadata.namespace.clone().unwrap_or_default();
+        let namespace = object.metadata.namespace.clone().expect("a planned object has a namespace");
         let api: Api<DynamicObject> = Api::namespaced_with(self.client(), &namespace, &resource);
         Ok(api.create(parameters, &object).await.map(drop)?)
     }
 
-    /// Lets the root have its pod, once all that this needs is there.
+    /// Lets the root start the keeper's pod, whose account exists by now.
     pub async fn begin(&self, root: &Job) -> anyhow::Result<()> {
         let parallelism = root.spec.as_ref().and_then(|spec| spec.parallelism);
-        let (namespace, name) = (
-            root.metadata.namespace.as_deref().unwrap_or_default(),
-            root.metadata.name.as_deref().unwrap_or_default(),
-        );
+        let (namespace, name) = place(root);
         match self.patch_root(namespace, name, &json!({"spec": {"parallelism": parallelism}})).await {
             Ok(_) => Ok(()),
             Err(error) => Err(error
@@ -75,8 +71,8 @@ impl Cluster {
         PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) }
     }
 
-    /// Writes a new time to live on the pods of a session, for those who list
-    /// pods. Without the right to do so the root alone says it.
+    /// Writes a new time to live on the labels of a session's pods. Without the right to
+    /// do so, only the root has it.
     pub async fn relabel_pods(&self, namespace: &str, pods: &[Pod], ttl: &str) {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let patch = Patch::Merge(json!({"metadata": {"labels": {TTL: ttl}}}));
@@ -93,7 +89,7 @@ impl Cluster {
         Ok(api.patch(root, &parameters, &Patch::Merge(patch)).await?)
     }
 
-    /// Deletes the root, and by it everything that it owns.
+    /// Deletes the root. The garbage collector deletes everything that it owns.
     pub async fn delete(&self, namespace: &str, root: &str) -> anyhow::Result<()> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
         match api.delete(root, &DeleteParams::background()).await.map_err(Error::from) {
@@ -106,6 +102,17 @@ impl Cluster {
     }
 }
 
-/// How long Kubernetes may take to end what it was asked to end, pods' own
-/// grace periods apart, before the CLI deletes the root itself.
+/// How long Kubernetes may take to end a session, in addition to the grace periods of
+/// its pods, before the CLI deletes the root itself.
 pub(crate) const END: Duration = Duration::from_secs(20);
+
+/// The namespace and the name of a root.
+fn place(root: &Job) -> (&str, &str) {
+    let place = root.metadata.namespace.as_deref().zip(root.metadata.name.as_deref());
+    place.expect("a root has a namespace and a name")
+}
+
+fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    let text = object.pointer(path).and_then(Value::as_str);
+    text.expect("a planned object has a kind, a name and a namespace")
+}

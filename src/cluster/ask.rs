@@ -1,4 +1,4 @@
-//! Questions that change nothing: what would be allowed, and what would not.
+//! Questions that change nothing: rights, dry runs, and facts about pods and nodes.
 
 use futures::StreamExt as _;
 use futures::stream;
@@ -26,16 +26,16 @@ pub struct Access {
     pub verb: &'static str,
 }
 
-/// What the cluster says of a pod that somebody would like to create.
+/// The API server's answer to a dry run of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It would be taken.
+    /// The pod would be created.
     Taken,
-    /// The user may not ask, or somebody who has a say answers no such questions.
+    /// Unknown: the user may not dry-run, or a webhook does not support dry runs.
     Untold,
-    /// Not now, and why; trying again may help.
+    /// The pod cannot be created now, and why; another try may succeed.
     NotNow(String),
-    /// It would be refused, and why.
+    /// The pod would be refused, and why.
     Refused(String),
 }
 
@@ -75,8 +75,7 @@ impl Access {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Which of these the user may not do; an error where the cluster does not
-    /// answer such questions.
+    /// Those of `asked` that the user may not do.
     pub async fn refused(&self, namespace: &str, asked: Vec<Access>) -> Result<Vec<Access>> {
         let answers = stream::iter(asked).map(|access| async move {
             let allowed = self.may(namespace, &access).await;
@@ -93,9 +92,9 @@ impl Cluster {
         Ok(refused)
     }
 
-    /// The same, with one question where the answer is plain: the rules that the
-    /// cluster lists for the user in the namespace are not always all there are,
-    /// but what they allow need not be asked for one by one.
+    /// The same, with one request for everything that the user's rules in the
+    /// namespace allow. The list of rules may be incomplete, so that the rest is
+    /// asked for one by one.
     pub async fn refused_at_once(&self, namespace: &str, asked: Vec<Access>) -> Result<Vec<Access>> {
         let review = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
@@ -133,20 +132,21 @@ impl Cluster {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// Who the API server takes the user for; nothing where it does not say.
+    /// The user's name as the API server knows it; `None` where it does not say.
     pub async fn user(&self) -> Option<String> {
         let api: Api<SelfSubjectReview> = Api::all(self.client());
         let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;
         review.status?.user_info?.username
     }
 
-    /// Whether a namespace is there; unknown where it may not be seen.
+    /// Whether a namespace exists; `None` where the user may not see it.
     pub async fn has_namespace(&self, name: &str) -> Option<bool> {
         let api: Api<Namespace> = Api::all(self.client());
         api.get_metadata_opt(name).await.ok().map(|found| found.is_some())
     }
 
-    /// The pods that a target's selector, or a name, means.
+    /// The pods with these labels, or of this name. At most one page; none where they
+    /// may not be listed.
     pub async fn pods_like(&self, namespace: &str, labels: Option<&str>, name: Option<&str>) -> Vec<Pod> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         let mut parameters = ListParams::default().limit(super::sessions::PAGE);
@@ -155,14 +155,14 @@ impl Cluster {
         api.list(&parameters).await.map(|list| list.items).unwrap_or_default()
     }
 
-    /// Whether a pod with this template would be taken: quotas, limits, Pod
-    /// Security and webhooks have their say.
+    /// Whether a pod with this template would be created, by the judgement of quotas,
+    /// limits, Pod Security and webhooks.
     pub async fn would_take_pod(&self, namespace: &str, name: &str, template: &Value) -> Verdict {
         let mut pod = template.clone();
         pod["apiVersion"] = "v1".into();
         pod["kind"] = "Pod".into();
         pod["metadata"]["namespace"] = namespace.into();
-        // As a ReplicaSet names them: the answer speaks of it.
+        // As a ReplicaSet names its pods: the answer quotes the name.
         pod["metadata"]["generateName"] = format!("{name}-").into();
         match self.would_create(pod).await {
             Ok(()) => Verdict::Taken,
@@ -190,7 +190,7 @@ impl Cluster {
         api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
     }
 
-    /// The port of the API server, as far as the kubeconfig knows it.
+    /// The port of the API server in the kubeconfig.
     pub fn port(&self) -> u16 {
         self.patient.config.cluster_url.port_u16().unwrap_or(443)
     }
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_allows_what_it_names_for_objects_of_any_name() {
+    fn a_rule_allows_the_verbs_and_resources_it_names_unless_it_is_for_single_objects() {
         let exec = Access { group: "", resource: "pods/exec", verb: "create" };
         for (groups, resources, verbs, names, allows) in [
             (json!([""]), json!(["pods/exec"]), json!(["create"]), json!(null), true),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_from_a_question_that_nobody_answers() {
+    fn a_refusal_is_told_from_a_dry_run_without_an_answer() {
         let refused = |text: &str| Verdict::Refused(text.to_owned());
         let not_now = |text: &str| Verdict::NotNow(text.to_owned());
         for (code, message, verdict) in [

@@ -19,16 +19,15 @@ use crate::connection::Connection;
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::words;
 
-/// How long a connection may take to come about: longer than any round trip,
-/// shorter than patience.
+/// The time limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may take; a watch may take longer.
+/// The time limit for an answer. Watches have none.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The first pause before a busy server is asked again, and the longest.
+/// The first and the longest pause before a request to a busy server is repeated.
 const ASKS_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// How often it is: for 6 s or so.
+/// How often it is repeated: for about 6 s.
 const TRIES: u32 = 5;
-/// How many requests may be on their way into the client at once.
+/// The length of the queue in front of the client.
 const BUFFERED: usize = 1024;
 
 // === impl Cluster ===
@@ -54,11 +53,11 @@ impl Cluster {
     /// Connects, and asks for a first answer.
     async fn answering(mut config: Config) -> Result<Self> {
         config.connect_timeout = Some(CONNECT);
-        // The client's own tries go on for minutes, unheard; ours end.
+        // kube's own retries go on for minutes without a word.
         config.default_retry = false;
         let patient = Arc::new(Patient { config: config.clone(), client: OnceLock::new() });
         config.read_timeout = Some(ANSWER);
-        // Else the time that a connection was idle would count as an answer's.
+        // Otherwise the time for an answer would include the idle time before it.
         config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         let default_namespace = config.default_namespace.clone();
@@ -88,12 +87,12 @@ impl Cluster {
     }
 }
 
-/// A client that asks again, for a few seconds, where the server has said that it
-/// is too busy (429, 503, 504).
+/// A client that repeats requests, for a few seconds, to a server that is too busy
+/// (429, 503, 504).
 pub(super) fn client(config: Config) -> super::Result<Client> {
     let patience = RetryPolicy::new(ASKS_AGAIN.0, ASKS_AGAIN.1, TRIES, false);
     let patience = patience.map_err(|error| kube::Error::Service(error.into()))?;
-    // A request that may be made again has to be copied, and so its way too.
+    // The retry layer clones the service below it, which only a buffer makes possible.
     let builder = ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(BUFFERED));
     Ok(builder.with_layer(&RetryLayer::new(patience)).build())
 }
@@ -104,7 +103,7 @@ async fn greet(client: &Client) -> super::Result<SignedDuration> {
     let request = http::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
     let response = client.send(request).await?;
     if !response.status().is_success() {
-        // The same question once more, for an error in the API's own form.
+        // Once more, for an error in the API's own form.
         client.apiserver_version().await?;
     }
     let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
@@ -121,8 +120,8 @@ async fn config(connection: &Connection) -> Result<Config> {
     };
     let is_named = !connection.kubeconfig.is_empty();
     let paths = if is_named { &connection.kubeconfig } else { &connection.of_kubectl };
-    // Inside a cluster there is no kubeconfig; a named context is one's own wish. A
-    // file that is there and broken is the user's, who does not mean the cluster around.
+    // Inside a cluster there is no kubeconfig. A file that exists, even a broken one, or
+    // a context means that the user wants another cluster than the one around.
     if !is_named
         && connection.context.is_none()
         && !paths.iter().any(|path| path.exists())
@@ -148,13 +147,13 @@ async fn config(connection: &Connection) -> Result<Config> {
     Config::from_custom_kubeconfig(kubeconfig, &options).await.explain(problem)
 }
 
-/// The files as one; as kubectl does, without those of a list that are not there.
+/// The merged files. As with kubectl, files that do not exist are skipped.
 fn merged(paths: &[PathBuf]) -> Result<Kubeconfig> {
     let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
-    // Where none is, the first says so.
+    // If none exists, reading the first one makes the error.
     let read = if there.is_empty() { paths.iter().take(1).collect() } else { there };
     if read.is_empty() {
-        return Err(anyhow::Error::msg("there is no kubeconfig, and no home folder to look for it in"));
+        return Err(anyhow::Error::msg("there is no kubeconfig, and no home folder that could have one"));
     }
     let mut whole: Option<Kubeconfig> = None;
     for path in read {
@@ -165,5 +164,5 @@ fn merged(paths: &[PathBuf]) -> Result<Kubeconfig> {
             None => next,
         });
     }
-    Ok(whole.unwrap_or_default())
+    Ok(whole.expect("at least one file was read"))
 }

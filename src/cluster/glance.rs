@@ -122,9 +122,11 @@ impl Cluster {
             sessions = whole.iter().filter_map(Session::of).collect();
         } else {
             let whole = stream::iter(unclear).map(|metadata| async move {
-                let scope = Scope::Namespace(metadata.namespace.unwrap_or_default());
-                let root =
-                    scope.api_of::<Job>(self.client()).get_opt(&metadata.name.unwrap_or_default()).await;
+                let scope = Scope::Namespace(metadata.namespace.expect("a root has a namespace"));
+                let root = scope
+                    .api_of::<Job>(self.client())
+                    .get_opt(&metadata.name.expect("a root has a name"))
+                    .await;
                 root.map_err(Error::from)
             });
             let whole: Vec<Option<Job>> = whole.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -161,7 +163,7 @@ impl Cluster {
         let mut whole = Pods::new();
         for pod in self.list::<Pod>(scope, &closely).await? {
             let session = pod.metadata.labels.as_ref().and_then(|labels| labels.get(SESSION)).cloned();
-            whole.entry(session.unwrap_or_default()).or_default().push(pod);
+            whole.entry(session.expect("the selector demands the label")).or_default().push(pod);
         }
         // Whole pods replace all of their session's.
         pods.extend(whole);

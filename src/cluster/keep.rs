@@ -1,5 +1,5 @@
-//! What a keeper does in its cluster: attaches agents, speaks with them, and
-//! says how things stand.
+//! A keeper's requests: attaching agents, the exec of their control bridge, and the
+//! report on the root and the preview pods.
 
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, AttachParams, AttachedProcess, ListParams, Patch, PatchParams};
@@ -12,9 +12,8 @@ use crate::session::SESSION;
 // === impl Cluster ===
 
 impl Cluster {
-    /// Puts a container beside those of a pod that runs. Refused with a
-    /// conflict where the pod has changed since it was read: two keepers never
-    /// attach two agents.
+    /// Attaches an ephemeral container to a pod. Refused with a conflict if the pod has
+    /// changed since `resource_version`, so that two keepers never attach two agents.
     pub async fn attach(
         &self,
         namespace: &str,
@@ -25,7 +24,7 @@ impl Cluster {
         self.patch_containers(namespace, pod, resource_version, container, &PatchParams::default()).await
     }
 
-    /// Whether such a container would be taken, asked of every admission check.
+    /// Dry-runs the attachment of such a container.
     pub async fn would_attach(&self, namespace: &str, pod: &str, container: &Value) -> Result<Pod> {
         self.patch_containers(namespace, pod, None, container, &PatchParams::default().dry_run()).await
     }
@@ -46,7 +45,7 @@ impl Cluster {
         Ok(api.patch_ephemeral_containers(pod, parameters, &Patch::Strategic(patch)).await?)
     }
 
-    /// One of a target's pods, where there is one to be seen.
+    /// The name of one of a target's pods, if the user may see one.
     pub async fn any_pod(&self, namespace: &str, pods: &Pods) -> Option<String> {
         let labels = match pods {
             Pods::Named(name) => return Some(name.clone()),
@@ -57,13 +56,13 @@ impl Cluster {
         list.items.first()?.metadata.name.clone()
     }
 
-    /// Whether there is such a `ServiceAccount` to be seen.
+    /// Whether such a `ServiceAccount` exists and the user may see it.
     pub async fn has_account(&self, namespace: &str, name: &str) -> bool {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         matches!(api.get_metadata_opt(name).await, Ok(Some(_)))
     }
 
-    /// Runs a command in a container, with its standard input and output here.
+    /// Runs a command in a container, with its standard input and output attached.
     pub async fn exec(
         &self,
         namespace: &str,
@@ -71,7 +70,7 @@ impl Cluster {
         container: &str,
         command: &[&str],
     ) -> Result<AttachedProcess> {
-        // It may be silent for longer than an answer may take.
+        // The command may be silent for longer than the time limit for an answer.
         let api: Api<Pod> = Api::namespaced(self.patient()?, namespace);
         let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         Ok(api.exec(pod, command.iter().copied(), &parameters).await?)
@@ -85,7 +84,7 @@ impl Cluster {
     /// Sets a condition of a pod.
     pub async fn set_condition(&self, namespace: &str, pod: &str, condition: &Value) -> Result<()> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
-        // Conditions are merged by their type: the kubelet's own stay.
+        // Conditions are merged by type, so that those of the kubelet stay.
         let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
         Ok(api.patch_status(pod, &PatchParams::default(), &patch).await.map(drop)?)
     }

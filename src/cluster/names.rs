@@ -1,4 +1,4 @@
-//! What there is, by name alone: for people who are still typing.
+//! Names of existing objects, for shell completion.
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -13,7 +13,7 @@ use crate::workload::KINDS;
 // === impl Cluster ===
 
 impl Cluster {
-    /// The namespaces; where they may not be listed, the context's.
+    /// The namespaces; only the context's where they may not be listed.
     pub async fn namespaces(&self) -> Vec<String> {
         let api: Api<Namespace> = Api::all(self.client());
         match api.list_metadata(&ListParams::default().limit(PAGE)).await {
@@ -22,8 +22,8 @@ impl Cluster {
         }
     }
 
-    /// What can be a target, as `kind/name`: what a controller owns is named
-    /// by its controller alone, and what may not be listed is left out.
+    /// The possible targets as `kind/name`, without objects that a controller owns, and
+    /// without kinds that may not be listed.
     pub async fn targets(&self, namespace: &str) -> Vec<String> {
         let parameters = ListParams::default().limit(PAGE).labels(&format!("{MANAGED_BY}!={MIRRORD}"));
         let lists = join_all(KINDS.iter().map(|kind| {

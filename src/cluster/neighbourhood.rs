@@ -90,8 +90,8 @@ impl Cluster {
         exclusive.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await
     }
 
-    /// The disruption budgets that select pods with `labels` and count in
-    /// shares of all such pods; none where they may not be listed.
+    /// The disruption budgets that select pods with `labels` and depend on the number of
+    /// all such pods; none where they may not be listed.
     pub async fn counting_budgets(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
         let api: Api<PodDisruptionBudget> = Api::namespaced(self.client(), namespace);
         let Ok(budgets) = api.list(&ListParams::default()).await else { return Vec::new() };
@@ -113,8 +113,8 @@ impl Cluster {
             .collect()
     }
 
-    /// The autoscalers of a target, of the workload that its template is in, or
-    /// of what controls that; none where they may not be listed.
+    /// The autoscalers of a target, of the workload that holds its template, or of that
+    /// workload's controller; none where they may not be listed.
     pub async fn scalers(&self, namespace: &str, target: &Target, source: &Source) -> Vec<String> {
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client(), namespace);
         let Ok(scalers) = api.list(&ListParams::default()).await else { return Vec::new() };
@@ -123,7 +123,7 @@ impl Cluster {
         }
         let typed = Workload { kind: target.kind().kind.to_owned(), name: target.name().to_owned() };
         let mut scaled: Vec<Workload> = [typed].into_iter().chain(source.lineage.iter().cloned()).collect();
-        // A Deployment's pods are its ReplicaSet's.
+        // A Deployment owns the ReplicaSet that owns the pods.
         if let [_, set] = &source.lineage[..]
             && set.kind == "ReplicaSet"
         {
@@ -139,8 +139,8 @@ impl Cluster {
     }
 }
 
-/// Whether a claim with these access modes may be the disk of one pod alone.
-/// Clouds' disks are often claimed as `ReadWriteOnce` and `ReadOnlyMany` both.
+/// Whether only one pod, or the pods of one node, may write to a claim with these access
+/// modes. Disks of clouds are often claimed as both `ReadWriteOnce` and `ReadOnlyMany`.
 fn is_exclusive(modes: &[String]) -> bool {
     let has = |wanted| modes.iter().any(|mode| mode == wanted);
     !has("ReadWriteMany") && (!has("ReadOnlyMany") || modes.len() > 1)
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_shared_only_where_all_may_write_or_nobody_may() {
+    fn a_claim_is_shared_only_if_all_may_write_or_none() {
         for (modes, exclusive) in [
             (&["ReadWriteOnce"][..], true),
             (&["ReadWriteOncePod"], true),

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Error;
 
-/// How long the cluster may be silent before it counts as lost: longer than an
-/// API server takes to restart behind a load balancer's back.
+/// How long the cluster may give no answer before it counts as lost: longer than an
+/// API server behind a load balancer takes to restart.
 pub(crate) const SILENCE: Duration = Duration::from_secs(20);
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);

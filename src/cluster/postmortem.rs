@@ -16,7 +16,7 @@ use crate::words;
 /// Lines of a crashed container's log that are shown.
 const LOG_LINES: i64 = 10;
 
-/// What is still there of a session that ends.
+/// An object that still exists of a session that ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
     /// The object.
@@ -30,8 +30,7 @@ pub struct Remains {
 // === impl Cluster ===
 
 impl Cluster {
-    /// What Kubernetes last said about an object, oldest first; nothing where
-    /// events may not be read.
+    /// The events about an object, oldest first; none where they may not be read.
     pub async fn events(&self, namespace: &str, name: &str) -> Vec<Event> {
         let api: Api<Event> = Api::namespaced(self.client(), namespace);
         let parameters = ListParams::default().fields(&format!("involvedObject.name={name}"));
@@ -46,8 +45,8 @@ impl Cluster {
         events
     }
 
-    /// The last lines of a container that has crashed; nothing where logs may
-    /// not be read or are gone.
+    /// The last log lines of a container that has crashed; `None` where logs may not be
+    /// read or are gone.
     pub async fn last_log_lines(&self, namespace: &str, pod: &str, container: &str) -> Option<String> {
         let api: Api<Pod> = Api::namespaced(self.client(), namespace);
         for previous in [true, false] {
@@ -113,8 +112,7 @@ impl Cluster {
 // === impl Remains ===
 
 impl Remains {
-    /// A pod on its way out: first its containers end, then whoever has put a
-    /// finalizer on it.
+    /// A pod that is being deleted: first its containers end, then its finalizers hold it.
     fn of(pod: &Pod) -> Self {
         let finalizers = pod.finalizers();
         let seconds = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
@@ -137,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_on_its_way_out_says_what_it_waits_for() {
+    fn a_pod_that_is_being_deleted_tells_what_it_waits_for() {
         for (metadata, why, seconds) in [
             (json!({"name": "x"}), None, 0),
             (

@@ -83,7 +83,7 @@ impl Cluster {
         )
     }
 
-    /// The workload whose pods a Service selects: exactly one.
+    /// The one workload whose pods a Service selects.
     async fn selected(
         &self,
         target: &Target,
@@ -94,7 +94,7 @@ impl Cluster {
         let mut refused = None;
         for kind in KINDS.iter().filter(|kind| kind.is_behind_service) {
             match every(&self.workloads(kind, namespace), ListParams::default()).await {
-                // A kind that this cluster does not have.
+                // The cluster does not have this kind.
                 Err(error) if error.is_not_found() => {}
                 Ok(objects) => found.extend(objects.into_iter().filter_map(|object| {
                     let owned = object.owner_references().iter().any(|owner| owner.controller == Some(true));
@@ -176,7 +176,7 @@ impl Unresolved {
     }
 }
 
-/// A dynamic object as the JSON that it was.
+/// A dynamic object as JSON.
 fn whole(object: DynamicObject) -> Value {
     let mut value = object.data;
     value["metadata"] = json!(object.metadata);

@@ -16,7 +16,7 @@ use crate::session::{self, MANAGED_BY, MIRRORD, Role, SESSION, Session};
 /// Objects of one page of a list; the API server's own advice.
 pub(super) const PAGE: u32 = 500;
 
-/// Where to look.
+/// The namespaces to look in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// One namespace.
@@ -25,12 +25,12 @@ pub enum Scope {
     All,
 }
 
-/// Sessions, and where they were looked for in the end.
+/// The sessions that were found, and where.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The sessions, oldest first.
     pub sessions: Vec<Session>,
-    /// Narrower than asked where the user may not list everywhere.
+    /// Narrower than requested where the user may not list all namespaces.
     pub scope: Scope,
 }
 
@@ -48,7 +48,7 @@ impl Scope {
         }
     }
 
-    /// For the end of a sentence.
+    /// The scope for the end of a sentence, with a space before it.
     pub fn in_words(&self) -> String {
         match self {
             Self::Namespace(namespace) => format!(" in namespace `{namespace}`"),
@@ -130,7 +130,7 @@ impl Cluster {
     pub async fn root(&self, namespace: &str, name: &str) -> anyhow::Result<Option<Job>> {
         let api: Api<Job> = Api::namespaced(self.client(), namespace);
         api.get_opt(name).await.map_err(Error::from).map_err(|error| {
-            error.into_problem(format!("could not look at `{name}` in namespace `{namespace}`")).into()
+            error.into_problem(format!("could not read `{name}` in namespace `{namespace}`")).into()
         })
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn selector(labels: &[(&str, String)]) -> String {
     selector
 }
 
-/// Every object that the parameters mean, a page at a time.
+/// Every object that the parameters select.
 pub(super) async fn every<K>(api: &Api<K>, parameters: ListParams) -> Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,

@@ -1,4 +1,4 @@
-//! What changes while somebody waits.
+//! Watches, as streams of changes.
 
 use std::fmt::Debug;
 use std::future::ready;
@@ -33,24 +33,32 @@ pub enum Change {
     Pod(Box<Pod>),
     /// A pod, by its name, that is gone.
     PodGone(String),
-    /// The pods are listed anew: those that are still there follow.
+    /// A new list of the pods begins; the pods that exist follow.
     PodsAnew,
-    /// All of the list of pods has been seen.
+    /// The list of the pods is complete.
     PodsListed,
-    /// The root is listed anew: it follows if it is still there.
+    /// A new list of the root begins; the root follows if it exists.
     RootAnew,
-    /// All of the list of roots has been seen.
+    /// The list of the root is complete.
     RootListed,
-    /// The cluster did not answer; the watch goes on trying.
+    /// The cluster did not answer; the watch is tried again.
     Lost(String),
-    /// The user may not look, or not any more; trying again is of no use.
+    /// The user may not watch, or not any more.
     Forbidden(Box<Error>),
+}
+
+// === impl Change ===
+
+impl Change {
+    fn gone(pod: Pod) -> Self {
+        Self::PodGone(pod.metadata.name.expect("an object of the API has a name"))
+    }
 }
 
 // === impl Cluster ===
 
 impl Cluster {
-    /// Streams the changes to one session's objects, those that exist first.
+    /// Streams the changes to one session's objects, beginning with those that exist.
     pub fn watch_session(&self, namespace: &str, session: &str) -> Result<BoxStream<'static, Change>> {
         let client = self.patient()?;
         let selected = || watcher::Config::default().labels(&format!("{SESSION}={session}"));
@@ -72,15 +80,15 @@ impl Cluster {
             );
         let pods = changes::<Pod>(Api::namespaced(client, namespace), selected(), |event| match event {
             Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
-            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Delete(pod) => Some(Change::gone(pod)),
             Event::Init => Some(Change::PodsAnew),
             Event::InitDone => None,
         });
         Ok(stream::select_all([roots, sets, pods]).boxed())
     }
 
-    /// Streams the changes to the pods that a keeper looks after: by their
-    /// labels, or by a name, in the API's own words.
+    /// Streams the changes to the pods that a label selector and a field selector of the
+    /// API select.
     pub fn watch_pods(
         &self,
         namespace: &str,
@@ -95,14 +103,13 @@ impl Cluster {
         };
         Ok(changes::<Pod>(Api::namespaced(client, namespace), selected, |event| match event {
             Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
-            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Delete(pod) => Some(Change::gone(pod)),
             Event::Init => Some(Change::PodsAnew),
             Event::InitDone => Some(Change::PodsListed),
         }))
     }
 
-    /// Streams a mark for each change to the roots and pods that match; how
-    /// things are then is for the caller to ask.
+    /// Streams the changes to the roots and pods that match, those that exist included.
     pub fn watch_all(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<BoxStream<'static, Change>> {
         let client = self.patient()?;
         let selected = || watcher::Config::default().labels(&selector(labels));
@@ -113,25 +120,25 @@ impl Cluster {
         });
         let pods = changes::<Pod>(scope.api_of(client), selected(), |event| match event {
             Event::Apply(pod) | Event::InitApply(pod) => Some(Change::Pod(Box::new(pod))),
-            Event::Delete(pod) => Some(Change::PodGone(pod.metadata.name.unwrap_or_default())),
+            Event::Delete(pod) => Some(Change::gone(pod)),
             Event::Init | Event::InitDone => None,
         });
         Ok(stream::select_all([roots, pods]).boxed())
     }
 }
 
-/// The changes to objects of one type, in our words.
+/// The changes to objects of one type.
 fn changes<K>(
     api: Api<K>,
     selected: watcher::Config,
-    said: fn(Event<K>) -> Option<Change>,
+    read: fn(Event<K>) -> Option<Change>,
 ) -> BoxStream<'static, Change>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
     let change = move |event| match event {
-        Ok(event) => said(event),
+        Ok(event) => read(event),
         Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) => {
             let error = Error::from(error);
             Some(if error.is_refused() {

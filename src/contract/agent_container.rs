@@ -1,18 +1,18 @@
-//! The agent's container, as it is put beside those of a target's pod.
+//! The agent's container, which is attached to the target's pods.
 
 use serde_json::{Value, json};
 
 use super::assignment::Agent;
 
-/// How much earlier than the pod's end an agent leaves, in seconds: so long it
-/// may carry on what is under way.
+/// How long before the end of the pod's grace period the agent exits, in seconds. Until
+/// then it carries connections that are under way.
 const LEAVES_EARLIER: i64 = 3;
 
 /// The container of a new agent.
 ///
-/// Root, because a capability that is added takes effect for root alone; and
-/// of root's powers none but two: `BPF` for the capture, and `NET_ADMIN` to
-/// attach it to the pod's network. No volume and so no credentials of the API.
+/// It runs as root, because added capabilities take effect only for root, and has only
+/// two of them: `BPF` for the capture, and `NET_ADMIN` to attach it to the pod's network.
+/// It has no volume, and so no credentials for the API.
 pub(crate) fn container(name: &str, grace_seconds: i64, agent: &Agent) -> Value {
     let stay = (grace_seconds - LEAVES_EARLIER).max(0);
     let mut container = json!({
@@ -26,7 +26,8 @@ pub(crate) fn container(name: &str, grace_seconds: i64, agent: &Agent) -> Value 
             "capabilities": {"drop": ["ALL"], "add": ["BPF", "NET_ADMIN"]},
         },
     });
-    if let (Some(level), Some(arguments)) = (&agent.log_level, container["args"].as_array_mut()) {
+    if let Some(level) = &agent.log_level {
+        let arguments = container["args"].as_array_mut().expect("the arguments are an array");
         arguments.extend(["--log-level".into(), level.clone().into()]);
     }
     if let Some(policy) = &agent.image_pull_policy {

@@ -1,12 +1,16 @@
-//! What a keeper is told, once and for all, in its own pod's environment: the
-//! part of the plan that outlives the command that made it.
+//! The keeper's assignment: the part of the plan that outlives the command that made it,
+//! in the environment of the keeper's container.
+//!
+//! Across versions: the keeper runs from the image that the command chose, and refuses
+//! fields that it does not know. Other commands read the assignment to find conflicts,
+//! and ignore one that they cannot read.
 
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::rules::Port;
 use crate::traffic::{Claim, Filter, Mode};
 
-/// What to keep.
+/// One session, as its keeper needs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Assignment {
@@ -14,7 +18,7 @@ pub struct Assignment {
     pub session: String,
     /// The key, for messages to people.
     pub key: String,
-    /// Where everything is.
+    /// The namespace of all objects.
     pub namespace: String,
     /// The root's name.
     pub root: String,
@@ -22,49 +26,49 @@ pub struct Assignment {
     pub target: String,
     /// The target's pods.
     pub pods: Pods,
-    /// What happens to requests that match.
+    /// Whether matching requests are moved or copied.
     pub mode: Mode,
-    /// The application's ports, and the preview's for them.
+    /// The application's ports, and the preview's ports for them.
     pub ports: Vec<Port>,
-    /// Those of them that speak TLS, by all that the target says of them.
+    /// Those of the ports that speak TLS, judging by the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub encrypted: Vec<u16>,
     /// Which requests match.
     pub filter: Filter,
-    /// Whether another key may have what both want.
+    /// Whether another key may keep requests that both want.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yields: bool,
-    /// Whether other keys that want the same have been stopped for this one:
-    /// nothing is proven before they are gone.
+    /// Whether other keys that want the same requests were stopped for this one. The
+    /// routes cannot be proven before those are gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overrides: bool,
-    /// Whether connections from before the capture are closed.
+    /// Whether connections that are older than the capture are closed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
-    /// The agents.
+    /// The settings of the agents.
     pub agent: Agent,
 }
 
-/// Which pods are the target's.
+/// The pods of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Pods {
-    /// Those that carry these labels, in the API's own words.
+    /// The pods that this label selector of the API selects.
     Labelled(String),
-    /// The one of this name.
+    /// The pod of this name.
     Named(String),
 }
 
-/// How agents are made.
+/// The settings of the agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Agent {
-    /// Their image: our own.
+    /// The image, which is also the keeper's.
     pub image: String,
-    /// When it is pulled; Kubernetes' own rule where nobody says.
+    /// Its `imagePullPolicy`; Kubernetes' default without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<String>,
-    /// What they and the keeper log, as `agent.log_level` has it; `info` without it.
+    /// The log level of agents and keeper, from `agent.log_level`; `info` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
 }
@@ -80,5 +84,52 @@ impl Assignment {
 
     fn claim(&self) -> Claim<'_> {
         Claim { key: &self.key, mode: self.mode, ports: &self.ports, filter: &self.filter }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn assignment(change: &Value) -> Assignment {
+        let mut assignment = json!({
+            "session": "s1", "key": "pr-1", "namespace": "shop", "root": "root", "target": "deployment/shop",
+            "pods": {"labelled": "app=shop"}, "mode": "steal", "ports": [{"port": 80}, {"port": 81}],
+            "filter": {"method": "post"}, "agent": {"image": "mirrord:1"},
+        });
+        for (field, value) in change.as_object().unwrap() {
+            assignment[field] = value.clone();
+        }
+        serde_json::from_value(assignment).unwrap()
+    }
+
+    #[test]
+    fn two_keys_conflict_if_they_steal_with_equal_filters_on_a_common_port_of_one_target() {
+        let one = assignment(&json!({}));
+        for (change, conflicts) in [
+            (json!({}), true),
+            (json!({"ports": [{"port": 81, "preview_port": 8081}]}), true),
+            (json!({"yields": true}), true),
+            (json!({"key": "pr-1"}), false),
+            (json!({"target": "deployment/cart"}), false),
+            (json!({"mode": "mirror"}), false),
+            (json!({"filter": {"method": "get"}}), false),
+            (json!({"ports": [{"port": 82}]}), false),
+        ] {
+            let mut other = json!({"session": "s2", "key": "pr-2"});
+            other.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let other = assignment(&other);
+            assert_eq!(one.conflicts_with(&other), conflicts, "{change}");
+            assert_eq!(other.conflicts_with(&one), conflicts, "{change}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_with_an_unknown_field_is_refused() {
+        let mut text = serde_json::to_value(assignment(&json!({}))).unwrap();
+        text["later"] = json!(true);
+        assert!(serde_json::from_value::<Assignment>(text).is_err());
     }
 }
