@@ -147,6 +147,7 @@ impl Env {
 /// The place of an error in a file of variables, without the line's text: it may
 /// be a secret, and CI systems publish their output.
 fn unreadable(error: &dotenvy::Error, text: &str) -> Problem {
+    const QUOTES: &str = "put a value with spaces, quotes or `#` in quotes";
     let dotenvy::Error::LineParse(line, _) = error else {
         return Problem::new("it cannot be read");
     };
@@ -157,8 +158,8 @@ fn unreadable(error: &dotenvy::Error, text: &str) -> Problem {
     };
     let at = |is_it: &dyn Fn(&str) -> bool| text.lines().position(is_it);
     let position = at(&|line| line.trim() == first)
-        .or_else(|| at(&|line| parts(line).is_some_and(|(_, value)| value == first)))
-        .unwrap_or_default();
+        .or_else(|| at(&|line| parts(line).is_some_and(|(_, value)| value == first)));
+    let Some(position) = position else { return Problem::new("a line is not `NAME=value`").hint(QUOTES) };
     let name = text.lines().nth(position).and_then(parts).map(|(name, _)| name);
     let name = name.as_deref().map(|name| name.strip_prefix("export ").unwrap_or(name).trim());
     // Other text before a `=` may be the middle of a base64 value.
@@ -167,8 +168,7 @@ fn unreadable(error: &dotenvy::Error, text: &str) -> Problem {
         !name.is_empty() && name.bytes().all(plain)
     };
     let of = name.filter(is_name).map(|name| format!(", at `{name}`")).unwrap_or_default();
-    Problem::new(format!("line {}{of} is not `NAME=value`", position + 1))
-        .hint("put a value with spaces, quotes or `#` in quotes")
+    Problem::new(format!("line {}{of} is not `NAME=value`", position + 1)).hint(QUOTES)
 }
 
 fn is_unset(names: &[String], name: &str) -> bool {

@@ -103,9 +103,37 @@ pub(crate) fn section(path: &str) -> Value {
     schema
 }
 
-/// One schema for several forms.
-pub(crate) fn any_of(mut forms: Vec<Value>) -> Value {
-    if forms.len() == 1 { forms.remove(0) } else { json!({"anyOf": forms}) }
+/// One schema for several forms. Forms with a type are merged, because keywords
+/// such as `minimum` and `properties` apply to one type each: editors then report
+/// the wrong value itself instead of "matches none of the schemas".
+pub(crate) fn any_of(forms: Vec<Value>) -> Value {
+    let mut types: Vec<Value> = Vec::new();
+    let mut typed = Map::new();
+    let mut values: Vec<Value> = Vec::new();
+    for form in forms {
+        let Value::Object(mut form) = form else { continue };
+        match (form.shift_remove("type"), form.shift_remove("enum")) {
+            (Some(name), _) => types.push(name),
+            (None, Some(Value::Array(words))) => values.extend(words),
+            (None, _) => {}
+        }
+        typed.extend(form);
+    }
+    // `null` alone needs no type beside words.
+    if typed.is_empty() && !values.is_empty() && types == ["null"] {
+        types.clear();
+        values.push(Value::Null);
+    }
+    let name = if types.len() == 1 { types.remove(0) } else { json!(types) };
+    let has_type = name != json!([]);
+    if has_type {
+        typed.shift_insert(0, "type".to_owned(), name);
+    }
+    match (has_type, values.is_empty()) {
+        (true, false) => json!({"anyOf": [typed, {"enum": values}]}),
+        (true, true) => typed.into(),
+        (false, _) => json!({"enum": values}),
+    }
 }
 
 /// `a`, `a or b`, `a, b or c`.

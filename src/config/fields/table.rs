@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Fate, Field, Honoured, Kind, Reason, Refused};
+use crate::traffic::filter;
 use crate::workload::KINDS;
 
 /// Every field of the format.
@@ -194,43 +195,59 @@ fn network() -> Vec<Field> {
             .default("steal: requests with the key; mirror: all requests")
             .off_if_false()
             .on_if_true(),
-        filter("header_filter", Kind::Text)
-            .meaning("A regular expression for one header, written `name: value`.")
-            .variables(&["MIRRORD_HTTP_HEADER_FILTER"]),
-        filter("path_filter", Kind::Text)
-            .meaning("A regular expression for the path, or the path with its query.")
-            .variables(&["MIRRORD_HTTP_PATH_FILTER"]),
-        filter("method_filter", Kind::Text)
-            .meaning("The request's method, in upper or lower case.")
-            .variables(&["MIRRORD_HTTP_METHOD_FILTER"]),
-        filter("header_filter_jq", Kind::Text)
-            .meaning("A jq program that says `true` to one header, written `name: value`.")
-            .variables(&["MIRRORD_HTTP_HEADER_FILTER_JQ"]),
-        filter("body_filter", Kind::Section).meaning("A condition for a JSON body."),
-        filter("body_filter.body", Kind::Word(&["json"])).meaning("How the body is read.").required(),
-        filter("body_filter.query", Kind::Text)
-            .meaning("A JSONPath, with mirrord's function `typeof(@)`.")
-            .required(),
-        filter("body_filter.matches", Kind::Text)
-            .meaning("A regular expression for a value that the JSONPath selects.")
-            .required(),
     ];
+    rows.extend(filters());
+    rows
+}
+
+/// The fields of `http_filter`, made from the table of its kinds.
+fn filters() -> Vec<Field> {
+    let kinds = || filter::KINDS.iter().filter_map(|kind| kind.syntax.as_ref());
+    let mut rows = Vec::new();
+    for syntax in kinds() {
+        let path = format!("{FILTER}.{}", syntax.filter);
+        let kind = if syntax.parts.is_empty() { Kind::Text } else { Kind::Section };
+        let row = honoured(path.clone(), kind).meaning(syntax.meaning);
+        rows.push(row.variables(syntax.variable.as_slice()));
+        rows.extend(syntax.parts.iter().map(|part| {
+            let path = format!("{path}.{}", part.name);
+            honoured(path, text(part.values)).meaning(part.meaning).required()
+        }));
+    }
+    // A condition of a list has the fields of all kinds; a name may belong to several.
+    let mut conditions: Vec<(&str, Kind, String)> = Vec::new();
+    for syntax in kinds() {
+        for name in syntax.fields {
+            let part = syntax.parts.iter().find(|part| part.name == *name);
+            let meaning = match part {
+                Some(_) => format!("`{}.{name}`", syntax.filter),
+                None => format!("`{}`", syntax.filter),
+            };
+            match conditions.iter_mut().find(|(known, ..)| known == name) {
+                Some((.., known)) => known.push_str(&format!(" or {meaning}")),
+                None => {
+                    let kind = text(part.map_or(&[], |part| part.values));
+                    conditions.push((name, kind, format!("As {meaning}")));
+                }
+            }
+        }
+    }
     for (list, meaning) in [
-        ("all_of", "Conditions that must all match."),
+        ("all_of", "Conditions that must all match: one filter each."),
         ("any_of", "Conditions of which one must match, with the fields of `all_of`."),
     ] {
-        let of = |name: &str, kind| filter(&format!("{list}[].{name}"), kind);
-        rows.extend([
-            filter(list, list_of(Kind::Section)).meaning(meaning),
-            of("header", Kind::Text).meaning("As `header_filter`."),
-            of("path", Kind::Text).meaning("As `path_filter`."),
-            of("method", Kind::Text).meaning("As `method_filter`."),
-            of("query", Kind::Text).meaning("As `header_filter_jq`, or beside `body` as in `body_filter`."),
-            of("body", Kind::Word(&["json"])).meaning("As in `body_filter`, beside `query` and `matches`."),
-            of("matches", Kind::Text).meaning("As in `body_filter`."),
-        ]);
+        let path = format!("{FILTER}.{list}");
+        rows.push(honoured(path.clone(), list_of(Kind::Section)).meaning(meaning));
+        rows.extend(conditions.iter().map(|(name, kind, meaning)| {
+            honoured(format!("{path}[].{name}"), kind.clone()).meaning(format!("{meaning}."))
+        }));
     }
     rows
+}
+
+/// One of these texts, or any where there are none.
+fn text(values: &'static [&'static str]) -> Kind {
+    if values.is_empty() { Kind::Text } else { Kind::Word(values) }
 }
 
 fn agent() -> Vec<Field> {
@@ -380,10 +397,6 @@ fn refused() -> Vec<Field> {
 }
 
 const FILTER: &str = "feature.network.incoming.http_filter";
-
-fn filter(name: &str, kind: Kind) -> Field {
-    honoured(format!("{FILTER}.{name}"), kind)
-}
 
 fn list_of(item: Kind) -> Kind {
     Kind::List(Box::new(item))

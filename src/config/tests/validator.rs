@@ -8,7 +8,14 @@ pub(super) fn complaint(schema: &Value, value: &Value) -> Option<String> {
     let rules = schema.as_object().expect("a schema is an object");
     rules.iter().find_map(|(keyword, rule)| match keyword.as_str() {
         "$schema" | "title" | "description" => None,
-        "type" => (!is_type(value, rule.as_str()?)).then(|| format!("{value} is not of type {rule}")),
+        "type" => {
+            let names: Vec<&str> = match rule {
+                Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+                one => one.as_str().into_iter().collect(),
+            };
+            let fits = names.iter().any(|name| is_type(value, name));
+            (!fits).then(|| format!("{value} is not of type {rule}"))
+        }
         "enum" => (!rule.as_array()?.contains(value)).then(|| format!("{value} is not in {rule}")),
         "minimum" => (value.as_f64()? < rule.as_f64()?).then(|| format!("{value} is below {rule}")),
         "maximum" => (value.as_f64()? > rule.as_f64()?).then(|| format!("{value} is above {rule}")),
