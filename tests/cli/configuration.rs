@@ -19,7 +19,7 @@ fn start_with(file: &str) -> String {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_says_where_and_why() {
+fn errors_in_a_file_name_the_place_and_the_reason() {
     let files = [
         "",
         "[]",
@@ -65,7 +65,7 @@ fn a_file_that_cannot_be_used_says_where_and_why() {
 }
 
 #[test]
-fn stop_needs_no_more_of_a_file_than_where_to_look() {
+fn stop_reads_only_the_connection_settings_of_a_file() {
     let file = r#"{"key": "k", "target": {"path": "deployment/shop", "namespace": "staging"}, "feature": {"db_branches": [{}]}}"#;
     let files = [("mirrord.json", file), ("kubeconfig", REFUSING)];
     assert_snapshot!(screen(&["preview", "stop", "-f", "mirrord.json"], &[], &files));
@@ -83,7 +83,7 @@ fn stop_needs_no_more_of_a_file_than_where_to_look() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     assert_snapshot!(screen(&["preview", "start", "-f", "gone.json"], &[], &[]));
     assert_snapshot!(screen(&["preview", "start", "-f", "mirrord.ini"], &[], &[("mirrord.ini", "")]));
 }
@@ -127,7 +127,7 @@ fn standard_input_and_the_default_place_are_read() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_used_is_named() {
+fn an_invalid_variable_is_named() {
     let refused = [
         ("MIRRORD_KEY", "a\tb"),
         ("MIRRORD_IMPERSONATED_TARGET", "shop"),

@@ -42,7 +42,7 @@ fn with_progress_off_only_the_error_is_left() {
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_there_or_makes_no_sense_is_a_configuration_error() {
+fn a_missing_or_invalid_kubeconfig_is_a_configuration_error() {
     assert_snapshot!(screen(&["preview", "status"], &[], &[]));
     assert_snapshot!(screen(&["preview", "status"], &[], &[("kubeconfig", "{")]));
     assert_snapshot!(screen(&["preview", "status", "--kubeconfig", "gone"], &[], &[]));
@@ -55,7 +55,7 @@ fn context(name: &str) -> String {
 }
 
 #[test]
-fn a_list_of_kubeconfigs_is_merged_without_those_that_are_not_there() {
+fn a_list_of_kubeconfigs_is_merged_without_missing_files() {
     let files = [("a", &*context("a")), ("b", &*context("b"))];
     for (list, context) in [("a:b", "b"), ("gone:a:b", "a"), ("a:gone:b", "b"), (":b:", "b")] {
         let screen = screen(&["preview", "status", "--context", context], &[("KUBECONFIG", list)], &files);
@@ -68,7 +68,7 @@ fn a_list_of_kubeconfigs_is_merged_without_those_that_are_not_there() {
 }
 
 #[test]
-fn a_kubeconfig_that_is_broken_is_no_reason_to_look_elsewhere_in_a_pod() {
+fn a_broken_kubeconfig_is_an_error_in_a_pod_too() {
     let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "1")];
     let screen = screen(&["preview", "status"], &pod, &[("kubeconfig", "{")]);
     assert!(screen.contains("could not read the kubeconfig"), "{screen}");
@@ -76,7 +76,7 @@ fn a_kubeconfig_that_is_broken_is_no_reason_to_look_elsewhere_in_a_pod() {
 }
 
 #[test]
-fn a_program_that_gives_no_token_says_so_with_something_to_do() {
+fn a_failing_exec_plugin_is_reported_with_a_hint() {
     let kubeconfig = REFUSING.replace(
         "user: {}",
         "user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, \"echo no session >&2; exit 3\"], interactiveMode: Never}}",
@@ -91,7 +91,7 @@ fn a_program_that_gives_no_token_says_so_with_something_to_do() {
 }
 
 #[test]
-fn without_a_kubeconfig_rbac_asks_for_no_more_than_a_namespace() {
+fn without_a_kubeconfig_rbac_needs_only_a_namespace() {
     let screen = screen(&["preview", "rbac"], &[], &[]);
     assert!(screen.contains("error: no namespace is given, and the kubeconfig has none"), "{screen}");
     assert!(screen.contains("hint: pass `-n <namespace>`"), "{screen}");

@@ -112,7 +112,7 @@ fn status_of(roots: Vec<Value>, arguments: &[&str], may: May) -> String {
 }
 
 #[test]
-fn a_pattern_and_a_target_choose_what_is_listed() {
+fn a_pattern_and_a_target_select_the_listed_environments() {
     for (arguments, keys) in [
         (&["-o", "yaml"][..], &["pr-1", "pr-12"][..]),
         (&["-o", "yaml", "--glob", "*1"], &["pr-1"]),
@@ -132,7 +132,7 @@ fn a_pattern_and_a_target_choose_what_is_listed() {
 }
 
 #[test]
-fn a_key_that_is_there_as_a_failed_start_alone_is_shown_the_way() {
+fn for_a_key_with_only_a_failed_start_the_hint_is_status_failed() {
     let screen = status(&["-k", "gone"], May::Everywhere);
     let hint = "hint: its start failed: see why with `mirrord preview status --failed --key gone`";
     assert!(screen.contains(hint) && screen.ends_with("--- exit code 3\n"), "{screen}");
@@ -141,7 +141,7 @@ fn a_key_that_is_there_as_a_failed_start_alone_is_shown_the_way() {
 }
 
 #[test]
-fn where_one_namespace_alone_may_be_listed_the_hint_is_to_name_another() {
+fn with_permissions_in_one_namespace_the_hint_is_the_namespace_flag() {
     let screen = status(&["-k", "none"], May::InItsNamespace);
     assert!(screen.contains("hint: if it is in another namespace, pass `-n <namespace>`"), "{screen}");
 }

@@ -63,7 +63,7 @@ fn bash(line: &str, words: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn bash_offers_what_the_cluster_has() {
+fn bash_completes_from_the_cluster() {
     let (said, asked) =
         bash("mirrord preview -n a stop -k ", &["mirrord", "preview", "-n", "a", "stop", "-k", ""]);
     assert_eq!(said, "pr-1\nit\\'s\\ a:b\nteam:login\n");
@@ -86,7 +86,7 @@ fn bash_offers_what_the_cluster_has() {
 }
 
 #[test]
-fn fish_offers_what_the_cluster_has() {
+fn fish_completes_from_the_cluster() {
     let ask = |line: &str| {
         let program = format!("source '{}'; complete -C '{line}'", completions("mirrord.fish").display());
         driven("fish", &program)
@@ -106,7 +106,7 @@ fn fish_offers_what_the_cluster_has() {
 
 /// zsh offers nothing but at a prompt: it gets one.
 #[test]
-fn zsh_offers_what_the_cluster_has() {
+fn zsh_completes_from_the_cluster() {
     let ask = |line: &str, end: &str| {
         let program = format!(
             "zmodload zsh/zpty

@@ -38,7 +38,7 @@ fn in_json_mode_the_log_is_json_lines_too() {
 }
 
 #[test]
-fn what_others_are_asked_for_in_the_same_variable_is_left_aside() {
+fn levels_of_other_modules_are_ignored_with_a_warning() {
     let screen = logged(&[("MIRRORD_LOG", "mirrord=trace,info")]);
     assert!(screen.contains("! `mirrord=trace` in `MIRRORD_LOG` is ignored"), "{screen}");
     assert!(screen.contains("GET http://127.0.0.1:1/version"), "{screen}");

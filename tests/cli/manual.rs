@@ -37,7 +37,7 @@ fn the_manual_page_names_every_verb_of_the_help() {
 }
 
 #[test]
-fn help_and_manual_page_say_how_a_command_ends_and_how_it_tells() {
+fn help_and_manual_page_explain_exit_codes_and_output() {
     for screen in [screen(&["preview", "--help"], &[], &[]), screen(&["man"], &[], &[])] {
         let plain = screen.replace("\\-", "-");
         for words in ["Exit codes: 0 done", "130 interrupted", "MIRRORD_PROGRESS_MODE"] {

@@ -17,7 +17,7 @@ fn printed(namespace: &str, mode: &str) -> String {
 }
 
 #[test]
-fn what_an_admin_applies_has_names_that_yaml_takes_for_names() {
+fn printed_names_stay_strings_in_yaml() {
     for namespace in ["123", "true", "1e3", "shop"] {
         let text = printed(namespace, "simple");
         for document in text.split("---\n") {
@@ -29,7 +29,7 @@ fn what_an_admin_applies_has_names_that_yaml_takes_for_names() {
 }
 
 #[test]
-fn where_everything_is_json_it_is_one_line() {
+fn in_json_mode_rbac_prints_one_line() {
     let text = printed("123", "json");
     assert_eq!(text.lines().count(), 1);
     let list: Value = serde_json::from_str(&text).unwrap();

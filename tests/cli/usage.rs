@@ -16,7 +16,7 @@ fn help_is_what_readme_promises() {
 }
 
 #[test]
-fn a_command_line_that_makes_no_sense_is_exit_code_2() {
+fn an_invalid_command_line_is_exit_code_2() {
     assert_snapshot!(screens(&[
         &["preview"],
         &["preview", "strat"],
@@ -78,7 +78,7 @@ fn an_unknown_progress_mode_is_refused() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_broken_pipe_is_not_an_error() {
     // `| true`: the reader is gone before the first byte, or soon after it.
     let status = std::process::Command::new("bash")
         .args(["-c", "set -o pipefail; \"$0\" completions zsh | true", env!("CARGO_BIN_EXE_mirrord")])
@@ -88,7 +88,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn in_json_mode_help_in_place_of_a_command_is_no_error_text() {
+fn in_json_mode_help_is_not_an_error() {
     for arguments in [&[][..], &["preview"]] {
         let screen = screen(arguments, &[("MIRRORD_PROGRESS_MODE", "json")], &[]);
         let stdout = screen.split("--- stdout\n").nth(1).unwrap().split("--- stderr\n").next().unwrap();
@@ -100,7 +100,7 @@ fn in_json_mode_help_in_place_of_a_command_is_no_error_text() {
 }
 
 #[test]
-fn names_that_can_be_none_are_refused_by_rbac() {
+fn rbac_refuses_invalid_names() {
     for arguments in [
         ["--service-account", ""],
         ["--service-account", "a/b/c"],

@@ -22,7 +22,7 @@ async fn interrupt(world: &World, component: &str, dead: Duration) {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn without_an_api_server_and_without_a_kubelet_requests_go_where_they_went() {
+async fn requests_keep_their_routes_without_an_api_server_and_a_kubelet() {
     with_shop("headless", |world| async move {
         if !is_own(&world) {
             return;

@@ -45,7 +45,7 @@ async fn an_image_that_cannot_be_pulled_is_named_at_once() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_crashing_container_ends_the_start_with_its_last_words() {
+async fn a_crashing_container_ends_the_start_with_its_last_log_lines() {
     with_shop("crash", |world| async move {
         let before = world.objects().await;
         let began = Instant::now();
@@ -65,7 +65,7 @@ async fn a_crashing_container_ends_the_start_with_its_last_words() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_failure_can_be_looked_at_again_until_the_next_start_or_stop() {
+async fn a_failure_is_listed_until_the_next_start_or_stop() {
     with_shop("failed", |world| async move {
         let before = world.objects().await;
         for _ in 0..2 {
@@ -112,7 +112,7 @@ async fn a_failure_can_be_looked_at_again_until_the_next_start_or_stop() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_preview_that_never_gets_ready_times_out_saying_what_it_waited_for() {
+async fn a_timeout_names_the_reason_for_waiting() {
     with_shop("never", |world| async move {
         let before = world.objects().await;
         world.start_image("mirrord-test/shop:slow", &["--timeout", "6"]).await.failure(
@@ -126,7 +126,7 @@ async fn a_preview_that_never_gets_ready_times_out_saying_what_it_waited_for() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_pod_that_no_node_takes_says_why_while_it_waits() {
+async fn an_unschedulable_pod_shows_the_reason_while_it_waits() {
     with_shop("nowhere", |world| async move {
         let change = json!({"spec": {"replicas": 0, "template": {"spec": {"nodeSelector": {"mirrord-test/no-such": "node"}}}}});
         world.deploy("picky", &change).await;
@@ -194,7 +194,7 @@ async fn a_missing_config_map_is_named_at_once() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans_up() {
+async fn if_the_api_server_goes_away_during_a_start_the_deadline_cleans_up() {
     with_shop("outage", |world| async move {
         let before = world.objects().await;
         let (kubeconfig, proxy) = behind_proxy(&world).await;
@@ -229,7 +229,7 @@ async fn an_api_server_that_goes_away_midway_is_an_error_and_the_deadline_cleans
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_minute_in_which_nothing_changes_is_waited_out() {
+async fn a_start_survives_a_minute_without_changes() {
     with_shop("quiet", |world| async move {
         let change = json!({"spec": {"replicas": 0, "template": {"spec": {"nodeSelector": {"mirrord-test/no-such": "node"}}}}});
         world.deploy("picky", &change).await;

@@ -92,7 +92,7 @@ async fn a_keeper_that_would_be_refused_is_named_before_anything_is_created() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn finalizers_of_live_pods_hold_no_preview_and_one_that_does_is_named() {
+async fn finalizers_are_not_copied_and_one_on_a_preview_pod_is_named() {
     with_shop("finalizers", |world| async move {
         let held = json!({"spec": {"replicas": 1, "template": {"metadata": {"finalizers": [FINALIZER]}}}});
         world.deploy("held", &held).await;
@@ -130,7 +130,7 @@ async fn finalizers_of_live_pods_hold_no_preview_and_one_that_does_is_named() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn stop_waits_for_pods_that_take_their_time_and_says_so() {
+async fn stop_waits_for_long_grace_periods_and_shows_them() {
     with_shop("slow", |world| async move {
         // Without a probe the image that does nothing, SIGTERM included, is ready.
         let container = json!({

@@ -64,7 +64,7 @@ fn process_of(pod: &Pod, begins: &[u8]) -> Option<String> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
+async fn a_killed_agent_is_replaced_and_only_open_requests_fail() {
     with_shop("killed", |world| async move {
         if !is_own(&world) {
             return;
@@ -109,7 +109,7 @@ async fn a_killed_agent_costs_what_was_under_way_and_another_takes_its_place() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn an_application_that_crashes_is_captured_again_as_soon_as_it_listens() {
+async fn a_restarted_application_is_captured_as_soon_as_it_listens() {
     with_shop("crashed", |world| async move {
         if !is_own(&world) {
             return;
@@ -243,7 +243,7 @@ fn unscheduled(pod: &Pod) -> Option<String> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_keeper_that_no_node_takes_is_missed_when_its_lease_runs_out_and_not_before() {
+async fn rules_of_an_unschedulable_keeper_hold_until_their_lease_ends() {
     with_shop("unscheduled", |world| async move {
         if !is_own(&world) {
             return;

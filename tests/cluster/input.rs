@@ -6,7 +6,7 @@ use crate::support::{with_namespace, with_shop};
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn an_unknown_target_says_what_there_is() {
+async fn an_unknown_target_lists_the_existing_ones() {
     with_shop("unknown", |world| async move {
         let before = world.objects().await;
         let namespace = format!("in namespace `{}`", world.namespace);
@@ -53,7 +53,7 @@ async fn an_empty_or_missing_namespace_is_told_apart() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_broken_file_keeps_nobody_from_stopping_by_key() {
+async fn stop_by_key_works_with_a_broken_configuration_file() {
     with_shop("broken", |world| async move {
         world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         let file = world.folder.path().join("mirrord.json");
@@ -72,7 +72,7 @@ async fn a_broken_file_keeps_nobody_from_stopping_by_key() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_dry_run_prints_what_kubernetes_would_take_and_creates_nothing() {
+async fn a_dry_run_prints_valid_objects_and_creates_nothing() {
     with_shop("dry-run", |world| async move {
         let before = world.objects().await;
         let planned = world.start("deployment/shop", "pr-1", &["--dry-run", "-o", "yaml"]).await.success();
@@ -113,7 +113,7 @@ fn lacking(planned: &Value, actual: &Value, path: &str) -> Option<String> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn what_a_dry_run_prints_is_what_a_start_creates() {
+async fn a_dry_run_prints_the_objects_that_a_start_creates() {
     with_shop("planned", |world| async move {
         let steal = [("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")];
         let start = |more: &'static [&'static str]| {

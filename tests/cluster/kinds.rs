@@ -152,7 +152,7 @@ async fn rollouts_are_copied_from_their_own_template_and_from_another_workloads(
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn pods_and_services_are_copied_from_what_lives() {
+async fn pods_and_services_are_copied_from_live_objects() {
     with_shop("pods", |world| async move {
         let pods: Api<Pod> = world.api();
         let live = pods.list(&ListParams::default().labels("app=shop")).await.unwrap().items.remove(0);
@@ -208,7 +208,7 @@ async fn jobs_are_copied_as_pods_that_keep_running() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn variables_labels_and_files_differ_as_configured_and_nothing_of_them_stays() {
+async fn variables_labels_and_files_follow_the_configuration_and_are_removed() {
     with_shop("feature", |world| async move {
         let before = world.objects().await;
         let secret = "hush-hush";

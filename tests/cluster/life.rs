@@ -92,7 +92,7 @@ async fn status_says_whether_the_target_has_changed_since_it_was_copied() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn what_another_version_made_is_listed_extended_and_stopped() {
+async fn environments_of_another_version_are_listed_extended_and_stopped() {
     with_shop("skew", |world| async move {
         let key = world.namespace.as_str();
         world.start("deployment/shop", key, &[]).await.success();
@@ -123,7 +123,7 @@ async fn what_another_version_made_is_listed_extended_and_stopped() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn whole_objects_are_read_of_what_needs_a_closer_look_alone() {
+async fn status_reads_whole_objects_only_if_a_row_is_unclear() {
     with_shop("glance", |world| async move {
         let asked = || async {
             let status = ["preview", "status", "-n", &world.namespace];
@@ -452,7 +452,7 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn extend_raises_and_shortens_what_is_left_without_a_restart() {
+async fn extend_changes_the_remaining_lifetime_without_a_restart() {
     with_shop("extend", |world| async move {
         let started = world.start("deployment/shop", "pr-1", &["--ttl", "2m"]).await.success();
         let uid = world.api::<Pod>().get(&started.info("pod")).await.unwrap().uid();

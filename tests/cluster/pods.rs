@@ -73,7 +73,7 @@ async fn the_service_answers_with_stable_pods_alone() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn the_target_and_its_disruption_budget_do_not_notice() {
+async fn the_target_and_its_disruption_budget_are_not_affected() {
     with_shop("unnoticed", |world| async move {
         world
             .create(json!({
@@ -131,7 +131,7 @@ async fn the_target_and_its_disruption_budget_do_not_notice() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn what_takes_the_preview_for_a_pod_of_the_target_is_named_at_start() {
+async fn start_names_objects_that_select_the_preview_pods() {
     with_shop("budget", |world| async move {
         for (name, eager) in [("eager", true), ("patient", false)] {
             world
@@ -179,7 +179,7 @@ async fn what_takes_the_preview_for_a_pod_of_the_target_is_named_at_start() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn what_would_harm_the_live_workload_is_left_out_and_said() {
+async fn harmful_parts_of_the_template_are_removed_with_a_warning() {
     with_shop("harm", |world| async move {
         world
             .create(json!({
@@ -210,7 +210,7 @@ async fn what_would_harm_the_live_workload_is_left_out_and_said() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_network_policy_before_the_target_gets_one_beside_it_that_goes_with_the_environment() {
+async fn a_network_policy_on_the_target_adds_one_that_the_environment_owns() {
     with_shop("policy", |world| async move {
         world
             .create(json!({
@@ -234,8 +234,7 @@ async fn a_network_policy_before_the_target_gets_one_beside_it_that_goes_with_th
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_namespace_that_denies_both_directions_gets_policies_for_our_own_pods_and_warnings_for_the_live_ones()
- {
+async fn a_default_deny_namespace_gets_policies_for_previews_and_warnings_for_live_pods() {
     with_shop("isolated", |world| async move {
         world
             .create(json!({
@@ -282,7 +281,7 @@ async fn a_namespace_that_denies_both_directions_gets_policies_for_our_own_pods_
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn whoever_previews_a_consumer_is_told_that_it_consumes_for_real() {
+async fn start_warns_that_a_previewed_consumer_consumes() {
     with_shop("consumer", |world| async move {
         let change = json!({"spec": {"replicas": 0}});
         world.deploy("mail-worker", &change).await;

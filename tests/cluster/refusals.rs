@@ -45,7 +45,7 @@ async fn a_pod_security_standard_that_refuses_agents_is_named_before_anything_is
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn what_cannot_be_routed_is_refused_with_its_reason() {
+async fn impossible_routes_are_refused_with_the_reason() {
     with_shop("unroutable", |world| async move {
         let before = world.objects().await;
         let spec = |spec: Value| json!({"spec": {"replicas": 0, "template": {"spec": spec}}});
@@ -83,7 +83,7 @@ async fn what_cannot_be_routed_is_refused_with_its_reason() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_route_that_is_not_proven_is_no_success() {
+async fn a_start_without_a_proven_route_fails() {
     with_shop("unproven", |world| async move {
         let container = |change: Value| {
             let mut container = json!({
@@ -127,7 +127,7 @@ async fn a_route_that_is_not_proven_is_no_success() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn with_what_rbac_prints_people_without_the_right_to_make_roles_can_start() {
+async fn users_who_may_not_create_roles_can_start_with_the_output_of_rbac() {
     with_shop("rbac", |world| async move {
         let before = world.objects().await;
         let poor = world.user("poor", enough()).await;
@@ -194,7 +194,7 @@ async fn with_what_rbac_prints_people_without_the_right_to_make_roles_can_start(
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn doctor_prints_the_role_that_lacks() {
+async fn doctor_prints_a_role_with_the_missing_permissions() {
     with_shop("doctor", |world| async move {
         let before = world.objects().await;
         let nobody =
@@ -235,7 +235,7 @@ async fn doctor_prints_the_role_that_lacks() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn two_keys_on_one_target_and_one_key_on_two_targets_get_each_their_own() {
+async fn keys_and_targets_are_routed_independently() {
     with_shop("several", |world| async move {
         if !world.own {
             eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");
@@ -275,7 +275,7 @@ async fn two_keys_on_one_target_and_one_key_on_two_targets_get_each_their_own() 
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn filters_ports_and_concurrent_keys_are_as_the_file_says() {
+async fn filters_ports_and_concurrent_keys_follow_the_configuration() {
     with_shop("filters", |world| async move {
         if !world.own {
             eprintln!("skipped: a Service's address can be reached from the own cluster's node alone");

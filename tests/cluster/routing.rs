@@ -165,7 +165,7 @@ async fn requests_with_the_key_go_to_the_preview_and_all_others_to_the_live_pods
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_target_rolls_and_scales_and_nobody_without_the_key_notices() {
+async fn other_requests_are_not_affected_while_the_target_rolls_and_scales() {
     with_shop("rolling", |world| async move {
         if !can_ask(&world) {
             return;
@@ -230,7 +230,7 @@ async fn a_target_rolls_and_scales_and_nobody_without_the_key_notices() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn keepers_come_and_go_without_a_request_noticing() {
+async fn restarts_of_the_keeper_affect_no_request() {
     with_shop("keepers", |world| async move {
         if !can_ask(&world) {
             return;
@@ -280,7 +280,7 @@ async fn keepers_come_and_go_without_a_request_noticing() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn an_environment_is_replaced_again_and_again_and_loses_no_request() {
+async fn repeated_replacement_loses_no_request() {
     with_shop("replaced", |world| async move {
         if !can_ask(&world) {
             return;
@@ -303,7 +303,7 @@ async fn an_environment_is_replaced_again_and_again_and_loses_no_request() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn the_end_by_clock_or_by_hand_is_the_applications_again_at_once() {
+async fn after_the_end_requests_go_to_the_application_at_once() {
     with_shop("ends", |world| async move {
         if !can_ask(&world) {
             return;
@@ -413,7 +413,7 @@ async fn one_key_in_two_namespaces_is_two_environments() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn status_watched_shows_what_comes_to_the_preview_as_it_comes() {
+async fn status_watch_shows_new_requests() {
     with_shop("watched", |world| async move {
         if !can_ask(&world) {
             return;
@@ -441,7 +441,7 @@ async fn status_watched_shows_what_comes_to_the_preview_as_it_comes() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_keeper_whose_pod_is_refused_is_said_and_nothing_is_left() {
+async fn a_refused_keeper_pod_is_reported_and_nothing_is_left() {
     with_shop("unkept", |world| async move {
         world
             .deploy("large", &json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{
@@ -486,7 +486,7 @@ async fn a_keeper_whose_pod_is_refused_is_said_and_nothing_is_left() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn while_nothing_changes_neither_the_keeper_nor_a_watching_status_asks_anything() {
+async fn keeper_and_status_watch_send_no_requests_while_nothing_changes() {
     with_shop("idle", |world| async move {
         let log = world.kubeconfig.parent().unwrap().join("log/audit.log");
         if !can_ask(&world) || !log.exists() {
@@ -537,7 +537,7 @@ async fn while_nothing_changes_neither_the_keeper_nor_a_watching_status_asks_any
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_mode_that_nobody_chose_is_mirror_and_is_said() {
+async fn an_unset_mode_is_mirror_with_a_warning() {
     with_shop("unchosen", |world| async move {
         world
             .deploy(
@@ -560,7 +560,7 @@ async fn a_mode_that_nobody_chose_is_mirror_and_is_said() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn connections_older_than_the_capture_are_counted_and_closed_where_that_is_asked_for() {
+async fn connections_older_than_the_capture_are_counted_and_closed_if_configured() {
     with_shop("older", |world| async move {
         if !can_ask(&world) {
             return;
@@ -597,7 +597,7 @@ async fn connections_older_than_the_capture_are_counted_and_closed_where_that_is
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_port_that_speaks_tls_is_named_and_not_said_to_be_proven() {
+async fn a_tls_port_is_named_as_unproven() {
     with_shop("tls", |world| async move {
         world
             .deploy("safe", &json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{
@@ -613,7 +613,7 @@ async fn a_port_that_speaks_tls_is_named_and_not_said_to_be_proven() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_client_that_keeps_its_connection_is_served_through_replacement_and_stop() {
+async fn an_open_connection_is_served_through_replacement_and_stop() {
     with_shop("kept", |world| async move {
         if !can_ask(&world) {
             return;

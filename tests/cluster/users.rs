@@ -16,7 +16,7 @@ pub(crate) fn enough() -> Value {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn rights_in_one_namespace_suffice_and_a_key_is_shared_by_its_users() {
+async fn permissions_in_one_namespace_suffice_and_users_share_a_key() {
     with_shop("two-users", |world| async move {
         let ann = world.user("ann", enough()).await;
         let bob = world.user("bob", enough()).await;
@@ -41,7 +41,7 @@ async fn start(world: &World, kubeconfig: &str) {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_missing_right_is_named_and_nothing_is_left() {
+async fn a_missing_permission_is_named_and_nothing_is_left() {
     with_shop("rights", |world| async move {
         let before = world.objects().await;
         let without = |dropped: &str| {
@@ -86,7 +86,7 @@ async fn a_missing_right_is_named_and_nothing_is_left() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn credentials_that_are_not_accepted_say_so() {
+async fn rejected_credentials_are_reported() {
     with_shop("expired", |world| async move {
         let stale = world.kubeconfig_with("stale", &json!({"token": "expired"}), &json!({})).await;
         for verb in [
@@ -107,7 +107,7 @@ async fn credentials_that_are_not_accepted_say_so() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_shell_is_offered_the_keys_namespaces_and_targets_that_there_are() {
+async fn completion_offers_existing_keys_namespaces_and_targets() {
     with_shop("offered", |world| async move {
         world.start("deployment/shop", "pr-1", &[]).await.success();
         let offered = |what: &'static str, words: &'static [&'static str]| {

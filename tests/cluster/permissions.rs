@@ -54,7 +54,7 @@ fn printed(screen: &Checked) -> Vec<String> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn doctor_asks_for_what_the_configuration_needs_and_start_creates_nothing_without_it() {
+async fn doctor_names_missing_permissions_and_start_creates_nothing_without_them() {
     with_shop("needed", |world| async move {
         let mut stateful = json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
@@ -118,7 +118,7 @@ async fn doctor_asks_for_what_the_configuration_needs_and_start_creates_nothing_
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_keeper_that_cannot_have_its_rights_is_a_lack_of_rights() {
+async fn a_keeper_that_cannot_be_granted_its_permissions_is_exit_code_4() {
     with_shop("grants", |world| async move {
         let before = world.objects().await;
         let words = [
