@@ -30,20 +30,22 @@ pub(in crate::preview) struct Unmet {
     /// How long it may take once all pods are ready, and the setting that says so;
     /// else it counts as part of the creation.
     pub(in crate::preview) limit: Option<(Duration, &'static str)>,
+    /// The name of the object whose events may tell the reason.
+    pub(in crate::preview) explained_by: Option<String>,
 }
 
 // === impl Unmet ===
 
 impl Unmet {
-    /// The error if it takes too long. The server `complained` if something else
-    /// may be the cause.
-    pub(in crate::preview) fn timed_out(self, request: &Request, complained: Option<String>) -> Problem {
+    /// The error if it takes too long, with the last `warning` of the object that may
+    /// tell the reason.
+    pub(in crate::preview) fn timed_out(self, request: &Request, warning: Option<String>) -> Problem {
         let (limit, longer) = match self.limit {
             Some((limit, setting)) => (limit, format!("a larger `{setting}`")),
             None => (request.creation_timeout, "`--timeout <seconds>`".to_owned()),
         };
-        let why = match complained {
-            Some(complaint) => format!("{}\n{complaint}", self.why),
+        let why = match warning {
+            Some(warning) => format!("{}\n{warning}", self.why),
             None => self.why,
         };
         Problem::new((self.error)(&humantime::format_duration(limit).to_string()))
@@ -78,7 +80,14 @@ mod tests {
     fn unmet(why: &str) -> Condition {
         let error = |time: &str| format!("nothing was seen within {time}");
         let exit = Exit::NotRouted;
-        Condition::Unmet(Unmet { why: why.to_owned(), hint: None, error, exit, limit: None })
+        Condition::Unmet(Unmet {
+            why: why.to_owned(),
+            hint: None,
+            error,
+            exit,
+            limit: None,
+            explained_by: None,
+        })
     }
 
     #[test]

@@ -147,8 +147,9 @@ fn last_match(report: &Report) -> Option<Timestamp> {
 /// Whether requests come to a preview that starts.
 fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
     request.routing.as_ref()?;
+    let root = request.identity.id.root_name(&request.identity.target);
     let limit = request.agent.startup_timeout.map(|limit| (limit, "agent.startup_timeout"));
-    Some(match routed(observed.report(), observed.keeper.as_ref()) {
+    Some(match routed(observed.session().as_ref().and_then(Report::of), observed.keeper()) {
         Routed::Proven(report) => Condition::Met(report.notes),
         Routed::Waiting { why, hint } => Condition::Unmet(Unmet {
             why,
@@ -156,6 +157,8 @@ fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
             error: |time| format!("no request was seen to come to the preview within {time}"),
             exit: Exit::NotRouted,
             limit,
+            // Events of the root tell why it has no pod.
+            explained_by: observed.keeper().is_none().then_some(root),
         }),
         Routed::Not(obstacle) => Condition::Failed(obstacle.into_problem()),
     })

@@ -29,8 +29,8 @@ pub(super) fn change(container: &mut Map<String, Value>, env: &Env, warnings: &m
     sources(container, env, warnings);
 }
 
-/// `envFrom` brings variables whose names are not in the template. None of them
-/// stays where no name would; else they cannot be told apart here.
+/// `envFrom` brings variables whose names are not in the template. They are dropped
+/// where every name is excluded; otherwise they cannot be told apart here.
 fn sources(container: &mut Map<String, Value>, env: &Env, warnings: &mut Vec<String>) {
     if container.get("envFrom").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return;
@@ -40,7 +40,7 @@ fn sources(container: &mut Map<String, Value>, env: &Env, warnings: &mut Vec<Str
         container.remove("envFrom");
     } else if !matches!(env.keep, Keep::All) || !env.unset.is_empty() || !env.mapping.is_empty() {
         warnings.push(
-            "variables that come from a whole ConfigMap or Secret (`envFrom`) stay as they are: their names are not in the target"
+            "variables from a whole ConfigMap or Secret (`envFrom`) are not changed: the target does not list their names"
                 .to_owned(),
         );
     }

@@ -1,4 +1,4 @@
-//! Files of the user's, put into the preview's container one by one.
+//! Files of the configuration, mounted into the preview's container one by one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::Request;
 use crate::config::mounts::Mount;
 
-/// The two sorts of files: the field of the configuration, the volume, and the
-/// kind of object that holds them.
+/// The two sorts of files, each with its field of the configuration, its volume and
+/// the kind of its object.
 #[derive(Clone, Copy)]
 pub(super) enum Sort {
     Config,
@@ -43,7 +43,7 @@ impl Sort {
         }
     }
 
-    /// The object that holds the files, with `metadata` but its content.
+    /// The object that holds the files.
     pub(super) fn object(self, request: &Request, metadata: &Value) -> Value {
         let content: Map<String, Value> = self
             .mounts(request)
@@ -66,7 +66,7 @@ fn key(index: usize) -> String {
     format!("file-{index}")
 }
 
-/// Mounts the files, each by itself, so that its siblings in the image stay.
+/// Mounts each file by itself, so that its siblings in the image stay.
 pub(super) fn mount(
     spec: &mut Map<String, Value>,
     request: &Request,
@@ -86,8 +86,7 @@ pub(super) fn mount(
                 let before = old.len();
                 old.retain(|old| old.get("mountPath").and_then(Value::as_str) != Some(&mount.path));
                 if old.len() < before {
-                    warnings
-                        .push(format!("`{}` takes the place of what the target mounts there", mount.path));
+                    warnings.push(format!("`{}` replaces the target's mount at this path", mount.path));
                 }
             }
             let mount = json!({

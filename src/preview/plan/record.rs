@@ -1,5 +1,5 @@
-//! What is kept of a start that failed because of the preview pod: a root
-//! without pods that tells why, for a while.
+//! The record of a start that failed because of the preview pod: a root without
+//! pods that holds the reason, for a while.
 
 use k8s_openapi::api::batch::v1::Job;
 
@@ -13,8 +13,8 @@ const REASON_BYTES: usize = 16 * 1024;
 // === impl Plan ===
 
 impl Plan {
-    /// The root as it is made anew once everything is gone: by its own clock
-    /// Kubernetes removes it. It assigns nothing to anybody.
+    /// The root that is created again once all objects are gone. Kubernetes removes
+    /// it at its deadline. It holds no assignment.
     pub(crate) fn record(&self, reason: &str) -> Job {
         let mut root = self.root.clone();
         let annotations = root.metadata.annotations.get_or_insert_default();

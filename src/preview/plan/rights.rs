@@ -1,4 +1,4 @@
-//! The keeper's own account: one Role in one namespace.
+//! The keeper's own ServiceAccount, with a Role in one namespace.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The preview's pod template: the target's, with what must differ.
+//! The preview's pod template: the target's, changed where it has to differ.
 
 use serde_json::{Map, Value, json};
 
@@ -8,8 +8,8 @@ use super::{Request, env, mounts, overrides};
 use crate::contract::assignment::Assignment;
 use crate::session::{GATE, IMAGE, Role};
 
-/// Annotations in which networks note what they gave to one pod, an address
-/// above all: a second pod would ask for the same.
+/// Annotations in which network plugins note the addresses that they gave to one
+/// pod: a second pod would ask for the same.
 const NETWORK_ANNOTATIONS: &[&str] = &[
     "k8s.ovn.org/",
     "ovn.kubernetes.io/",
@@ -44,7 +44,7 @@ pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>)
     let mut spec = object(request.source.template.get("spec"));
     image(&mut spec, request, warnings);
     if request.source.lived {
-        relive(&mut spec);
+        strip_live_fields(&mut spec);
     }
     host_ports(&mut spec, warnings);
     own_disks(&mut spec, request, warnings);
@@ -55,7 +55,7 @@ pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>)
     gates.push(json!({"conditionType": GATE}));
     spec.insert("readinessGates".to_owned(), gates.into());
     spec.insert("restartPolicy".to_owned(), "Always".into());
-    // A ReplicaSet's pods may not have one; the root's deadline takes its place.
+    // A ReplicaSet's pods may not have one; the root's deadline ends them.
     spec.remove("activeDeadlineSeconds");
     json!({"metadata": metadata(request), "spec": spec})
 }
@@ -74,7 +74,7 @@ fn metadata(request: &Request) -> Value {
     json!({"labels": labels, "annotations": annotations})
 }
 
-/// Whether it is one of [`NETWORK_ANNOTATIONS`], or of a domain under one of theirs.
+/// Whether it is one of [`NETWORK_ANNOTATIONS`], or of a subdomain.
 fn is_networks(annotation: &str) -> bool {
     NETWORK_ANNOTATIONS.iter().any(|name| match name.strip_suffix('/') {
         Some(domain) => annotation.split_once('/').is_some_and(|(own, _)| {
@@ -84,8 +84,8 @@ fn is_networks(annotation: &str) -> bool {
     })
 }
 
-/// Puts the user's image in. A pull policy that is merely the default for the
-/// old reference gives way to the default for the new one; a chosen one stays.
+/// Sets the user's image. A pull policy that is the default for the old reference
+/// is dropped for the default of the new one; any other stays.
 fn image(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
     let container = spec
         .get_mut("containers")
@@ -101,7 +101,7 @@ fn image(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<St
     overrides::apply(container, &request.overrides, warnings);
 }
 
-/// Kubernetes' own rule: `latest`, said or unsaid, is pulled always.
+/// Kubernetes' rule: `latest`, explicit or implied, is always pulled.
 fn default_pull_policy(image: &str) -> &'static str {
     let last = image.rsplit('/').next().unwrap_or_default();
     let (reference, digest) =
@@ -112,13 +112,14 @@ fn default_pull_policy(image: &str) -> &'static str {
     }
 }
 
-/// A host port can be had once on a node: the preview would take it from the
-/// live workload, or never be scheduled. With the host's network the fields
-/// only repeat the container's ports.
+/// Each host port exists once on a node: the preview would take it from the live
+/// workload, or would never be scheduled. With the node's network the fields only
+/// repeat the container's ports.
 fn host_ports(spec: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
         warnings.push(
-            "the target uses its node's network: the preview competes with it for the same ports".to_owned(),
+            "the target uses its node's network: the preview competes with the target for the same ports"
+                .to_owned(),
         );
         return;
     }
@@ -137,12 +138,12 @@ fn host_ports(spec: &mut Map<String, Value>, warnings: &mut Vec<String>) {
         }
     }
     if removed {
-        warnings.push("the target's host ports are left out: each can be had once on a node".to_owned());
+        warnings.push("the target's host ports are left out: each exists once on a node".to_owned());
     }
 }
 
-/// A claim that one pod or node may mount at a time would be the live disk, or
-/// hang the preview: it gets an empty one.
+/// Replaces claims that only one pod or node may mount at a time: the preview would
+/// write to the live disk, or would never start.
 fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
     let volumes = spec.get_mut("volumes").and_then(Value::as_array_mut);
     for volume in volumes.into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -151,31 +152,31 @@ fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<S
             volume.remove("persistentVolumeClaim");
             volume.insert("emptyDir".to_owned(), json!({}));
             warnings.push(format!(
-                "volume `{}` is empty in the preview: its claim `{claim}` is the live workload's own disk",
+                "volume `{}` is empty in the preview: its claim `{claim}` is the live workload's disk",
                 volume.get("name").and_then(Value::as_str).unwrap_or_default()
             ));
         }
     }
 }
 
-/// Volumes that each pod of a StatefulSet has a disk of its own for.
+/// Replaces the disks that each pod of a StatefulSet has for itself.
 fn own_disks(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
     for name in &request.source.own_disks {
-        // A StatefulSet's claim beats a volume of the template by the same name.
+        // A StatefulSet's claim has priority over a volume with the same name.
         if let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) {
             volumes.retain(|volume| volume.get("name").and_then(Value::as_str) != Some(name));
         }
         mounts::push(spec, "volumes", json!({"name": name, "emptyDir": {}}));
         warnings.push(format!(
-            "volume `{name}` is empty in the preview: each pod of the target has a disk of its own"
+            "volume `{name}` is empty in the preview: each pod of the target has its own disk"
         ));
     }
 }
 
-/// Takes out of a pod that has lived what the cluster put into it: its node,
-/// its name in the network, the token of its service account, its priority as
-/// a number, the debugging containers.
-fn relive(spec: &mut Map<String, Value>) {
+/// Removes the fields that the cluster has set in a live pod: the node, the host
+/// name, the token of the service account, the numeric priority, the debugging
+/// containers.
+fn strip_live_fields(spec: &mut Map<String, Value>) {
     for field in [
         "nodeName",
         "hostname",
@@ -187,7 +188,7 @@ fn relive(spec: &mut Map<String, Value>) {
     ] {
         spec.remove(field);
     }
-    // Injected under a name of this form, for a token that the pod's end ends.
+    // The token in such a volume is bound to the pod.
     let is_token = |volume: &Value| {
         volume.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("kube-api-access-"))
     };

@@ -102,7 +102,7 @@ fn agent() -> Agent {
 }
 
 #[test]
-fn what_routes_requests_is_a_pod_with_an_account_of_its_own_that_the_root_takes_along() {
+fn a_routed_environment_owns_a_keeper_with_its_own_service_account() {
     let mut request = request(&busy());
     request.routing = Some(routing(Account::Own));
     let plan = Plan::of(&request);
@@ -126,7 +126,7 @@ fn an_environment_is_a_job_and_a_replica_set() {
 }
 
 #[test]
-fn what_is_half_made_ends_soon_whatever_was_wished_for_the_whole() {
+fn a_half_made_environment_ends_soon_whatever_its_time_to_live_is() {
     let half_made = Some(60 + 600);
     for (ttl, counted_from, first, later) in [
         (Ttl::Infinite, CountedFrom::Creation, half_made, None),
@@ -154,7 +154,7 @@ fn planning_twice_gives_the_same_objects() {
 }
 
 #[test]
-fn the_selector_holds_nothing_that_the_target_selects_by() {
+fn the_selector_and_the_labels_of_the_target_are_disjoint() {
     let plan = Plan::of(&request(&busy()));
     assert_eq!(plan.replica_set["spec"]["selector"], json!({"matchLabels": {SESSION: "1a2b3c4d"}}));
     assert_eq!(plan.replica_set["metadata"]["labels"].get("app"), None);
@@ -162,7 +162,7 @@ fn the_selector_holds_nothing_that_the_target_selects_by() {
 }
 
 #[test]
-fn a_pull_policy_that_somebody_chose_stays() {
+fn a_pull_policy_that_is_not_the_default_is_kept() {
     for (image, policy, kept) in [
         ("shop:1", Some("IfNotPresent"), None),
         ("shop:1", Some("Always"), Some("Always")),
@@ -180,7 +180,7 @@ fn a_pull_policy_that_somebody_chose_stays() {
 }
 
 #[test]
-fn on_the_nodes_network_the_ports_stay_and_the_user_is_warned() {
+fn on_the_nodes_network_the_ports_are_kept_and_the_user_is_warned() {
     let template = json!({"spec": {"hostNetwork": true, "containers": [
         {"name": "web", "image": "shop:1", "ports": [{"containerPort": 80, "hostPort": 80}]},
     ]}});
@@ -193,7 +193,7 @@ fn on_the_nodes_network_the_ports_stay_and_the_user_is_warned() {
 }
 
 #[test]
-fn files_are_mounted_one_by_one_from_objects_that_the_root_owns() {
+fn files_are_mounted_one_by_one_from_objects_of_the_root() {
     let mut request = request(&busy());
     let mount = |path: &str, content: &[u8]| Mount { path: path.to_owned(), content: content.to_owned() };
     request.config_mounts = vec![mount("/etc/app/a.toml", b"a = 1"), mount("/etc/app/b.bin", &[0, 255])];
@@ -211,7 +211,7 @@ fn files_are_mounted_one_by_one_from_objects_that_the_root_owns() {
 }
 
 #[test]
-fn of_the_targets_labels_those_stay_that_are_asked_for_and_ours() {
+fn the_preview_carries_the_labels_of_the_target_that_are_kept_and_ours() {
     let mut request = request(&busy());
     request.labels = Keep::AllBut(vec!["ap*".to_owned()].into());
     let labels = Plan::of(&request).replica_set.pointer("/spec/template/metadata/labels").unwrap().clone();
@@ -220,7 +220,7 @@ fn of_the_targets_labels_those_stay_that_are_asked_for_and_ours() {
 }
 
 #[test]
-fn a_pod_that_has_lived_leaves_behind_what_belongs_to_it_alone() {
+fn a_copy_of_a_live_pod_leaves_out_the_fields_that_the_cluster_set() {
     let mut request = request(&json!({
         "metadata": {
             "labels": {"app": "shop"}, "uid": "1", "resourceVersion": "2", "name": "shop-1",
@@ -246,7 +246,7 @@ fn a_pod_that_has_lived_leaves_behind_what_belongs_to_it_alone() {
 }
 
 #[test]
-fn the_disks_of_a_stateful_sets_pods_are_empty_ones() {
+fn the_disks_of_a_stateful_sets_pods_become_empty() {
     let mut request = request(&busy());
     request.source.own_disks = vec!["journal".to_owned()];
     let plan = Plan::of(&request);
@@ -256,7 +256,7 @@ fn the_disks_of_a_stateful_sets_pods_are_empty_ones() {
 }
 
 #[test]
-fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
+fn the_record_of_a_failed_start_has_no_pod_and_a_deadline_of_its_own() {
     let plan = Plan::of(&request(&busy()));
     let record = plan.record(&"ä".repeat(100_000));
     let reason = &record.metadata.annotations.as_ref().unwrap()[crate::session::FAILED];
@@ -267,7 +267,7 @@ fn what_is_kept_of_a_failed_start_has_no_pod_and_a_clock_of_its_own() {
 }
 
 #[test]
-fn where_network_policies_stand_in_the_way_ours_let_requests_in_and_the_keeper_out() {
+fn isolated_pods_get_policies_that_let_requests_in_and_the_keeper_out() {
     let mut request = request(&busy());
     request.source.pods = Some(crate::workload::LivePods::Selected(json!({"matchLabels": {"app": "shop"}})));
     request.isolation.insert(Role::Preview, Direction::Ingress, vec!["deny-all".to_owned()]);

@@ -1,6 +1,8 @@
-//! States as Kubernetes writes them, and what is made of them.
+//! States of objects as Kubernetes writes them.
 
 use serde_json::{Value, json};
+
+use k8s_openapi::api::core::v1::Event;
 
 use super::*;
 use crate::session::ROLE;
@@ -27,7 +29,7 @@ fn waiting(reason: &str, message: &str) -> State {
 }
 
 #[test]
-fn a_failure_is_told_from_a_delay() {
+fn failures_and_delays_are_told_apart() {
     let cases: Vec<(State, bool, &str)> = vec![
         (waiting("ErrImagePull", "not found"), true, "image `shop:1` cannot be pulled: not found"),
         (
@@ -85,7 +87,7 @@ fn a_failure_is_told_from_a_delay() {
         (
             state(&json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."})),
             false,
-            "pod `p` was ended by Kubernetes (Evicted: The node was low on memory.), another takes its place",
+            "pod `p` was ended by Kubernetes (Evicted: The node was low on memory.), and will be replaced",
         ),
     ];
     for (state, failed, words) in cases {
@@ -103,6 +105,17 @@ fn ready_pod(name: &str, role: Option<Role>) -> Pod {
     pod.metadata.name = Some(name.to_owned());
     pod.metadata.labels = role.map(|role| [(ROLE.to_owned(), role.as_str().to_owned())].into());
     pod
+}
+
+#[test]
+fn only_an_image_that_cannot_be_pulled_has_the_hint_about_images() {
+    let hint = |state| match state {
+        State::Failed(failure) => failure.hint,
+        other => panic!("{other:?}"),
+    };
+    assert!(hint(waiting("ErrImagePull", "not found")).is_some());
+    // A refusal may begin with the same word.
+    assert_eq!(hint(waiting("CreateContainerConfigError", "image has non-numeric user")), None);
 }
 
 #[test]
@@ -137,7 +150,7 @@ fn status_counts_preview_pods_only_and_those_of_older_versions() {
 }
 
 #[test]
-fn ready_is_when_the_last_of_the_pods_has_its_containers_ready() {
+fn an_environment_is_ready_since_its_last_pod_is_ready() {
     let ready = |name: &str, at: &str| {
         let mut pod = pod(&json!({"conditions": [
             {"type": "ContainersReady", "status": "True", "lastTransitionTime": at},
@@ -159,7 +172,7 @@ fn ready_is_when_the_last_of_the_pods_has_its_containers_ready() {
 }
 
 #[test]
-fn a_refused_pod_fails_at_once_where_trying_again_is_of_no_use() {
+fn a_refused_pod_fails_at_once_where_trying_again_does_not_help() {
     let refused = |message: &str| {
         let mut observed = Observed::default();
         let set = json!({"metadata": {"name": "preview-session-deployment-shop-1a2b3c4d"}, "status": {"replicas": 0, "conditions": [
@@ -177,7 +190,7 @@ fn a_refused_pod_fails_at_once_where_trying_again_is_of_no_use() {
 }
 
 #[test]
-fn an_image_is_being_pulled_from_its_pulling_event_to_the_next_word_on_it() {
+fn an_image_is_being_pulled_from_its_pulling_event_to_the_next_event_about_it() {
     let event = |reason: &str, second: u8| -> Event {
         serde_json::from_value(json!({
             "metadata": {}, "involvedObject": {}, "reason": reason, "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
@@ -198,7 +211,7 @@ fn an_image_is_being_pulled_from_its_pulling_event_to_the_next_word_on_it() {
 }
 
 #[test]
-fn what_was_deleted_while_nobody_watched_is_gone() {
+fn objects_that_were_deleted_while_the_watch_was_lost_are_gone() {
     let ready = || pod(&json!({"conditions": [{"type": "ContainersReady", "status": "True"}]}));
     let mut observed = Observed::default();
     observed.apply(Change::Pod(ready()));

@@ -1,8 +1,8 @@
-//! Keeping the reason of a start that failed because of the preview pod, for
+//! Keeps the reason of a start that failed because of the preview pod, for
 //! `status --failed`.
 //!
-//! The root is made anew once all that was created is gone: nobody needs a
-//! right to delete anything but roots for it.
+//! The root is created again once all objects are gone, so that users need the
+//! right to delete roots only.
 
 use anyhow::Error;
 
@@ -11,10 +11,8 @@ use crate::cluster::{Cluster, Scope};
 use crate::problem::{Exit, Problem, Report};
 use crate::session::{KEY, Session};
 
-/// Keeps why the start failed, where that was the preview pod's doing, and
-/// returns the error with a hint that says so.
-///
-/// What cannot be kept is not missed: the reason has been said already.
+/// Keeps the reason where the preview pod failed, and returns the error with a hint
+/// that says so. Failures to keep it are ignored: the command prints the reason.
 pub(super) async fn keep(cluster: &Cluster, plan: &Plan, error: Error) -> Error {
     let report = Report::of(&error);
     if report.exit != Exit::PreviewFailed {
@@ -34,12 +32,12 @@ pub(super) async fn keep(cluster: &Cluster, plan: &Plan, error: Error) -> Error 
     }
 }
 
-/// Removes what is kept of earlier failures of the same key on the same target.
+/// Removes the records of earlier failures of the same key on the same target.
 async fn forget(cluster: &Cluster, session: &Session) {
     let scope = Scope::Namespace(session.namespace.clone());
     let Ok(found) = cluster.sessions(&scope, &[(KEY, session.key.label_value())]).await else { return };
     for old in found.sessions.iter().filter(|old| old.failed.is_some() && session.replaces(old)) {
-        // It goes by itself in the end.
+        // Its deadline removes it otherwise.
         let _ = cluster.delete(&old.namespace, &old.root).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting until an environment is ready, and saying what it waits for.
+//! Waits until an environment is ready, and shows what it waits for.
 
 use std::time::Duration;
 
@@ -14,28 +14,33 @@ use crate::cluster::{Change, Cluster, Deadline, SILENCE};
 use crate::output::{Reporter, Step};
 use crate::preview::features::{self, Condition, Unmet};
 use crate::preview::plan::Request;
-use crate::preview::progress::{Failure, Observed, State, is_being_created, is_pulling, last_complaint};
+use crate::preview::progress::{Failure, Observed, State, is_being_created, is_pulling, last_warning};
 use crate::problem::{Exit, Problem};
 use crate::session::Session;
 
-/// How often the clock is looked at; changes are seen when they happen.
+/// How often time limits are checked. Changes in the cluster are seen at once.
 const TICK: Duration = Duration::from_secs(1);
-/// How often somebody who waits is told what for, as a warning.
-const PATIENCE: u64 = 60;
-/// How often, in seconds, it is asked whether an image is being pulled.
-const EVENTS: u64 = 2;
+/// How often a warning names the reason of a long wait, in seconds.
+const WARNING_SECONDS: u64 = 60;
+/// How often the events are read to see whether an image is being pulled, in seconds.
+const EVENTS_SECONDS: u64 = 2;
 
 /// A ready environment.
 pub(super) struct Ready {
     /// The names of its pods.
     pub(super) pods: Vec<String>,
-    /// Since when.
+    /// The instant of readiness, by the cluster's clock.
     pub(super) at: Timestamp,
-    /// What the user should know of its features.
+    /// Notes of its features for the user.
     pub(super) notes: Vec<String>,
 }
 
-/// Waits until as many pods as wanted are ready, or until they cannot be.
+/// Waits until all preview pods are ready and every feature works.
+///
+/// # Errors
+///
+/// Where a pod or a feature fails, a time limit is over, somebody removes the
+/// environment, or the cluster does not answer.
 pub(super) async fn until_ready(
     cluster: &Cluster,
     request: &Request,
@@ -52,8 +57,8 @@ pub(super) async fn until_ready(
     let mut lost: Option<(Instant, String)> = None;
     let mut pulling = false;
     let mut are_pods_ready = false;
-    // A tick that comes late must not skip it.
-    let mut told_next = PATIENCE;
+    // Not a multiple of the interval: a late tick must not skip a warning.
+    let mut next_warning = WARNING_SECONDS;
     loop {
         let mut ticked = false;
         tokio::select! {
@@ -65,7 +70,7 @@ pub(super) async fn until_ready(
                 Some(Change::Forbidden(error)) => {
                     return Err(error.into_problem("could not watch the preview become ready").into());
                 }
-                // Said before the list is asked for: no sign of an answer.
+                // These come before the API server has answered.
                 Some(change @ (Change::RootAnew | Change::PodsAnew)) => observed.apply(change),
                 Some(change) => {
                     lost = None;
@@ -77,7 +82,7 @@ pub(super) async fn until_ready(
         }
         if ticked {
             elapsed.tick(pulling, are_pods_ready);
-            still_there(cluster, request, root, &mut lost).await?;
+            check_silence(cluster, request, root, &mut lost).await?;
         }
         let mut unmet = None;
         let why = match observed.state(wanted) {
@@ -99,14 +104,13 @@ pub(super) async fn until_ready(
                 return Err(Problem::new(format!(
                     "`{root}` in namespace `{namespace}` was ended while it started"
                 ))
-                .hint("somebody stopped this key, or started it anew")
+                .hint("somebody stopped this key, or started it again")
                 .into());
             }
             State::Waiting(why) => why,
         };
-        if ticked && elapsed.seconds.is_multiple_of(EVENTS) {
-            let waits = observed.pods.values().chain(&observed.keeper);
-            pulling = waits.into_iter().any(is_being_created)
+        if ticked && elapsed.seconds.is_multiple_of(EVENTS_SECONDS) {
+            pulling = observed.pods().any(is_being_created)
                 && is_pulling(&events(cluster, namespace, &observed).await);
             if pulling {
                 prolong(cluster, request, root, elapsed.seconds).await;
@@ -114,8 +118,8 @@ pub(super) async fn until_ready(
         }
         let why = if pulling { "the image is being pulled".to_owned() } else { why };
         step.update(&why);
-        if ticked && elapsed.seconds >= told_next {
-            told_next = elapsed.seconds + PATIENCE;
+        if ticked && elapsed.seconds >= next_warning {
+            next_warning = elapsed.seconds + WARNING_SECONDS;
             reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
         are_pods_ready = unmet.is_some();
@@ -124,18 +128,20 @@ pub(super) async fn until_ready(
             || own.is_none() && elapsed.counted >= request.creation_timeout
         {
             if let Some(feature) = unmet {
-                let complaint = last_complaint(&cluster.events(namespace, root).await);
-                let complaint = complaint.filter(|_| observed.keeper.is_none());
-                return Err(Unmet { why, ..feature }.timed_out(request, complaint).into());
+                let warning = match &feature.explained_by {
+                    Some(object) => last_warning(&cluster.events(namespace, object).await),
+                    None => None,
+                };
+                return Err(Unmet { why, ..feature }.timed_out(request, warning).into());
             }
             return Err(timed_out(request, why, &events(cluster, namespace, &observed).await).into());
         }
     }
 }
 
-/// A watch that broke may only have been idle for too long for something on
-/// its way: the cluster is asked before it counts as lost.
-async fn still_there(
+/// Fails when the cluster has not answered for too long. A proxy may have closed an
+/// idle watch, so the cluster is asked first.
+async fn check_silence(
     cluster: &Cluster,
     request: &Request,
     root: &str,
@@ -151,28 +157,30 @@ async fn still_there(
     }
     Err(Problem::new(format!("the cluster has not answered for {} s", SILENCE.as_secs()))
         .because_of(words.clone())
-        .hint("what was created ends by itself; check the cluster, then run the command again")
+        .hint(
+            "the objects that were created end by themselves; check the cluster, then run the command again",
+        )
         .into())
 }
 
 fn timed_out(request: &Request, why: String, events: &[Event]) -> Problem {
     let timeout = humantime::format_duration(request.creation_timeout);
     Problem::new(format!("the preview was not ready within {timeout}"))
-        .because_of(match last_complaint(events) {
-            Some(complaint) if !why.contains(&complaint) => format!("{why}\n{complaint}"),
+        .because_of(match last_warning(events) {
+            Some(warning) if !why.contains(&warning) => format!("{why}\n{warning}"),
             _ => why,
         })
         .hint("wait longer with `--timeout <seconds>`, or look at `kubectl get events`")
         .exit(Exit::TimedOut)
 }
 
-/// How long somebody has waited.
+/// The time that has passed.
 struct Elapsed {
     began: Instant,
     seconds: u64,
-    /// Without the time in which an image was pulled.
+    /// Without the time during which an image was pulled.
     counted: Duration,
-    /// While only features are waited for.
+    /// While all pods were ready, and a feature did not work yet.
     features: Duration,
     last: Instant,
 }
@@ -199,30 +207,33 @@ impl Elapsed {
 
 async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<Event> {
     let mut events = Vec::new();
-    let keeper = observed.keeper.iter().filter_map(|pod| pod.metadata.name.as_ref());
-    for pod in observed.pods.keys().chain(keeper) {
+    for pod in observed.pods().filter_map(|pod| pod.metadata.name.as_ref()) {
         events.extend(cluster.events(namespace, pod).await);
     }
     events
 }
 
-/// Moves the root's deadline on while an image is being pulled.
+/// Extends the root's deadline while an image is being pulled.
 async fn prolong(cluster: &Cluster, request: &Request, root: &str, waited: u64) {
     let Some(seconds) = request.lifetime().while_pulling(Duration::from_secs(waited)) else { return };
     let change = |_: &Job, session: &Session| {
         (!session.ending).then(|| Deadline { seconds: Some(seconds), metadata: json!({}) })
     };
-    // A failure shows at the next look at the cluster.
+    // A failure shows when the cluster is asked next.
     let _ = cluster.change_deadline(&request.namespace, root, change).await;
 }
 
-/// The failure in full: with the last lines of the log where a container
-/// crashed, and with what Kubernetes itself complained of where it did not.
+/// The failure of a preview pod, with the last lines of the log where a container
+/// crashed.
 async fn failed(cluster: &Cluster, request: &Request, failure: Failure) -> Problem {
     let namespace = &request.namespace;
     let problem =
         Problem::new(format!("the preview pod failed in namespace `{namespace}`")).exit(Exit::PreviewFailed);
-    let Failure { why, crashed } = failure;
+    let Failure { why, hint, crashed } = failure;
+    let problem = match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    };
     match crashed {
         Some((pod, container)) => match cluster.last_log_lines(namespace, &pod, &container).await {
             Some(log) => {
@@ -230,9 +241,6 @@ async fn failed(cluster: &Cluster, request: &Request, failure: Failure) -> Probl
             }
             None => problem.because_of(why),
         },
-        None if why.starts_with("image ") => problem
-            .because_of(why)
-            .hint("check the image's name, and that the target's pull secrets reach its registry"),
         None => problem.because_of(why),
     }
 }
