@@ -80,10 +80,11 @@ impl FakeApi {
         let api = self.clone();
         let service = tower::service_fn(move |request| api.clone().answer(request));
         let config = kube::Config::new("http://cluster.test".parse().unwrap());
+        let client = Client::new(service, "default");
         Cluster {
-            client: Client::new(service, "default"),
+            client: client.clone(),
             default_namespace: "default".to_owned(),
-            patient: Arc::new(Patient { config, client: OnceLock::new() }),
+            patient: Arc::new(Patient { config, client: OnceLock::from(client) }),
             ahead: SignedDuration::ZERO,
         }
     }

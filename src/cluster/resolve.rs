@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -92,8 +93,12 @@ impl Cluster {
     ) -> Result<Source, Unresolved> {
         let mut found: Vec<(String, Source)> = Vec::new();
         let mut refused = None;
-        for kind in KINDS.iter().filter(|kind| kind.is_behind_service) {
-            match every(&self.workloads(kind, namespace), ListParams::default()).await {
+        let kinds = KINDS.iter().filter(|kind| kind.is_behind_service);
+        let lists = join_all(kinds.map(|kind| async move {
+            (kind, every(&self.workloads(kind, namespace), ListParams::default()).await)
+        }));
+        for (kind, list) in lists.await {
+            match list {
                 // The cluster does not have this kind.
                 Err(error) if error.is_not_found() => {}
                 Ok(objects) => found.extend(objects.into_iter().filter_map(|object| {
