@@ -124,7 +124,7 @@ fn a_mode_is_read_in_each_of_mirrords_forms() {
         ("true", None),
         (r#"{"mode": "steal"}"#, Some(Mode::Steal)),
         (r#"{"mode": "off", "http_filter": {"header_filter": "x"}}"#, Some(Mode::Off)),
-        // Routing is asked for, but no mode is set: `start` warns.
+        // Routing is asked for, but no mode is set: `start` steals.
         (r#"{"ports": [80]}"#, None),
         ("{}", None),
     ] {

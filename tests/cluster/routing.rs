@@ -537,7 +537,7 @@ async fn keeper_and_status_watch_send_no_requests_while_nothing_changes() {
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn an_unset_mode_is_mirror_with_a_warning() {
+async fn an_unset_mode_steals_requests_with_the_key_only() {
     with_shop("unchosen", |world| async move {
         world
             .deploy(
@@ -548,9 +548,8 @@ async fn an_unset_mode_is_mirror_with_a_warning() {
             )
             .await;
         let started = world.route("", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
-        let warning = started.stderr.lines().find(|line| line.contains("feature.network.incoming")).unwrap();
-        assert!(warning.contains("mirror") && warning.contains("copied"), "{started:#?}");
-        assert!(started.info("traffic").starts_with("all requests to port 8080"), "{started:#?}");
+        let stolen = "requests with `baggage: mirrord-session=pr-1` to port 8080";
+        assert!(started.info("traffic").starts_with(stolen), "{started:#?}");
         // Where nothing can be routed, nobody is surprised by an error about what nobody asked for.
         let started = world.route("", "deployment/portless", "pr-2", &["--ttl", "5"]).await.success();
         assert!(started.stderr.contains("no requests are routed"), "{started:#?}");

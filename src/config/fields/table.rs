@@ -169,7 +169,7 @@ fn network() -> Vec<Field> {
             .meaning("Incoming requests. A word sets `mode` alone; `false` means `\"off\"`."),
         honoured("feature.network.incoming.mode", mode())
             .meaning("`steal`: the preview answers instead of the application; `mirror`: the preview gets copies; `off`: nothing is routed.")
-            .default("`mirror`, with a warning")
+            .default("`steal`")
             .variables(&["MIRRORD_AGENT_TCP_STEAL_TRAFFIC"]),
         honoured("feature.network.incoming.ports", list_of(Kind::Port))
             .meaning("The application's ports whose requests are routed.")

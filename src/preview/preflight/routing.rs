@@ -65,26 +65,21 @@ impl Inputs<'_> {
             }
         }
         let mode = match incoming.mode {
-            Some(ConfiguredMode::Steal) => Mode::Steal,
-            Some(ConfiguredMode::Mirror | ConfiguredMode::Off) | None => Mode::Mirror,
+            // A mirrored request runs in the application and in the preview, so that every
+            // write happens twice: mirroring has to be asked for.
+            Some(ConfiguredMode::Mirror) => Mode::Mirror,
+            Some(ConfiguredMode::Steal | ConfiguredMode::Off) | None => Mode::Steal,
         };
         let filter = incoming.filter.clone().unwrap_or_else(|| match mode {
             Mode::Steal => Filter::Baggage(Baggage::new(self.config.selection.key.key().as_str())),
             Mode::Mirror => Filter::Everything,
         });
-        let mut warnings = Vec::new();
-        if incoming.mode.is_none() {
-            warnings.push(format!(
-                "{filter} to the target are copied to the preview, because no mode is set: set \
-                 `feature.network.incoming` to `steal`, `mirror` or `off`"
-            ));
-        }
         let pods = match &self.source.pods {
             Some(LivePods::Named(name)) => Pods::Named(name.clone()),
             Some(LivePods::Selected(selector)) => Pods::Labelled(selector_text(selector)?),
             None => return Ok(Decision::default()),
         };
-        Ok(Decision { assignment: Some(self.assignment(mode, filter, pods)), warnings })
+        Ok(Decision { assignment: Some(self.assignment(mode, filter, pods)), warnings: Vec::new() })
     }
 
     fn assignment(&self, mode: Mode, filter: Filter, pods: Pods) -> Assignment {
@@ -176,4 +171,62 @@ fn selector_text(selector: &Value) -> Result<String> {
     let selector: LabelSelector = serde_json::from_value(selector.clone())?;
     let text = Selector::try_from(selector)?.to_string();
     Ok(if text.is_empty() { format!("!{SESSION}") } else { text })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::{Environment, Overrides};
+
+    fn assignment(incoming: &Value) -> Assignment {
+        let template = json!({"spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]}});
+        let source = Source {
+            template: template.as_object().unwrap().clone(),
+            pods: Some(LivePods::Named("shop".to_owned())),
+            ..Source::default()
+        };
+        let container = Choice { name: "web".to_owned(), index: 0, guessed_among: Vec::new() };
+        let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+        let document = json!({"feature": {"network": {"incoming": incoming}}});
+        std::fs::write(file.path(), document.to_string()).unwrap();
+        let flags = Overrides {
+            key: Some("pr-1".parse().unwrap()),
+            image: Some("shop:2".to_owned()),
+            target: Some("deployment/shop".parse().unwrap()),
+            config_file: Some(file.path().to_owned()),
+            ..Overrides::default()
+        };
+        let config = Config::resolve(&flags, &Environment::from_iter([]), Uuid::nil()).unwrap();
+        let session = SessionId::new(Uuid::nil());
+        let target = "deployment/shop".parse().unwrap();
+        let inputs = Inputs {
+            config: &config,
+            target: &target,
+            namespace: "staging",
+            source: &source,
+            container: &container,
+            session: &session,
+        };
+        let decision = inputs.decide().unwrap();
+        assert_eq!(decision.warnings, Vec::<String>::new());
+        decision.assignment.unwrap()
+    }
+
+    #[test]
+    fn without_a_mode_only_requests_with_the_key_are_stolen() {
+        for incoming in [json!({}), json!({"ports": [8080]}), json!("steal")] {
+            let assignment = assignment(&incoming);
+            assert_eq!(assignment.mode, Mode::Steal, "{incoming}");
+            assert_eq!(assignment.filter, Filter::Baggage(Baggage::new("pr-1")), "{incoming}");
+        }
+    }
+
+    #[test]
+    fn mirroring_everything_has_to_be_written() {
+        let assignment = assignment(&json!("mirror"));
+        assert_eq!((assignment.mode, assignment.filter), (Mode::Mirror, Filter::Everything));
+    }
 }
