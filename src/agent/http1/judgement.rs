@@ -58,13 +58,23 @@ impl Judge {
         context: &mut Context<'_>,
     ) -> Result<Option<(RequestHead, JudgedRequest)>, Doubt> {
         if self.awaited.is_some() {
-            return self.poll_body(shared, port, held, context);
+            let judged = self.poll_body(shared, port, held, context);
+            if judged.is_err() {
+                // Judged again from its start, it is an error again.
+                self.awaited = None;
+            }
+            return judged;
         }
-        let first = head::request(held, &mut self.scanned, |request, parsed| {
+        // After an error, all bytes are looked at again: on a new connection to the
+        // application, the same bytes are judged once more.
+        let mut scanned = std::mem::take(&mut self.scanned);
+        let first = head::request(held, &mut scanned, |request, parsed| {
             first_look(shared, port, &held[request.length..], request, &filter_head(parsed))
         })?;
-        let Some((request, first)) = first else { return Ok(None) };
-        self.scanned = 0;
+        let Some((request, first)) = first else {
+            self.scanned = scanned;
+            return Ok(None);
+        };
         match first? {
             FirstLook::Judged(judged) => Ok(Some((request, judged))),
             FirstLook::Awaits(body) => {
@@ -181,6 +191,28 @@ mod tests {
             Poll::Ready(judged.map(|judged| judged.unwrap().1))
         })
         .await
+    }
+
+    #[tokio::test]
+    async fn a_request_in_doubt_is_in_doubt_when_it_is_judged_again() {
+        let shared = shared();
+        let head = b"POST / HTTP/1.1\r\ncontent-length: 0\r\ncontent-length: 0\r\n\r\n".as_slice();
+        let chunks = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4\r\n{\"us\r\nno size\r\n";
+        let begin = chunks.len() - b"no size\r\n".len();
+        for (bytes, ends) in
+            [(head, vec![head.len()]), (head, vec![10, head.len()]), (chunks, vec![begin, chunks.len()])]
+        {
+            let mut judge = Judge::default();
+            std::future::poll_fn(|context| {
+                let mut poll = |end: usize| judge.poll(&shared, 80, &bytes[..end], context);
+                let (last, first) = ends.split_last().unwrap();
+                first.iter().for_each(|end| assert!(poll(*end).is_ok_and(|judged| judged.is_none())));
+                assert!(poll(*last).is_err());
+                assert!(poll(*last).is_err(), "again, after {ends:?}");
+                Poll::Ready(())
+            })
+            .await;
+        }
     }
 
     #[tokio::test]
