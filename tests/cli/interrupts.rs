@@ -1,4 +1,4 @@
-//! A wish that a command end, while the cluster keeps it waiting.
+//! Signals to a command that waits for the cluster.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ fn a_verb_that_is_interrupted_ends_with_130_and_in_json_with_its_task() {
     ];
     for ((verb, task), signal) in verbs.into_iter().zip([Signal::SIGINT, Signal::SIGTERM].into_iter().cycle())
     {
-        // A cluster that takes connections and never answers.
+        // A cluster that accepts connections and never answers.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");

@@ -1,4 +1,4 @@
-//! `status` over a stand-in for the API: lists alone, and no watch.
+//! `status` with a fake API server that answers lists and no watches.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::connection::REFUSING;
 use super::screen;
 
-/// What the user may list.
+/// The scope that the user may list.
 #[derive(Clone, Copy)]
 enum May {
     Everywhere,
@@ -89,7 +89,7 @@ fn serve(stream: &TcpStream, may: May, roots: &[Value]) {
     }
 }
 
-/// The screen of a `status` where these environments are.
+/// The screen of a `status` of these environments.
 fn status(arguments: &[&str], may: May) -> String {
     let roots = vec![
         root("pr-1", "deployment/shop", None),
@@ -158,7 +158,7 @@ fn text_from_the_cluster_cannot_control_the_terminal() {
             root["metadata"]["annotations"][format!("preview.mirrord.io/{name}")] = hostile.into();
         }
     }
-    // In YAML the marks of direction stay: a document holds no rows that they could forge.
+    // YAML keeps bidirectional marks: a document has no rows that they could forge.
     let is_control = |character: &char| character.is_control() && *character != '\n';
     for arguments in [
         &[][..],

@@ -1,6 +1,6 @@
-//! Shells really driven: what they ask for while somebody types, and what they
-//! make of the answer. In place of `mirrord` stands a script that notes what it
-//! was asked for; a real answer is the cluster tests' to check.
+//! Completion in real shells: the words that they pass to `mirrord`, and how they use the
+//! answer. A script replaces `mirrord` and records its arguments; the cluster tests check
+//! real answers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,8 +19,8 @@ fn completions(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file)
 }
 
-/// What a shell prints with the script `program`, and what it asked `mirrord`
-/// for; nothing where there is no such shell on this machine.
+/// The output of a shell that runs the script `program`, and the arguments that `mirrord`
+/// got; `None` without such a shell on this machine.
 #[expect(
     clippy::print_stderr,
     clippy::disallowed_methods,
@@ -50,7 +50,7 @@ fn driven(shell: &str, program: &str) -> Option<(String, String)> {
     Some((said, std::fs::read_to_string(asked).unwrap_or_default()))
 }
 
-/// bash's answer to TAB at the end of `line`, parted as bash parts words.
+/// bash's completion at the end of `line`, split into words like bash does.
 fn bash(line: &str, words: &[&str]) -> (String, String) {
     let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let program = format!(
@@ -72,7 +72,7 @@ fn bash_completes_from_the_cluster() {
     assert_eq!(said, "pr-1\n");
     let (said, _) = bash("mirrord preview stop --key=", &["mirrord", "preview", "stop", "--key", "="]);
     assert!(said.starts_with("pr-1\n"), "{said}");
-    // bash puts what is offered in place of the part behind the last colon.
+    // bash replaces the part behind the last colon with the candidate.
     let (said, _) =
         bash("mirrord preview stop -k team:l", &["mirrord", "preview", "stop", "-k", "team", ":", "l"]);
     assert_eq!(said, "login\n");
@@ -104,7 +104,7 @@ fn fish_completes_from_the_cluster() {
     assert_eq!((said.split('\t').next(), asked.as_str()), (Some("stop"), ""));
 }
 
-/// zsh offers nothing but at a prompt: it gets one.
+/// zsh completes only at a prompt, so it runs interactively.
 #[test]
 fn zsh_completes_from_the_cluster() {
     let ask = |line: &str, end: &str| {

@@ -1,5 +1,5 @@
-//! The binary's screens, stdout, stderr and exit code together, as far as they
-//! need no cluster: usage, configuration, a cluster that does not answer.
+//! Screens of the binary without a cluster, with stdout, stderr and exit code together:
+//! usage, configuration, a cluster that does not answer.
 //!
 //! `INSTA_UPDATE=always cargo test --test cli` accepts what has changed.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -41,7 +41,7 @@ fn screen(arguments: &[&str], environment: &[(&str, &str)], files: &[(&str, &str
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that needs no input may be gone already.
+    // A command that reads no input may have ended already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| {

@@ -1,4 +1,4 @@
-//! `rbac`: text alone, no cluster is asked.
+//! `rbac` prints text and contacts no cluster.
 
 use serde_json::Value;
 

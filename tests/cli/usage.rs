@@ -1,4 +1,4 @@
-//! What can be typed, and what cannot.
+//! Valid and invalid command lines.
 
 use insta::assert_snapshot;
 
@@ -79,7 +79,7 @@ fn an_unknown_progress_mode_is_refused() {
 
 #[test]
 fn a_broken_pipe_is_not_an_error() {
-    // `| true`: the reader is gone before the first byte, or soon after it.
+    // `| true`: the reader ends before the first byte, or soon after it.
     let status = std::process::Command::new("bash")
         .args(["-c", "set -o pipefail; \"$0\" completions zsh | true", env!("CARGO_BIN_EXE_mirrord")])
         .status()

@@ -1,5 +1,5 @@
-//! What disturbs the whole cluster, and so runs by itself: the control plane
-//! and the node's agent stopped.
+//! Tests that stop the control plane and the kubelet. They disturb the whole cluster,
+//! so they run alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::routing::lapses;
 use crate::support::load::Load;
 use crate::support::{World, with_shop};
 
-/// Kills a component of the own cluster, leaves it dead, and has it mended.
+/// Kills a component of the test cluster, keeps it stopped for a while, and restarts it.
 async fn interrupt(world: &World, component: &str, dead: Duration) {
     let state = world.kubeconfig.parent().unwrap();
     let id = tokio::fs::read_to_string(state.join(format!("run/{component}.pid"))).await.unwrap();

@@ -1,6 +1,6 @@
-//! What goes wrong in the cluster: said within seconds, with Kubernetes' own
-//! reason, by the right exit code; nothing is left behind but, where the preview
-//! pod is to blame, the reason.
+//! Failures in the cluster: each is reported within seconds, with the reason that
+//! Kubernetes gives and the right exit code. Nothing is left behind, except the reason
+//! if the preview pod caused the failure.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -37,8 +37,8 @@ async fn an_image_that_cannot_be_pulled_is_named_at_once() {
             };
         }
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
-        // The second never came as far as the cluster.
-        assert_eq!(reasons_beside(&world, &before).await, 2);
+        // The second start never contacted the cluster.
+        assert_eq!(failed_roots_beside(&world, &before).await, 2);
     })
     .await;
 }
@@ -58,7 +58,7 @@ async fn a_crashing_container_ends_the_start_with_its_last_log_lines() {
             ],
         );
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
-        assert_eq!(reasons_beside(&world, &before).await, 1);
+        assert_eq!(failed_roots_beside(&world, &before).await, 1);
     })
     .await;
 }
@@ -69,9 +69,9 @@ async fn a_failure_is_listed_until_the_next_start_or_stop() {
     with_shop("failed", |world| async move {
         let before = world.objects().await;
         for _ in 0..2 {
-            // The second failure takes the first one's place.
+            // The second failure replaces the first.
             world.start_image("mirrord-test/shop:crash", &["-k", "pr-1"]).await.failure(6, &["crashes"]);
-            assert_eq!(reasons_beside(&world, &before).await, 1);
+            assert_eq!(failed_roots_beside(&world, &before).await, 1);
         }
         let failed = |more: &'static [&'static str]| {
             let world = world.clone();
@@ -87,7 +87,7 @@ async fn a_failure_is_listed_until_the_next_start_or_stop() {
         let wide = failed(&["--failed", "-o", "wide"]).await.success();
         assert!(wide.stdout.contains("cannot reach the warehouse"), "{wide:#?}");
 
-        // It is kept from those who would extend it, and Kubernetes has its end.
+        // It cannot be extended, and it has a deadline.
         world
             .mirrord(&["preview", "extend", "-n", &world.namespace, "-k", "pr-1", "--ttl", "1h"])
             .await
@@ -133,7 +133,7 @@ async fn an_unschedulable_pod_shows_the_reason_while_it_waits() {
         let before = world.objects().await;
         let failed = world.start("deployment/picky", "pr-1", &["--timeout", "5"]).await;
         let failed = failed.failure(5, &["no node takes the pod: 0/1 nodes are available", "didn't match Pod's node affinity/selector"]);
-        // Said while it waited, too, not only at the end.
+        // The reason is shown during the wait too.
         let waited = failed.stderr.find("  no node takes the pod").unwrap();
         assert!(waited < failed.stderr.find("error:").unwrap(), "{failed:#?}");
         assert_eq!(world.objects().await, before);
@@ -154,7 +154,7 @@ async fn a_full_quota_is_named_at_once() {
         let began = Instant::now();
         world.start("deployment/shop", "pr-1", &[]).await.failure(6, &["Kubernetes does not create the pod", "exceeded quota: small"]);
         assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
-        assert_eq!(reasons_beside(&world, &before).await, 1);
+        assert_eq!(failed_roots_beside(&world, &before).await, 1);
     })
     .await;
 }
@@ -174,7 +174,7 @@ async fn an_admission_refusal_is_named_at_once() {
             .start("deployment/shop", "pr-1", &[])
             .await
             .failure(6, &["Kubernetes does not create the pod", "violates PodSecurity \"restricted"]);
-        assert_eq!(reasons_beside(&world, &before).await, 1);
+        assert_eq!(failed_roots_beside(&world, &before).await, 1);
     })
     .await;
 }
@@ -252,7 +252,7 @@ async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
         let delay = Duration::from_secs(12);
         let image = format!("{}/slow:1", crate::registry::slow(delay).await);
         let began = Instant::now();
-        // The image holds no program: once pulled, it fails for a reason of its own.
+        // The image has no program, so it fails after the pull for another reason.
         let screen = world
             .start_image(&image, &["--timeout", "4", "--ttl", "5s"])
             .await
@@ -262,9 +262,8 @@ async fn the_timeout_does_not_run_out_while_an_image_is_being_pulled() {
     .await;
 }
 
-/// How many failed starts are told of by their roots, the only objects beside
-/// those there were `before`.
-async fn reasons_beside(world: &World, before: &BTreeSet<String>) -> usize {
+/// How many roots of failed starts there are. Every other object was there `before`.
+async fn failed_roots_beside(world: &World, before: &BTreeSet<String>) -> usize {
     let now = world.objects().await;
     assert!(now.is_superset(before), "{now:?}");
     let kept: Vec<&String> = now.difference(before).collect();
@@ -272,7 +271,7 @@ async fn reasons_beside(world: &World, before: &BTreeSet<String>) -> usize {
     kept.len()
 }
 
-/// A kubeconfig that reaches the API server through a listener of the test's.
+/// A kubeconfig that reaches the API server through a proxy in the test.
 async fn behind_proxy(world: &World) -> (std::path::PathBuf, tokio::task::JoinHandle<()>) {
     let text = tokio::fs::read_to_string(&world.kubeconfig).await.unwrap();
     let server = text.split("https://").nth(1).unwrap().split(['"', '\n', '/']).next().unwrap().to_owned();
@@ -280,7 +279,7 @@ async fn behind_proxy(world: &World) -> (std::path::PathBuf, tokio::task::JoinHa
     let address = listener.local_addr().unwrap();
     let host = server.rsplit_once(':').map_or(server.clone(), |(host, _)| host.to_owned());
     let proxy = tokio::spawn(async move {
-        // Its connections end with it.
+        // Its connections are closed with it.
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let (mut client, _) = listener.accept().await.unwrap();

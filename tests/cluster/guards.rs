@@ -1,4 +1,4 @@
-//! What a namespace's limits say to a preview, and pods that go slowly.
+//! Limits of the namespace that refuse a preview, and pods that terminate slowly.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use crate::support::{World, until, with_shop};
 
-/// A finalizer of nobody's.
+/// A finalizer without a controller.
 const FINALIZER: &str = "example.test/hold";
 
-/// `doctor` and `start` say why, and no root was ever made.
+/// `doctor` and `start` report the reason, and no root was created.
 async fn refused_beforehand(world: &World, target: &str, words: &[&str]) {
     let doctor = world.mirrord(&["preview", "doctor", "-n", &world.namespace, "-t", target]).await;
     doctor.failure(1, &[&["the preview pod would be refused", "found 1 obstacle to"], words].concat());
@@ -43,7 +43,7 @@ async fn a_limit_range_that_refuses_the_preview_is_named_before_anything_is_crea
             }))
             .await;
         let words = ["minimum cpu usage per Container is 50m"];
-        // The API server's own view of a new LimitRange lags behind.
+        // The API server sees a new LimitRange with a delay.
         until("the limit holds", || async {
             let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", "deployment/shop"];
             (world.mirrord(&doctor).await.code == Some(1)).then_some(())
@@ -79,7 +79,7 @@ async fn a_priority_class_that_the_namespace_does_not_admit_is_named_before_anyt
 #[ignore = "needs a cluster: tests/run"]
 async fn a_keeper_that_would_be_refused_is_named_before_anything_is_created() {
     with_shop("crowded", |world| async move {
-        // It asks for 32 Mi, the shop's pods for 16.
+        // The keeper requests 32 Mi, the shop's pods 16.
         quota(&world, "tight", json!({"hard": {"requests.memory": "63Mi"}})).await;
         let before = world.objects().await;
         let words = ["the keeper pod would be refused", "exceeded quota: tight"];
@@ -107,7 +107,7 @@ async fn finalizers_are_not_copied_and_one_on_a_preview_pod_is_named() {
         world.mirrord(&["preview", "stop", "-n", &world.namespace, "-k", "pr-1"]).await.success();
         assert_eq!(pods.get(&live_pod).await.unwrap().finalizers(), [FINALIZER]);
 
-        // Somebody puts one on the preview all the same.
+        // The test adds one to a preview pod.
         let started = world.start("deployment/held", "pr-2", &[]).await.success();
         let preview = started.info("pod");
         let parameters = PatchParams::default();
@@ -122,7 +122,7 @@ async fn finalizers_are_not_copied_and_one_on_a_preview_pod_is_named() {
         pods.patch(&preview, &parameters, &finalizers(Value::Null)).await.unwrap();
         told.read_to_string(&mut line).await.unwrap();
         assert!(stop.wait().await.unwrap().success(), "{line}");
-        // The namespace could not go.
+        // Otherwise the namespace could not be deleted.
         pods.patch(&live_pod, &parameters, &finalizers(Value::Null)).await.unwrap();
     })
     .await;
@@ -132,7 +132,7 @@ async fn finalizers_are_not_copied_and_one_on_a_preview_pod_is_named() {
 #[ignore = "needs a cluster: tests/run"]
 async fn stop_waits_for_long_grace_periods_and_shows_them() {
     with_shop("slow", |world| async move {
-        // Without a probe the image that does nothing, SIGTERM included, is ready.
+        // Without a probe this image is ready. It ignores SIGTERM.
         let container = json!({
             "name": "web", "image": "mirrord-test/shop:stable", "ports": [{"containerPort": 8080}],
         });

@@ -1,5 +1,5 @@
-//! What happens to a pod or a keeper at any time: processes killed, nodes that
-//! take nobody, environments started and ended at random.
+//! Incidents of pods and keepers: killed processes, unschedulable pods, environments
+//! that start and end at random.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::{World, screen, until, with_shop};
 
 pub(crate) const KEYED: &str = "baggage: mirrord-session=pr-1\r\n";
 
-/// Whether the processes of the cluster's pods are this machine's.
+/// Whether the cluster's pods run as processes of this machine.
 pub(crate) fn is_own(world: &World) -> bool {
     if !world.own {
         eprintln!("skipped: only the own cluster may be disturbed");
@@ -50,7 +50,7 @@ fn agent_of(pod: &Pod) -> Option<String> {
     process_of(pod, b"/mirrord\0agent\0--")
 }
 
-/// The process of a pod whose command line begins like this.
+/// The process of a pod by the beginning of its command line.
 fn process_of(pod: &Pod, begins: &[u8]) -> Option<String> {
     let uid = pod.metadata.uid.clone()?;
     let folders = std::fs::read_dir("/proc").unwrap().flatten();
@@ -71,7 +71,7 @@ async fn a_killed_agent_is_replaced_and_only_open_requests_fail() {
         }
         world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
         let pods: Api<Pod> = world.api();
-        // First as Kubernetes ends a container, then as the kernel may.
+        // First with SIGTERM like Kubernetes, then with SIGKILL like the kernel.
         for (signal, agents) in [("-TERM", 2), ("-KILL", 3)] {
             let keyed = Load::begin(&world, "shop", KEYED, "shop preview", 2).await;
             let others = Load::begin(&world, "shop", "", "shop stable", 3).await;
@@ -90,7 +90,7 @@ async fn a_killed_agent_is_replaced_and_only_open_requests_fail() {
             let (keyed, others) = (keyed.end().await, others.end().await);
             let what = format!("both agents ended by {signal}");
             eprintln!("{}", keyed.line(&format!("{what}, with the key")));
-            // Without an agent the application has the key's requests, and nobody else.
+            // Without an agent the application answers the requests with the key.
             assert!(keyed.wrong.iter().all(|answer| answer.contains("200 shop stable")), "{:?}", keyed.wrong);
             if signal == "-TERM" {
                 others.flawless(&format!("{what}, without a key"));
@@ -98,7 +98,7 @@ async fn a_killed_agent_is_replaced_and_only_open_requests_fail() {
             } else {
                 eprintln!("{}", others.line(&format!("{what}, without a key")));
                 assert!(others.wrong.is_empty(), "{:?}", others.wrong);
-                // One exchange of each client may have been under way each time.
+                // Each time, one request of each client may have been open.
                 assert!(others.failed.len() <= 6, "{:?}", others.failed);
                 assert!(keyed.failed.len() <= 4, "{:?}", keyed.failed);
             }
@@ -132,8 +132,8 @@ async fn a_restarted_application_is_captured_as_soon_as_it_listens() {
         let (keyed, others) = (keyed.end().await, others.end().await);
         eprintln!("{}", keyed.line("both applications crashed, with the key"));
         eprintln!("{}", others.line("both applications crashed, without a key"));
-        // What comes to a port that nobody listens on is refused, as it would be without us, until
-        // Kubernetes has noticed; and it is refused alike, whoever asks.
+        // Until Kubernetes has noticed, connections to the closed port are refused, as without
+        // mirrord, with and without the key.
         assert!(others.wrong.is_empty() && others.unavailable == 0, "{:?}", others.wrong);
         assert_eq!(keyed.unavailable, 0);
         for failed in others.failed.iter().chain(&keyed.failed) {
@@ -144,8 +144,8 @@ async fn a_restarted_application_is_captured_as_soon_as_it_listens() {
                 "{failed}"
             );
         }
-        // Captured again within 20 ms of listening again, in which a request or two may come; or an
-        // agent got no processor time, and says so.
+        // Capture resumes within 20 ms after the port is open again, in which a request or two
+        // may arrive; or an agent was starved of CPU and reports it.
         let most = if lapses(&world).await == 0 { 4 } else { keyed.right / 20 };
         assert!(keyed.wrong.len() <= most, "{:?}", keyed.wrong);
     })
@@ -173,11 +173,11 @@ async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_
             let mut starting = world.routing(mode, "deployment/shop", "pr-1", &["--ttl", "30s"]);
             let action = number(6);
             if action == 0 {
-                // The command is killed half way: Kubernetes cleans up at the deadline, or the stop below.
+                // The command is killed during the start. The deadline or the stop below cleans up.
                 tokio::time::sleep(Duration::from_millis(number(3000))).await;
                 starting.kill().await.unwrap();
             } else if action == 3 {
-                // Or interrupted, and cleans up itself, unless it is done by then.
+                // The command is interrupted, and cleans up unless it has finished.
                 tokio::time::sleep(Duration::from_millis(number(3000))).await;
                 if let Some(id) = starting.id() {
                     send(["-INT", "-TERM"][usize::try_from(number(2)).unwrap()], &id.to_string()).await;
@@ -188,12 +188,12 @@ async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_
                 screen(starting).await.success();
             }
             match action {
-                // After a dozen in a row a pod gets no more.
+                // After a dozen agents in a row a pod gets no more.
                 4 if world.own && killed < 16 => {
                     for pod in pods.list(&ListParams::default().labels("app=shop")).await.unwrap() {
                         if let Some(agent) = agent_of(&pod) {
                             killed += 1;
-                            // It may be leaving by itself.
+                            // It may be terminating already.
                             let _ =
                                 tokio::process::Command::new("kill").args(["-KILL", &agent]).output().await;
                         }
@@ -227,7 +227,7 @@ async fn environments_started_ended_and_killed_at_random_leave_the_namespace_as_
             let tally = load.end().await;
             eprintln!("{}", tally.line(&format!("{rounds} random rounds, without a key")));
             assert!(tally.wrong.is_empty() && tally.unavailable == 0, "{:?}", tally.wrong);
-            // The one exchange that is under way when its agent is killed.
+            // The one request that is open when its agent is killed.
             assert!(tally.failed.len() as u64 <= killed, "{killed} killed: {:?}", tally.failed);
         }
     })
@@ -250,7 +250,7 @@ async fn rules_of_an_unschedulable_keeper_hold_until_their_lease_ends() {
         }
         let before = world.objects().await;
         world.route("steal", "deployment/shop", "pr-1", &["--ttl", "10"]).await.success();
-        // In this namespace, what says no more of it needs more disk than any node has.
+        // In this namespace, a pod without its own request needs more disk than any node has.
         let limits: Api<LimitRange> = world.api();
         let limit: LimitRange = serde_json::from_value(json!({
             "metadata": {"name": "nowhere"},
@@ -266,7 +266,7 @@ async fn rules_of_an_unschedulable_keeper_hold_until_their_lease_ends() {
         let others = Load::begin(&world, "shop", "", "shop stable", 2).await;
         // A lease is 60 s long and renewed every few seconds.
         let (mut answer, mut lasted, mut in_a_row) = (String::new(), Duration::ZERO, 0);
-        // One or two may be an agent's that got no processor time.
+        // One or two may be due to an agent that was starved of CPU.
         while begun.elapsed() < Duration::from_secs(90) && in_a_row < 20 {
             answer = world.ask_service_with("shop", KEYED).await;
             in_a_row = if answer.starts_with("shop stable") { in_a_row + 1 } else { 0 };

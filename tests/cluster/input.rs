@@ -1,4 +1,4 @@
-//! Bad input that only the cluster can judge.
+//! Invalid input that only the cluster can detect.
 
 use serde_json::Value;
 
@@ -97,15 +97,17 @@ async fn a_dry_run_prints_valid_objects_and_creates_nothing() {
     .await;
 }
 
-/// Whether `planned` says nothing that `actual` does not say, too; the server adds to both.
-fn lacking(planned: &Value, actual: &Value, path: &str) -> Option<String> {
+/// The first path at which `actual` differs from `planned`. The server may add fields.
+fn difference(planned: &Value, actual: &Value, path: &str) -> Option<String> {
     match (planned, actual) {
         (Value::Object(planned), Value::Object(actual)) => planned.iter().find_map(|(name, value)| {
-            lacking(value, actual.get(name).unwrap_or(&Value::Null), &format!("{path}/{name}"))
+            difference(value, actual.get(name).unwrap_or(&Value::Null), &format!("{path}/{name}"))
         }),
         (Value::Array(planned), Value::Array(actual)) if planned.len() == actual.len() => {
             let mut pairs = planned.iter().zip(actual).enumerate();
-            pairs.find_map(|(index, (planned, actual))| lacking(planned, actual, &format!("{path}/{index}")))
+            pairs.find_map(|(index, (planned, actual))| {
+                difference(planned, actual, &format!("{path}/{index}"))
+            })
         }
         _ => (planned != actual).then(|| format!("{path}: {planned}, and not {actual}")),
     }
@@ -127,7 +129,7 @@ async fn a_dry_run_prints_the_objects_that_a_start_creates() {
         };
         let planned = start(&["--dry-run", "-o", "json"]).await;
         let started = start(&[]).await;
-        // Each start has an identifier of its own, and an instant.
+        // Each start has its own identifier and time.
         let id = |name: &str| name.split('-').rev().find(|part| part.len() == 8).unwrap().to_owned();
         let list: Value = serde_json::from_str(&planned.stdout).unwrap();
         let before = id(list["items"][0]["metadata"]["name"].as_str().unwrap());
@@ -139,7 +141,7 @@ async fn a_dry_run_prints_the_objects_that_a_start_creates() {
         for planned in list["items"].as_array().unwrap() {
             let mut planned = planned.clone();
             if planned["kind"] == "Job" {
-                // Set anew at readiness.
+                // Set again at readiness.
                 planned["spec"].as_object_mut().unwrap().remove("activeDeadlineSeconds");
                 planned["metadata"]["annotations"]
                     .as_object_mut()
@@ -147,7 +149,7 @@ async fn a_dry_run_prints_the_objects_that_a_start_creates() {
                     .remove("preview.mirrord.io/planned-at");
             }
             let actual = world.read(&planned).await;
-            assert_eq!(lacking(&planned, &actual, ""), None, "{}", planned["kind"]);
+            assert_eq!(difference(&planned, &actual, ""), None, "{}", planned["kind"]);
         }
     })
     .await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{World, until, with_namespace, with_shop};
 
-/// A pod template that runs the shop, with labels of its own.
+/// A pod template that runs the shop, with its own labels.
 fn template(app: &str, more: &Value) -> Value {
     let mut template = json!({
         "metadata": {"labels": {"app": app}},
@@ -20,7 +20,7 @@ fn template(app: &str, more: &Value) -> Value {
     template
 }
 
-/// Starts a preview of `target`, and asks it who it is.
+/// Starts a preview of `target`, and asks it for its name.
 async fn preview_of(world: &World, target: &str) -> Pod {
     let started = world.start(target, "kinds", &["--ttl", "5"]).await.success();
     let name = started.info("pod");
@@ -69,7 +69,7 @@ async fn workloads_that_keep_pods_running_are_copied_and_left_alone() {
             (list.items.len() == 2).then_some(())
         })
         .await;
-        // Neither the workload's disk nor its one pod's, which waits for it.
+        // It mounts neither the workload's volume nor that of its only pod.
         for target in ["statefulset/db", "pod/db-0"] {
             let volumes = preview_of(&world, target).await.spec.unwrap().volumes.unwrap();
             assert!(
@@ -94,7 +94,7 @@ async fn workloads_that_keep_pods_running_are_copied_and_left_alone() {
     .await;
 }
 
-/// Lets the cluster know Argo's Rollouts; nothing here acts on them.
+/// Defines Argo's Rollouts in the cluster, without a controller.
 async fn know_rollouts(world: &World) {
     let definition: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -130,7 +130,7 @@ async fn know_rollouts(world: &World) {
 async fn rollouts_are_copied_from_their_own_template_and_from_another_workloads() {
     with_shop("rollouts", |world| async move {
         if !world.own {
-            // The definition would stay in somebody's cluster.
+            // The definition would stay in a cluster that is not ours.
             return;
         }
         know_rollouts(&world).await;
@@ -158,7 +158,7 @@ async fn pods_and_services_are_copied_from_live_objects() {
         let live = pods.list(&ListParams::default().labels("app=shop")).await.unwrap().items.remove(0);
         let pod = preview_of(&world, &format!("pod/{}", live.metadata.name.unwrap())).await;
         assert_eq!(pod.metadata.annotations.unwrap()["team"], "checkout");
-        // One token, its own, not the live pod's beside it.
+        // It has its own token, and not that of the live pod.
         let volumes = pod.spec.unwrap().volumes.unwrap();
         assert_eq!(volumes.iter().filter(|volume| volume.name.starts_with("kube-api-access-")).count(), 1);
 

@@ -1,4 +1,4 @@
-//! The life of an environment: its end by the clock and by hand, replacement,
+//! The life of an environment: its end by deadline and by `stop`, replacement,
 //! interruption.
 
 use std::time::Duration;
@@ -96,7 +96,7 @@ async fn environments_of_another_version_are_listed_extended_and_stopped() {
     with_shop("skew", |world| async move {
         let key = world.namespace.as_str();
         world.start("deployment/shop", key, &[]).await.success();
-        // A version to come says more, and says some of it in another way.
+        // A later version writes more fields, and some of them in another form.
         let jobs: Api<Job> = world.api();
         let root = jobs.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
         let newer = json!({"metadata": {
@@ -138,7 +138,7 @@ async fn status_reads_whole_objects_only_if_a_row_is_unclear() {
         assert!(table.contains("ready") && table.contains(" 29m 5"), "{table}");
         assert_eq!(calls.len(), 3, "the version, roots, pods: {calls:#?}");
 
-        // Somebody else shortens its life, which the root's own note knows nothing of.
+        // Another client shortens the deadline without updating the root's annotation.
         let jobs: Api<Job> = world.api();
         let root = jobs.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
         let shorter = Patch::Merge(json!({"spec": {"activeDeadlineSeconds": 600}}));
@@ -155,11 +155,11 @@ async fn status_reads_whole_objects_only_if_a_row_is_unclear() {
 async fn stop_leaves_the_namespace_as_start_found_it() {
     with_shop("stop", |world| async move {
         let before = world.objects().await;
-        // Stopped in every namespace below: no other test may use this key.
+        // The key is stopped in every namespace below, so no other test may use it.
         let key = world.namespace.as_str();
         world.start("deployment/shop", key, &["--ttl", "5"]).await.success();
         assert_ne!(world.objects().await, before);
-        // As the public Action does it: by the key alone, in whatever namespace.
+        // The public Action stops by key alone, in any namespace.
         let stopped = world.mirrord(&["preview", "stop", "--key", key]).await;
         let stopped = stopped.success();
         assert!(
@@ -226,7 +226,7 @@ async fn a_second_start_replaces_and_the_new_pods_are_ready_before_the_old_go() 
             world.starting("deployment/shop", "mirrord-test/shop:preview", &["-k", "pr-1"]),
         );
         let second = tokio::spawn(screen(second));
-        // At each look there is a pod whose containers are ready.
+        // At any time there is a pod whose containers are ready.
         while !second.is_finished() {
             let list = pods.list(&ListParams::default().labels("preview.mirrord.io/key=pr-1")).await.unwrap();
             let ready = list.items.iter().filter(|pod| {
@@ -325,7 +325,7 @@ async fn json_mode_with_both_streams_merged_yields_the_key() {
         });
         tokio::fs::write(&file, config.to_string()).await.unwrap();
         let json = [("MIRRORD_PROGRESS_MODE", "json")];
-        // One pipe for both, as `$(mirrord … 2>&1)` has it.
+        // One pipe for both streams, like `$(mirrord … 2>&1)`.
         let script = format!("exec {} preview start -f {} --force 2>&1", env!("CARGO_BIN_EXE_mirrord"), file.display());
         let started = tokio::process::Command::new("sh")
             .args(["-c", &script])
@@ -415,14 +415,14 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
     with_shop("no-wait", |world| async move {
         let started = world.start("deployment/shop", "pr-1", &["--no-wait", "--ttl", "100s"]).await.success();
         let expires = started.info("expires");
-        // Whole seconds of the API server's, some of which the command itself may have taken.
+        // The API server counts whole seconds, and the command itself takes some.
         assert!(expires.contains("(in 1m 3") || expires.ends_with("(in 1m 40s)"), "{started:#?}");
         until("the preview pod", || async {
             let pods = world.preview_pods("").await;
             pods.first()?.name_any().starts_with(&started.info("pod")).then_some(())
         })
         .await;
-        // Nobody knows yet whether another start gets anywhere: until then the first serves.
+        // The second start may still fail, so the first environment serves until it is ready.
         let again = ["--no-wait", "--ttl", "100s", "--timeout", "20"];
         let again = world.start("deployment/shop", "pr-1", &again).await.success();
         assert!(
@@ -438,7 +438,7 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
         let both = left().await;
         assert_eq!(both.len(), 2);
         assert!(both.iter().min().unwrap() <= &20 && both.iter().max().unwrap() > &80, "{both:?}");
-        // What is replaced is not called back to life.
+        // A replaced environment cannot be extended.
         let extend = ["preview", "extend", "-k", "pr-1", "-n", &world.namespace, "--ttl", "1h"];
         let extended = world.mirrord(&extend).await.success();
         assert_eq!(extended.stderr.matches("expires: ").count(), 1, "{extended:#?}");
@@ -496,7 +496,7 @@ async fn status_shows_each_change_while_it_watches() {
         let arguments = ["preview", "status", "-w", "-k", "pr-1", "-n", &world.namespace];
         let mut watching = world.spawn(&[], &arguments);
         let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
-        // Said before there is anything, and again when it is gone.
+        // Reported before there is an environment, and again when it is gone.
         let mut notes = BufReader::new(watching.stderr.take().unwrap()).lines();
         nothing(&mut notes).await;
         world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();

@@ -1,4 +1,4 @@
-//! What only a real Kubernetes can tell. `tests/run` starts the cluster; with
+//! Tests on a real Kubernetes. `tests/run` starts the cluster; with
 //! `MIRRORD_TEST_KUBECONFIG` the tests run on another one.
 #![expect(
     clippy::unwrap_used,

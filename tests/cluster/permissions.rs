@@ -1,12 +1,12 @@
-//! Rights that lack: `doctor` and `start` name those that this configuration
-//! needs, and no others, before anything is created.
+//! Missing permissions: `doctor` and `start` name those that this configuration needs,
+//! and no others, before anything is created.
 
 use serde_json::{Value, json};
 
 use crate::support::{Checked, Screen, World, merge, with_shop};
 use crate::users::enough;
 
-/// `enough`, with another rule.
+/// `enough`, with further rules.
 fn and(more: &[Value]) -> Value {
     let mut rules = enough();
     rules.as_array_mut().unwrap().extend(more.iter().cloned());
@@ -17,7 +17,7 @@ fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
 }
 
-/// A verb as a new user with these rights.
+/// A user with these permissions.
 struct User {
     world: World,
     kubeconfig: String,
@@ -89,14 +89,14 @@ async fn doctor_names_missing_permissions_and_start_creates_nothing_without_them
         let doctor = ann.runs("off", "doctor", "statefulset/db", &[]).await.failure(4, &words);
         assert_eq!(printed(&doctor), ["get statefulsets"]);
 
-        // Whoever previews a StatefulSet needs no right on Deployments.
+        // A preview of a StatefulSet needs no permissions for Deployments.
         let mut rules = and(&[rule("apps", "statefulsets", &["get"])]);
         rules.as_array_mut().unwrap().retain(|rule| rule["resources"] != json!(["deployments"]));
         let bob = User::new(&world, "bob", rules).await;
         bob.runs("off", "doctor", "statefulset/db", &[]).await.success();
         bob.runs("off", "start", "statefulset/db", &[]).await.success();
 
-        // Of a right that lacks one verb, that verb.
+        // If one verb is missing, only that verb is named.
         let mut rules = enough();
         let verbs = rules[2]["verbs"].as_array_mut().unwrap();
         verbs.retain(|verb| verb != "delete");
@@ -104,7 +104,7 @@ async fn doctor_names_missing_permissions_and_start_creates_nothing_without_them
         let doctor =
             cleo.runs("off", "doctor", "deployment/shop", &[]).await.failure(4, &["`jobs` (delete)"]);
         assert_eq!(printed(&doctor), ["delete jobs"]);
-        // In JSON everything is a line of JSON.
+        // In JSON mode every line is an object.
         let variables = [("MIRRORD_PROGRESS_MODE", "json")];
         let arguments = ["preview", "doctor", "-t", "deployment/shop", "--kubeconfig", &cleo.kubeconfig];
         let doctor = world.mirrord_with(&variables, &arguments).await.failure(4, &[]);
@@ -128,7 +128,7 @@ async fn a_keeper_that_cannot_be_granted_its_permissions_is_exit_code_4() {
         ];
         let poor = User::new(&world, "poor", enough()).await;
         poor.runs("steal", "doctor", "deployment/shop", &[]).await.failure(4, &words);
-        // A Role alone is not enough: it needs an account, and a binding.
+        // A Role is useless without a ServiceAccount and a RoleBinding.
         let keepers = [
             rule("", "pods/ephemeralcontainers", &["patch"]),
             rule("", "pods/exec", &["create", "get"]),

@@ -1,5 +1,5 @@
-//! The preview pod: a copy of the target's that no Service and no controller
-//! of the target takes for its own.
+//! The preview pod: a copy of the target's pod that no Service routes to and that no
+//! controller of the target adopts.
 
 use std::collections::BTreeSet;
 
@@ -92,8 +92,8 @@ async fn the_target_and_its_disruption_budget_are_not_affected() {
         .await;
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         let uid = world.api::<Pod>().get(&screen.info("pod")).await.unwrap().uid();
-        // Every controller has looked at the new pod once the target was
-        // changed after it and is whole again.
+        // The target is changed after the preview pod is created. Once its rollout is complete,
+        // every controller has seen that pod.
         let scale = |replicas: i32| {
             let deployments = deployments.clone();
             async move {
@@ -156,7 +156,7 @@ async fn start_names_objects_that_select_the_preview_pods() {
                 },
             }))
             .await;
-        // By whatever name the scaled workload is meant.
+        // Every name of the scaled workload is recognised.
         let name = |kind: &str, name: String| format!("{kind}/{name}");
         let set = world.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items.remove(0);
         let pod = world.api::<Pod>().list(&ListParams::default()).await.unwrap().items.remove(0);
@@ -187,8 +187,8 @@ async fn harmful_parts_of_the_template_are_removed_with_a_warning() {
                 "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
             }))
             .await;
-        // Nothing schedules a pod on a claim that no volume serves; the plan is
-        // what matters, and it reads the claim from the cluster.
+        // A pod with an unbound claim is never scheduled. The test only checks the plan, which
+        // reads the claim from the cluster.
         let change = json!({"spec": {"replicas": 0, "template": {"spec": {
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "disk"}}],
             "containers": [{"name": "web", "image": "mirrord-test/shop:stable", "imagePullPolicy": "IfNotPresent",
@@ -263,7 +263,7 @@ async fn a_default_deny_namespace_gets_policies_for_previews_and_warnings_for_li
             let labels = &policy["spec"]["podSelector"]["matchLabels"];
             assert!(labels["preview.mirrord.io/session"].is_string(), "no live pod is selected: {policy}");
         }
-        // Kubernetes takes them, and they go with the environment.
+        // Kubernetes accepts the policies, and they are deleted with the environment.
         world.route("steal", "deployment/shop", "pr-1", &[]).await.success();
         let now = world.objects().await;
         for name in ["NetworkPolicy/preview-session-", "NetworkPolicy/preview-keeper-"] {

@@ -1,5 +1,5 @@
-//! Where requests cannot come to a preview: what is said, and that nothing is
-//! left; and what people without the right to make roles can do.
+//! Requests that cannot come to a preview: the reason is reported and nothing is left.
+//! Users who may not create Roles.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, Patch, PatchParams};
@@ -36,7 +36,7 @@ async fn a_pod_security_standard_that_refuses_agents_is_named_before_anything_is
             .await;
         doctor.failure(1, &["violates PodSecurity", "found 1 obstacle to `mirrord preview start`"]);
         assert_eq!(world.objects().await, before);
-        // Without agents there is nothing to refuse: the keeper needs none of it.
+        // Without agents the standard refuses nothing: the keeper conforms to it.
         label_namespace(&world, json!({"pod-security.kubernetes.io/enforce": "baseline"})).await;
         world.route("off", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
     })
@@ -143,7 +143,7 @@ async fn users_who_may_not_create_roles_can_start_with_the_output_of_rbac() {
         for document in printed.stdout.split("---\n") {
             world.create(serde_saphyr::from_str(document).unwrap()).await;
         }
-        // A user with the users' Role, and with nothing else.
+        // A user with only the users' Role.
         let role =
             world.api::<k8s_openapi::api::rbac::v1::Role>().get("mirrord-preview-users").await.unwrap();
         let member = world.user("member", json!(role.rules)).await;
@@ -242,7 +242,7 @@ async fn keys_and_targets_are_routed_independently() {
             return;
         }
         world.deploy("cart", &json!({"spec": {"replicas": 1}})).await;
-        // At the same moment: whoever comes second finds the first one's agents.
+        // Both start at the same moment. The second keeper finds the agents of the first.
         let ttl = ["--ttl", "5"];
         let (one, other, cart) = futures::join!(
             world.route("steal", "deployment/shop", "pr-1", &ttl),
@@ -287,7 +287,7 @@ async fn filters_ports_and_concurrent_keys_follow_the_configuration() {
             std::fs::write(&path, file.to_string()).unwrap();
             path.to_str().unwrap().to_owned()
         };
-        // The preview listens elsewhere, and wants one user's requests. Its probe asks the old port.
+        // The preview listens on another port, and takes one user's requests. Its probe uses the old port.
         world
             .deploy("plain", &json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{
                 "name": "web", "image": "mirrord-test/shop:stable", "env": [{"name": "SHOP_NAME", "value": "shop"}],

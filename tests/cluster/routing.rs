@@ -1,5 +1,5 @@
-//! Requests with the key come to the preview, and nobody else notices: under
-//! load, through everything that happens to a live workload.
+//! Requests with the key come to the preview, and others are not affected: under load,
+//! during rollouts, scaling, evictions and restarts.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ const KEYED: &str = "baggage: other=1, mirrord-session=pr-1\r\n";
 /// A key that begins like the environment's is another key.
 const SIMILAR: &str = "baggage: mirrord-session=pr-12\r\n";
 
-/// A shop that ends as a careful one does: it serves on until every node has
-/// heard of it. Without that, requests fail on every roll-out, previews or not.
+/// A shop that keeps serving after SIGTERM until every node has updated its routes.
+/// Without that, requests fail on every rollout, with or without previews.
 fn careful() -> Value {
     json!({"spec": {"template": {"spec": {
         "terminationGracePeriodSeconds": 20,
@@ -41,7 +41,7 @@ fn can_ask(world: &World) -> bool {
     world.own
 }
 
-/// Clients with the key, clients without, and clients with one like it.
+/// Clients with the key, without a key, and with a similar key.
 struct Everybody(Load, Load, Load);
 
 impl Everybody {
@@ -53,8 +53,8 @@ impl Everybody {
         )
     }
 
-    /// Ends all of it: whoever has no key must have noticed nothing. Returns
-    /// what those with the key were answered.
+    /// Stops the clients, and checks that those without the key were not affected.
+    /// Returns the answers to those with the key.
     async fn end(self, what: &str) -> crate::support::load::Tally {
         let (keyed, others, similar) = (self.0.end().await, self.1.end().await, self.2.end().await);
         others.flawless(&format!("{what}, without a key"));
@@ -73,14 +73,14 @@ async fn status(world: &World, key: &str) -> Value {
     list["items"][0].take()
 }
 
-/// The target's pods: not the previews.
+/// The target's pods, without the preview pods.
 pub(crate) async fn live(world: &World) -> Vec<Pod> {
     let selector = "app=shop,!preview.mirrord.io/session";
     world.api::<Pod>().list(&ListParams::default().labels(selector)).await.unwrap().items
 }
 
-/// How often the agents in the target's pods say that they got no processor time
-/// for so long that the kernel let connections pass.
+/// How often the agents in the target's pods report that they were starved of CPU for so
+/// long that new connections bypassed them.
 pub(crate) async fn lapses(world: &World) -> usize {
     let pods: Api<Pod> = world.api();
     let mut lapses = 0;
@@ -124,7 +124,7 @@ async fn requests_with_the_key_go_to_the_preview_and_all_others_to_the_live_pods
             started.info("try"),
             format!("curl -H 'baggage: mirrord-session=pr-1' http://shop.{}", world.namespace)
         );
-        // From the very first request on: ready was proven.
+        // From the first request on, because readiness was proven.
         for _ in 0..25 {
             let keyed = world.ask_service_with("shop", KEYED).await;
             assert_eq!(keyed, format!("shop preview on {}\n", started.info("pod")));
@@ -142,7 +142,7 @@ async fn requests_with_the_key_go_to_the_preview_and_all_others_to_the_live_pods
         assert_eq!(traffic["captureMethods"], json!(["sk_lookup"]));
         let table = world.mirrord(&["preview", "status", "-n", &world.namespace]).await.success();
         assert!(table.stdout.contains("steal 25/75, "), "{table:#?}");
-        // What `status` tells, the pod itself tells, too.
+        // The pod's condition holds the report that `status` shows.
         let message = until("the condition", || async {
             let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
             let conditions = pod.status.unwrap().conditions.unwrap();
@@ -202,8 +202,8 @@ async fn other_requests_are_not_affected_while_the_target_rolls_and_scales() {
         patch(json!({"spec": {"template": {"metadata": {"annotations": {"rolled": "1"}}}}})).await;
         rolled(3).await;
         proven(&world, "pr-1", 3).await;
-        // An eviction is a drain's way to move a pod to another node. Of a single pod it would be a
-        // race of Kubernetes' own: the old one's grace against the new one's start.
+        // A drain evicts pods to move them to another node. With a single pod, Kubernetes itself
+        // would have a race between the old pod's grace period and the new pod's start.
         let evicted = live(&world).await.remove(0).name_any();
         world.api::<Pod>().evict(&evicted, &kube::api::EvictParams::default()).await.unwrap();
         until("another pod in place of the evicted", || async {
@@ -221,8 +221,8 @@ async fn other_requests_are_not_affected_while_the_target_rolls_and_scales() {
         let keyed = everybody.end("roll-out of 3, an eviction, scale to 6, to 1").await;
         assert!(keyed.failed.is_empty(), "{:?}", keyed.failed);
         assert_eq!(keyed.unavailable, 0, "the preview was there all the time");
-        // A new pod may get requests a moment before its agent does; how long that is, the line above
-        // says, and on a busy machine it is longer.
+        // A new pod may receive requests a moment before its agent captures them. The line above
+        // prints how long that is; on a busy machine it is longer.
         assert!(keyed.wrong.len() * 10 <= keyed.right, "{}: {:?}", keyed.line("keyed"), keyed.wrong);
     })
     .await;
@@ -256,11 +256,11 @@ async fn restarts_of_the_keeper_affect_no_request() {
         }
         let keyed = everybody.end("two keepers deleted").await;
         keyed.flawless_but_for_lapses("with the key", lapses(&world).await);
-        // One agent in each pod did it all.
+        // Each pod had one agent all the time.
         for pod in live(&world).await {
             assert_eq!(pod.spec.unwrap().ephemeral_containers.unwrap().len(), 1);
         }
-        // Deleted by hand, the root takes everything along, the rules too.
+        // Deleting the root removes everything, the rules too.
         let before = world.preview_pods("").await.len();
         assert_eq!(before, 2, "a preview and a keeper");
         let jobs: Api<k8s_openapi::api::batch::v1::Job> = world.api();
@@ -323,11 +323,11 @@ async fn after_the_end_requests_go_to_the_application_at_once() {
                     started.info("expires").split(' ').next().unwrap().parse().unwrap();
                 let late = jiff::Timestamp::now().duration_since(expiry);
                 eprintln!("gone {late} after the deadline");
-                // The keeper goes first, and may take so long to reach its agents.
+                // The keeper is terminated first, and may take this long to reach its agents.
                 assert!((-1..=10).contains(&late.as_secs()), "gone {late} after the deadline");
             }
             let keyed = everybody.end(if by_clock { "expired" } else { "stopped" }).await;
-            // First the preview's, then the application's; never an error between.
+            // The preview answers first, then the application, without an error in between.
             assert!(keyed.failed.is_empty(), "{:?}", keyed.failed);
             assert!(keyed.unavailable == 0, "{}", keyed.line("keyed"));
             assert!(keyed.wrong.iter().all(|answer| answer.contains("200 shop stable")), "{:?}", keyed.wrong);
@@ -344,7 +344,7 @@ async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_previ
             return;
         }
         let a_while = Duration::from_secs(3);
-        // Without a key nobody notices that the key's requests are mirrored.
+        // Requests without the key are not affected by the mirroring.
         let file = world.folder.path().join("keyed.json");
         let keyed = json!({"feature": {"network": {"incoming": {
             "mode": "mirror", "http_filter": {"header_filter": "baggage: .*mirrord-session={{ key }}.*"},
@@ -365,7 +365,7 @@ async fn a_mirrored_request_is_answered_by_the_application_and_seen_by_the_previ
                 keyed.flawless("mirrored");
             }
         }
-        // More clients share the machine: a millisecond is this test's noise.
+        // More clients share the machine, so a millisecond is noise.
         let noise = Duration::from_millis(1);
         assert!(medians[1] <= medians[0].max(medians[2]) * 2 + noise, "{medians:?}");
         world.mirrord(&["preview", "stop", "-k", "pr-1", "-n", &world.namespace]).await.success();
@@ -455,8 +455,8 @@ async fn a_refused_keeper_pod_is_reported_and_nothing_is_left() {
                 "spec": {"limits": [{"type": "Container", "min": {"memory": "256Mi"}}]},
             }))
             .await;
-        // The target's pods are as large as the namespace wants them; the keeper's is not. Who may
-        // create no pods may not ask beforehand.
+        // The limits admit the target's pods, and not the keeper's. A user who may not create pods
+        // cannot check that beforehand.
         let mut rules = enough();
         for (group, resource, verbs) in [
             ("", "pods/ephemeralcontainers", &["patch"][..]),
@@ -518,7 +518,7 @@ async fn keeper_and_status_watch_send_no_requests_while_nothing_changes() {
         for who in [":ann: list", "keeper"] {
             assert!(before.iter().any(|line| line.contains(who)), "{who}: {before:#?}");
         }
-        // What the start's end has set off comes to rest.
+        // The last effects of the start settle.
         while began.elapsed() < Duration::from_secs(20) {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let now = asked().await;
@@ -550,7 +550,7 @@ async fn an_unset_mode_steals_requests_with_the_key_only() {
         let started = world.route("", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         let stolen = "requests with `baggage: mirrord-session=pr-1` to port 8080";
         assert!(started.info("traffic").starts_with(stolen), "{started:#?}");
-        // Where nothing can be routed, nobody is surprised by an error about what nobody asked for.
+        // If routing is impossible and was not asked for, the start does not fail.
         let started = world.route("", "deployment/portless", "pr-2", &["--ttl", "5"]).await.success();
         assert!(started.stderr.contains("no requests are routed"), "{started:#?}");
     })
@@ -575,7 +575,7 @@ async fn connections_older_than_the_capture_are_counted_and_closed_if_configured
         let predating = || async { status(&world, "pr-1").await["traffic"]["predatingConnections"].as_u64() };
         until("the older connection in status", || async { (predating().await == Some(1)).then_some(()) })
             .await;
-        // Lazily: it is the application's, the key's requests on it too.
+        // Without closing, its requests go to the application, those with the key too.
         older.write_all(format!("GET / HTTP/1.1\r\nHost: shop\r\n{KEYED}\r\n").as_bytes()).await.unwrap();
         let read = older.read(&mut buffer).await.unwrap();
         assert!(String::from_utf8_lossy(&buffer[..read]).contains("shop stable"));

@@ -1,5 +1,5 @@
-//! Whole screens: what each verb leaves behind in each mode, both streams and
-//! the exit code together, and what a terminal shows in the end.
+//! Whole screens: both streams and the exit code of each verb in each mode, and the final
+//! content of a terminal.
 
 use std::num::NonZero;
 use std::process::Stdio;
@@ -8,8 +8,8 @@ use regex::Regex;
 
 use crate::support::{Screen, World, screen, with_shop};
 
-/// Every verb, in an order in which each has something to say.
-const STORY: &[&[&str]] = &[
+/// Every verb, in an order in which each has something to show.
+const COMMANDS: &[&[&str]] = &[
     &["status"],
     &["doctor", "-t", "deployment/shop"],
     &["rbac"],
@@ -28,8 +28,8 @@ const STORY: &[&[&str]] = &[
     &["status", "--failed"],
 ];
 
-/// What differs from run to run, and the word in its place. Of what is as wide
-/// as what it replaces columns stay in line.
+/// Patterns of text that differs from run to run, and the replacements. A replacement has
+/// the same width where columns must stay aligned.
 const DIFFERENT: &[(&str, &str)] = &[
     (r"test-screens-[0-9a-f]{6}", "staging-namespace-1"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-01-01T00:00:00Z"),
@@ -43,14 +43,14 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("leftSeconds\":( ?)[0-9]+", "leftSeconds\":${1}3599"),
     (r"kernel [^ \n]*[0-9a-z]", "kernel 6.1.0"),
     (r"Kubernetes v[0-9.]+", "Kubernetes v1.34.4"),
-    // In a table, padding fills up what a digit less leaves.
+    // In a table, padding makes up for a missing digit.
     (r"(  )\d\ds(  )", "${1}9s $2"),
     (r"(  )\d+s( *\n| *$|  )", "${1}9s$2"),
     (r"\b\d+s ago", "9s ago"),
 ];
 
-/// The screen without what differs from run to run: what is waited for is said
-/// as it comes.
+/// The screen without the text that differs from run to run, such as the reasons for
+/// waiting.
 fn settled(text: &str) -> String {
     let said = ["✓", "x", "!", "*", "info:", "caused by:", "hint:"];
     let waits = |line: &str| match line.strip_prefix("err:   ") {
@@ -63,7 +63,7 @@ fn settled(text: &str) -> String {
     })
 }
 
-/// The arguments of one line of the story.
+/// The arguments of one command of the session.
 fn arguments<'a>(line: &[&'a str], world: &'a World) -> Vec<&'a str> {
     let mut all = vec!["preview", line[0], "-n", &world.namespace];
     if !["doctor", "rbac"].contains(&line[0]) {
@@ -73,26 +73,26 @@ fn arguments<'a>(line: &[&'a str], world: &'a World) -> Vec<&'a str> {
     all
 }
 
-/// Tells the story in one mode.
-async fn told(world: &World, mode: &str) -> String {
-    let mut story = String::new();
-    for line in STORY {
+/// Runs the session in one mode.
+async fn screens_in(world: &World, mode: &str) -> String {
+    let mut screens = String::new();
+    for line in COMMANDS {
         let variables = [("MIRRORD_PROGRESS_MODE", mode), ("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "steal")];
         let Screen { stdout, stderr, code } = world.mirrord_with(&variables, &arguments(line, world)).await;
-        story.push_str(&format!("$ mirrord preview {}\n", line.join(" ")));
+        screens.push_str(&format!("$ mirrord preview {}\n", line.join(" ")));
         for (name, text) in [("out", stdout), ("err", stderr)] {
-            text.lines().for_each(|line| story.push_str(&format!("{name}: {line}\n")));
+            text.lines().for_each(|line| screens.push_str(&format!("{name}: {line}\n")));
         }
-        story.push_str(&format!("exit {}\n\n", code.unwrap()));
+        screens.push_str(&format!("exit {}\n\n", code.unwrap()));
     }
-    settled(&story)
+    settled(&screens)
 }
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
 async fn every_verb_leaves_its_screen_in_a_pipe() {
     with_shop("screens", |world| async move {
-        insta::assert_snapshot!(told(&world, "simple").await);
+        insta::assert_snapshot!(screens_in(&world, "simple").await);
     })
     .await;
 }
@@ -101,7 +101,7 @@ async fn every_verb_leaves_its_screen_in_a_pipe() {
 #[ignore = "needs a cluster: tests/run"]
 async fn every_verb_leaves_its_screen_with_progress_off() {
     with_shop("screens", |world| async move {
-        insta::assert_snapshot!(told(&world, "off").await);
+        insta::assert_snapshot!(screens_in(&world, "off").await);
     })
     .await;
 }
@@ -110,12 +110,12 @@ async fn every_verb_leaves_its_screen_with_progress_off() {
 #[ignore = "needs a cluster: tests/run"]
 async fn every_verb_leaves_its_screen_as_json_lines() {
     with_shop("screens", |world| async move {
-        let story = told(&world, "json").await;
-        for line in story.lines().filter_map(|line| line.strip_prefix("out: ")) {
+        let screens = screens_in(&world, "json").await;
+        for line in screens.lines().filter_map(|line| line.strip_prefix("out: ")) {
             serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line).unwrap();
         }
-        assert!(!story.contains("err: "), "{story}");
-        insta::assert_snapshot!(story);
+        assert!(!screens.contains("err: "), "{screens}");
+        insta::assert_snapshot!(screens);
     })
     .await;
 }
@@ -124,12 +124,12 @@ async fn every_verb_leaves_its_screen_as_json_lines() {
 #[ignore = "needs a cluster: tests/run"]
 async fn every_verb_leaves_its_screen_on_a_terminal() {
     with_shop("screens", |world| async move {
-        let mut story = String::new();
-        for line in STORY {
+        let mut screens = String::new();
+        for line in COMMANDS {
             let (shown, code) = on_a_terminal(&world, line, 120, &[]).await;
-            story.push_str(&format!("$ mirrord preview {}\n{shown}\nexit {code}\n\n", line.join(" ")));
+            screens.push_str(&format!("$ mirrord preview {}\n{shown}\nexit {code}\n\n", line.join(" ")));
         }
-        insta::assert_snapshot!(settled(&story));
+        insta::assert_snapshot!(settled(&screens));
     })
     .await;
 }
@@ -146,7 +146,7 @@ async fn a_narrow_terminal_without_colours_shows_the_same_words() {
         assert!(painted.iter().all(|code| *code == "\u{1b}[0m"), "{painted:?}");
         let (shown, code) = shown(&written, 40);
         assert_eq!(code, 0, "{shown}");
-        // Broken lines say what unbroken ones say.
+        // Wrapped lines hold the same words.
         let flat = |text: &str| text.split_whitespace().collect::<String>();
         for words in
             ["✓ preview pod is ready", "* key: 機能/π", "* stop: mirrord preview stop --key '機能/π'"]
@@ -158,7 +158,7 @@ async fn a_narrow_terminal_without_colours_shows_the_same_words() {
     .await;
 }
 
-/// What a terminal of so many columns shows in the end, and the exit code.
+/// The final content of a terminal with so many columns, and the exit code.
 async fn on_a_terminal(
     world: &World,
     line: &[&str],
@@ -194,7 +194,7 @@ async fn written(world: &World, line: &[&str], columns: u16, variables: &[(&str,
     screen(child).await.success().stdout.clone()
 }
 
-/// What is left on a terminal of so many columns of what was written to it.
+/// The final content of a terminal with so many columns after this output.
 fn shown(written: &str, columns: u16) -> (String, i32) {
     let mut terminal = vt100::Parser::new(NonZero::new(200).unwrap(), NonZero::new(columns).unwrap(), 0);
     terminal.process(written.as_bytes());

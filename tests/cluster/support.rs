@@ -1,5 +1,5 @@
-//! What cluster tests share: a namespace each, the binary's screen, and waiting
-//! on conditions.
+//! Helpers of the cluster tests: a namespace for each test, the binary's screen, and
+//! waiting for conditions.
 
 pub(crate) mod load;
 
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
-/// How long anything may take that takes a second on an idle machine.
+/// The limit for actions that take a second on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// A namespace of one test, with the client and the kubeconfig to reach it.
@@ -30,13 +30,13 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) kubeconfig: PathBuf,
-    /// For the test's files; gone with the test.
+    /// A folder for the test's files, removed after the test.
     pub(crate) folder: Arc<TempDir>,
     /// Whether the cluster is the one that `tests/cluster/up` starts.
     pub(crate) own: bool,
 }
 
-/// What a command left on the screen.
+/// The output of a command.
 #[derive(Debug)]
 #[must_use = "look at the screen: its exit code, at least"]
 pub(crate) struct Screen {
@@ -45,7 +45,7 @@ pub(crate) struct Screen {
     pub(crate) code: Option<i32>,
 }
 
-/// A screen whose exit code was looked at.
+/// A screen whose exit code was checked.
 #[derive(Debug)]
 pub(crate) struct Checked(Screen);
 
@@ -62,14 +62,14 @@ impl std::ops::Deref for Checked {
 // === impl Screen ===
 
 impl Screen {
-    /// The screen of a command that did what was asked.
+    /// The screen of a command that succeeded.
     #[track_caller]
     pub(crate) fn success(self) -> Checked {
         assert_eq!(self.code, Some(0), "{self:#?}");
         Checked(self)
     }
 
-    /// The screen of a command that ended with `code` and said all of `words`.
+    /// The screen of a command that failed with `code` and printed all of `words`.
     #[track_caller]
     pub(crate) fn failure(self, code: i32, words: &[&str]) -> Checked {
         assert_eq!(self.code, Some(code), "{self:#?}");
@@ -142,7 +142,7 @@ impl World {
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let world = Self { client, namespace, kubeconfig, folder, own };
-        // Pods cannot be made before it.
+        // Pods cannot be created before it exists.
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = world.api();
         until("a default service account", || async { accounts.get_opt("default").await.unwrap() }).await;
         world
@@ -235,7 +235,7 @@ impl World {
         command
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
-            // Tests of routing say otherwise; all others need no agents.
+            // Tests of routing override this; all others need no agents.
             .env("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "off")
             .envs(environment.iter().copied())
             .args(arguments)
@@ -258,7 +258,7 @@ impl World {
         screen(self.routing(how, target, key, more)).await
     }
 
-    /// The same, under way.
+    /// The same, without waiting for it.
     pub(crate) fn routing(&self, how: &str, target: &str, key: &str, more: &[&str]) -> Child {
         let image = "mirrord-test/shop:preview";
         let mut arguments =
@@ -272,7 +272,7 @@ impl World {
         screen(self.starting("deployment/shop", image, more)).await
     }
 
-    /// `mirrord preview start`, under way.
+    /// `mirrord preview start`, without waiting for it.
     pub(crate) fn starting(&self, target: &str, image: &str, more: &[&str]) -> Child {
         let mut arguments = vec!["preview", "start", "-n", &self.namespace, "-t", target, "-i", image];
         arguments.extend(more);
@@ -325,7 +325,7 @@ impl World {
         self.ask_service_with(name, "").await
     }
 
-    /// The same with further header lines, which no proxy of the API's carries.
+    /// The same with further header lines, which the API server's proxy does not pass on.
     pub(crate) async fn ask_service_with(&self, name: &str, headers: &str) -> String {
         let address = self.service_address(name).await;
         let mut stream = TcpStream::connect((address.as_str(), 80)).await.unwrap();
@@ -354,7 +354,7 @@ impl World {
         self.client.request_text(request).await.unwrap()
     }
 
-    /// A kubeconfig of a new ServiceAccount that may do what `rules` say here.
+    /// A kubeconfig of a new ServiceAccount with these `rules` in this namespace.
     pub(crate) async fn user(&self, name: &str, rules: Value) -> PathBuf {
         let group = "rbac.authorization.k8s.io";
         self.create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})).await;
@@ -381,7 +381,7 @@ impl World {
         self.kubeconfig_with(name, &json!({"token": token["status"]["token"]}), &json!({})).await
     }
 
-    /// This cluster's kubeconfig with other credentials and another way there.
+    /// This cluster's kubeconfig with other credentials and another address.
     pub(crate) async fn kubeconfig_with(&self, name: &str, user: &Value, cluster: &Value) -> PathBuf {
         let text = tokio::fs::read_to_string(&self.kubeconfig).await.unwrap();
         let mut config: Value = serde_saphyr::from_str(&text).unwrap();

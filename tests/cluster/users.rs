@@ -1,10 +1,10 @@
-//! Users with rights in one namespace, or with too few.
+//! Users with permissions in one namespace, or with too few.
 
 use serde_json::{Value, json};
 
 use crate::support::{World, with_shop};
 
-/// What starting, looking at and stopping an environment needs.
+/// The permissions to start, list and stop an environment.
 pub(crate) fn enough() -> Value {
     json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},
@@ -127,10 +127,10 @@ async fn completion_offers_existing_keys_namespaces_and_targets() {
         };
         assert_eq!(offered("key", &["stop", "-k"]).await, ["pr-1"]);
         assert_eq!(offered("target", &["stop", "-t"]).await, ["deployment/shop"]);
-        // Neither the pods nor the root that are somebody's.
+        // Neither pods nor Jobs that belong to an environment.
         assert_eq!(offered("target", &["start", "-t"]).await, ["deployment/shop", "service/shop"]);
         assert!(offered("namespace", &["start"]).await.contains(&world.namespace));
-        // Who may do nothing is offered the one namespace that the kubeconfig names.
+        // A user without permissions is offered only the namespace of the kubeconfig.
         let kubeconfig = world.user("nobody", json!([])).await;
         let nobody = ["--kubeconfig", kubeconfig.to_str().unwrap()];
         for (what, lines) in [("key", ""), ("target", ""), ("namespace", world.namespace.as_str())] {

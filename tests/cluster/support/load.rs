@@ -15,20 +15,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Clients at work.
+/// Running clients.
 pub(crate) struct Load {
     over: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Tally>>,
 }
 
-/// What they were answered.
+/// The answers, counted.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// By whom they should.
+    /// By the expected side.
     pub(crate) right: usize,
     /// By the other side.
     pub(crate) wrong: Vec<String>,
-    /// With 503 by an agent whose preview is away.
+    /// With 503 by an agent without a ready preview pod.
     pub(crate) unavailable: usize,
     /// Not at all.
     pub(crate) failed: Vec<String>,
@@ -118,8 +118,8 @@ impl Tally {
         self.latencies.get(self.latencies.len() * percent / 100).copied().unwrap_or_default()
     }
 
-    /// Every request was answered, and by the right side; by the wrong one only
-    /// where agents got no processor time, few, and the agents say so themselves.
+    /// Checks that every request was answered by the right side. A few may be answered by
+    /// the other side if the agents report that they were starved of CPU.
     #[track_caller]
     pub(crate) fn flawless_but_for_lapses(self, what: &str, lapses: usize) {
         if lapses == 0 {
@@ -130,7 +130,7 @@ impl Tally {
         Self { wrong: Vec::new(), ..self }.flawless(what);
     }
 
-    /// Every request was answered, and by the right side.
+    /// Checks that every request was answered by the right side.
     #[track_caller]
     pub(crate) fn flawless(&self, what: &str) {
         eprintln!("{}", self.line(what));
