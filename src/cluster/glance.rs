@@ -73,8 +73,8 @@ struct Metadata {
     deletion_timestamp: Option<Time>,
 }
 
-/// Pods by session.
-type Pods = BTreeMap<String, Vec<Pod>>;
+/// Pods, by the identifiers of their sessions.
+type PodsBySession = BTreeMap<String, Vec<Pod>>;
 
 // === impl Cluster ===
 
@@ -86,7 +86,7 @@ impl Cluster {
         &self,
         scope: &Scope,
         labels: &[(&str, String)],
-    ) -> anyhow::Result<(Found, Pods)> {
+    ) -> anyhow::Result<(Found, PodsBySession)> {
         let begun = self.page::<Job, Outline>(scope, &selector(labels), OUTLINES, None).await;
         if let Ok(begun) = begun {
             // Both at once where there are more pages. With few sessions, the roots are
@@ -136,13 +136,13 @@ impl Cluster {
         Ok(sessions)
     }
 
-    async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<Pods> {
+    async fn pods(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<PodsBySession> {
         let meant = selector(labels);
         let begun = self.page::<Pod, Row>(scope, &meant, TABLE, None).await?;
         let (rows, columns) = self.rest::<Pod, Row>(scope, &meant, TABLE, begun).await?;
         let (ready, unclear): (Vec<_>, Vec<_>) =
             rows.iter().map(|row| row.of(&columns)).partition(|seen| matches!(seen, Some((_, _, true))));
-        let mut pods = Pods::new();
+        let mut pods = PodsBySession::new();
         for (name, session, _) in ready.into_iter().flatten() {
             pods.entry(session.to_owned()).or_default().push(ready_pod(name));
         }
@@ -160,7 +160,7 @@ impl Cluster {
                 meant
             }
         };
-        let mut whole = Pods::new();
+        let mut whole = PodsBySession::new();
         for pod in self.list::<Pod>(scope, &closely).await? {
             let session = pod.metadata.labels.as_ref().and_then(|labels| labels.get(SESSION)).cloned();
             whole.entry(session.expect("the selector demands the label")).or_default().push(pod);
@@ -290,6 +290,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::fake::{Answer, FakeApi};
+    use crate::session::{CLOCK, KEY, MANAGED_BY, MIRRORD, TARGET};
 
     #[test]
     fn a_row_says_whose_pod_it_is_and_whether_it_is_ready() {
@@ -311,5 +313,63 @@ mod tests {
             assert_eq!(row(cells).of(&columns), None, "{cells:?}");
         }
         assert_eq!(row(&[name, "1/1", "Running"]).of(&columns[..2]), None);
+    }
+
+    const POD: &str = "preview-session-deployment-shop-1a2b3c4d-x7k2p";
+
+    fn table(rows: &[(&str, &str, &str)]) -> Answer {
+        let rows: Vec<Value> =
+            rows.iter().map(|(name, ready, status)| json!({"cells": [name, ready, status]})).collect();
+        let columns = ["Name", "Ready", "Status"].map(|name| json!({"name": name}));
+        Answer::of(json!({"metadata": {}, "columnDefinitions": columns, "rows": rows}))
+    }
+
+    /// A root whose metadata tell its whole life, or do not.
+    fn root(notes_its_life: bool) -> Value {
+        let mut root = json!({
+            "metadata": {
+                "name": "root", "namespace": "shop", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": {MANAGED_BY: MIRRORD, SESSION: "1a2b3c4d", KEY: "k"},
+                "annotations": {TARGET: "deployment/shop"},
+            },
+        });
+        if notes_its_life {
+            let life = r#"{"generation":1,"start":"2026-01-01T00:00:00Z","deadlineSeconds":60,"pods":1}"#;
+            root["metadata"]["annotations"][CLOCK] = json!(life);
+        }
+        root
+    }
+
+    fn list(items: &[Value]) -> Answer {
+        Answer::of(json!({"metadata": {}, "items": items}))
+    }
+
+    #[tokio::test]
+    async fn what_the_short_forms_do_not_tell_is_read_whole() {
+        let scope = Scope::Namespace("shop".to_owned());
+        for (clear, gets) in [(true, 0), (false, 1)] {
+            let api = FakeApi::by(move |asked| match asked.path.as_str() {
+                "/apis/batch/v1/namespaces/shop/jobs" => Some(list(&[root(clear)])),
+                "/apis/batch/v1/namespaces/shop/jobs/root" => Some(Answer::of(root(clear))),
+                "/api/v1/namespaces/shop/pods" => Some(table(&[(POD, "1/1", "Running")])),
+                _ => None,
+            });
+            let (found, pods) = api.cluster().at_a_glance(&scope, &[]).await.unwrap();
+            assert_eq!((found.sessions.len(), pods["1a2b3c4d"].len()), (1, 1));
+            let asked = api.asked();
+            assert_eq!(asked.iter().filter(|asked| asked.path.ends_with("/jobs/root")).count(), gets);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_the_short_forms_is_asked_for_whole_lists() {
+        let api = FakeApi::new([
+            Answer::refusal(406, "not acceptable"),
+            list(&[root(true)]),
+            list(&[json!({"metadata": {"name": POD, "labels": {SESSION: "1a2b3c4d"}}})]),
+        ]);
+        let scope = Scope::Namespace("shop".to_owned());
+        let (found, pods) = api.cluster().at_a_glance(&scope, &[]).await.unwrap();
+        assert_eq!((found.sessions.len(), pods["1a2b3c4d"].len()), (1, 1));
     }
 }

@@ -130,9 +130,10 @@ impl Remains {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::fake::{Answer, FakeApi};
 
     #[test]
     fn a_pod_that_is_being_deleted_tells_what_it_waits_for() {
@@ -159,5 +160,30 @@ mod tests {
             assert_eq!((remains.what.as_str(), remains.why.as_deref()), ("pod `x`", why));
             assert_eq!(remains.grace, Duration::from_secs(seconds));
         }
+    }
+
+    #[tokio::test]
+    async fn an_ending_session_waits_for_its_root_then_its_pods_then_the_rest() {
+        const FILES: Leftover = Leftover::new("", "ConfigMap", "configmaps", "the ConfigMap");
+        const RIGHTS: Leftover = Leftover::new("rbac.authorization.k8s.io", "Role", "roles", "the Role");
+        let session = SessionId::from_label("1a2b3c4d");
+        let gone = || Answer::refusal(404, "not found");
+        let list = |items: Value| Answer::of(json!({"metadata": {}, "items": items}));
+        let one = || json!([{"metadata": {"name": "x"}}]);
+        for (answers, expected) in [
+            (vec![Answer::of(json!({"metadata": {"name": "root"}}))], Some("job `root`")),
+            (vec![gone(), list(one())], Some("pod `x`")),
+            (vec![gone(), list(json!([])), list(one())], Some("the ConfigMap")),
+            // The user may not list the first kind. Kubernetes removes it all the same.
+            (vec![gone(), list(json!([])), Answer::refusal(403, "no"), list(one())], Some("the Role")),
+            (vec![gone(), list(json!([])), list(json!([])), list(json!([]))], None),
+        ] {
+            let api = FakeApi::new(answers);
+            let left = api.cluster().remains("shop", "root", &session, &[FILES, RIGHTS]).await.unwrap();
+            assert_eq!(left.map(|left| left.what).as_deref(), expected);
+        }
+        let api = FakeApi::new([gone(), Answer::refusal(503, "try again")]);
+        let error = api.cluster().remains("shop", "root", &session, &[FILES]).await.unwrap_err();
+        assert!(matches!(Error::among(&error), Some(Error::Unavailable(_))), "it is not known to be gone");
     }
 }

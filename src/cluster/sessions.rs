@@ -158,3 +158,62 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::fake::{Answer, FakeApi};
+    use crate::session::{KEY, TARGET};
+
+    fn root(name: &str) -> Value {
+        json!({"metadata": {
+            "name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {MANAGED_BY: MIRRORD, SESSION: name, KEY: "k"}, "annotations": {TARGET: "deployment/shop"},
+        }})
+    }
+
+    fn list(items: &[Value], next: &str) -> Answer {
+        Answer::of(json!({"metadata": {"continue": next}, "items": items}))
+    }
+
+    #[tokio::test]
+    async fn a_long_list_is_read_page_by_page() {
+        let api = FakeApi::new([list(&[root("a")], "next"), list(&[root("b")], "")]);
+        let found = api.cluster().sessions(&Scope::All, &[]).await.unwrap();
+        let roots: Vec<&str> = found.sessions.iter().map(|session| session.root.as_str()).collect();
+        assert_eq!((roots, found.scope), (vec!["a", "b"], Scope::All));
+        assert_eq!(api.asked().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_user_who_may_not_list_all_namespaces_sees_the_one_of_the_context() {
+        let api = FakeApi::by(|asked| {
+            Some(if asked.path == "/apis/batch/v1/jobs" {
+                Answer::refusal(403, "jobs.batch is forbidden")
+            } else {
+                list(&[root("a")], "")
+            })
+        });
+        let found = api.cluster().sessions(&Scope::All, &[]).await.unwrap();
+        assert_eq!((found.sessions.len(), found.scope), (1, Scope::Namespace("default".to_owned())));
+        assert_eq!(api.asked()[1].path, "/apis/batch/v1/namespaces/default/jobs");
+    }
+
+    #[tokio::test]
+    async fn a_server_in_trouble_is_an_error_and_not_an_empty_list() {
+        let api = FakeApi::new([Answer::refusal(500, "etcd is down")]);
+        let error = api.cluster().sessions(&Scope::All, &[]).await.unwrap_err();
+        assert_eq!(error.to_string(), "could not list environments in all namespaces");
+        assert!(matches!(Error::among(&error), Some(Error::Unavailable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_gone_is_none() {
+        let api = FakeApi::new([Answer::refusal(404, "not found"), Answer::of(root("a"))]);
+        let cluster = api.cluster();
+        assert!(cluster.root("default", "a").await.unwrap().is_none());
+        assert!(cluster.root("default", "a").await.unwrap().is_some());
+    }
+}

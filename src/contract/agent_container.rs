@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::assignment::Agent;
+use super::assignment::AgentSettings;
 
 /// How long before the end of the pod's grace period the agent exits, in seconds. Until
 /// then it carries connections that are under way.
@@ -13,7 +13,7 @@ const LEAVES_EARLIER: i64 = 3;
 /// It runs as root, because added capabilities take effect only for root, and has only
 /// two of them: `BPF` for the capture, and `NET_ADMIN` to attach it to the pod's network.
 /// It has no volume, and so no credentials for the API.
-pub(crate) fn container(name: &str, grace_seconds: i64, agent: &Agent) -> Value {
+pub(crate) fn container(name: &str, grace_seconds: i64, agent: &AgentSettings) -> Value {
     let stay = (grace_seconds - LEAVES_EARLIER).max(0);
     let mut container = json!({
         "name": name,

@@ -46,7 +46,7 @@ pub struct Assignment {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,
     /// The settings of the agents.
-    pub agent: Agent,
+    pub agent: AgentSettings,
 }
 
 /// The pods of a target.
@@ -62,7 +62,7 @@ pub enum Pods {
 /// The settings of the agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Agent {
+pub struct AgentSettings {
     /// The image, which is also the keeper's.
     pub image: String,
     /// Its `imagePullPolicy`; Kubernetes' default without it.

@@ -8,7 +8,7 @@ use crate::contract::report::Obstacle;
 use crate::traffic::Mode;
 
 /// The routing of one pod of the target.
-enum Standing {
+enum PodRouting {
     /// Canaries came to the right sides; with notes on what they could not show.
     Proven(Vec<String>),
     /// The rules are in force and not proven yet: the obstacle and the reason.
@@ -31,19 +31,19 @@ impl Observed {
             self.targets.iter().filter(|pod| pod.is_ready && pod.life == Life::Live).collect();
         report.pods = serving.len();
         for pod in &serving {
-            match self.standing(pod, generation) {
-                Standing::Proven(unproven) => {
+            match self.routing(pod, generation) {
+                PodRouting::Proven(unproven) => {
                     report.agents += 1;
                     report.proven += 1;
                     notes.extend(unproven);
                 }
-                Standing::InForce(obstacle, words) => {
+                PodRouting::InForce(obstacle, words) => {
                     report.agents += 1;
                     report.waiting = report.waiting.or(Some(words));
                     report.hint = report.hint.or_else(|| obstacle.and_then(|obstacle| obstacle.hint));
                 }
-                Standing::Waiting(words) => report.waiting = report.waiting.or(Some(words)),
-                Standing::Blocked(obstacle) => report.obstacle = report.obstacle.or(Some(obstacle)),
+                PodRouting::Waiting(words) => report.waiting = report.waiting.or(Some(words)),
+                PodRouting::Blocked(obstacle) => report.obstacle = report.obstacle.or(Some(obstacle)),
             }
         }
         report.gone = self.gone;
@@ -73,37 +73,39 @@ impl Observed {
         report
     }
 
-    fn standing(&self, pod: &Seen, generation: Option<u64>) -> Standing {
+    fn routing(&self, pod: &Seen, generation: Option<u64>) -> PodRouting {
         let name = &pod.name;
         let Some(agent) = pod.agent(&self.image) else {
-            return self.standing_without(pod);
+            return self.routing_without(pod);
         };
         match &agent.state {
-            AgentState::Waiting(Some(trouble)) => Standing::Blocked(
+            AgentState::Waiting(Some(trouble)) => PodRouting::Blocked(
                 Obstacle::new(format!("the agent in pod `{name}` cannot be started: {trouble}")).hint(
                     "its image must be one that this cluster can pull: `agent.image`, or `MIRRORD_AGENT_IMAGE`",
                 ),
             ),
-            AgentState::Waiting(None) => Standing::Waiting(format!("the agent in pod `{name}` is starting")),
+            AgentState::Waiting(None) => PodRouting::Waiting(format!("the agent in pod `{name}` is starting")),
             _ => match self.links.get(&pod.uid).filter(|link| link.container == agent.name) {
-                None => Standing::Waiting(format!("the keeper is connecting to the agent in pod `{name}`")),
-                Some(link) => link.standing(name, generation),
+                None => PodRouting::Waiting(format!("the keeper is connecting to the agent in pod `{name}`")),
+                Some(link) => link.routing(name, generation),
             },
         }
     }
 
     /// The routing of a pod without an agent.
-    fn standing_without(&self, pod: &Seen) -> Standing {
+    fn routing_without(&self, pod: &Seen) -> PodRouting {
         let name = &pod.name;
         match self.refused.get(&pod.uid) {
-            Some(Refused { obstacle, is_passing: false, .. }) => return Standing::Blocked(obstacle.clone()),
-            Some(Refused { obstacle, .. }) => return Standing::Waiting(obstacle.why.clone()),
+            Some(Refused { obstacle, is_passing: false, .. }) => {
+                return PodRouting::Blocked(obstacle.clone());
+            }
+            Some(Refused { obstacle, .. }) => return PodRouting::Waiting(obstacle.why.clone()),
             None => {}
         }
         match pod.agents.last().map(|agent| &agent.state) {
             Some(AgentState::Ended { code, why, .. }) if failures(pod) >= MAX_FAILURES => {
                 let why = why.clone().unwrap_or_else(|| format!("exit code {code}"));
-                Standing::Blocked(
+                PodRouting::Blocked(
                     Obstacle::new(format!(
                         "{MAX_FAILURES} agents in a row have failed in pod `{name}`, the last one with: {why}"
                     ))
@@ -115,9 +117,9 @@ impl Observed {
             Some(AgentState::Ended { at, code, why: Some(why) })
                 if *code != 0 && at.is_some_and(|at| at >= self.began) =>
             {
-                Standing::Blocked(Obstacle::new(format!("the agent in pod `{name}` has exited: {why}")))
+                PodRouting::Blocked(Obstacle::new(format!("the agent in pod `{name}` has exited: {why}")))
             }
-            _ => Standing::Waiting(format!("an agent is being attached to pod `{name}`")),
+            _ => PodRouting::Waiting(format!("an agent is being attached to pod `{name}`")),
         }
     }
 }
@@ -125,24 +127,24 @@ impl Observed {
 // === impl Link ===
 
 impl Link {
-    fn standing(&self, pod: &str, generation: Option<u64>) -> Standing {
+    fn routing(&self, pod: &str, generation: Option<u64>) -> PodRouting {
         if let Some(obstacle) = &self.refused {
-            return Standing::Blocked(obstacle.clone());
+            return PodRouting::Blocked(obstacle.clone());
         }
         match (&self.proven, self.in_force) {
             (Some((proven, notes)), _) if Some(*proven) == generation && generation.is_some() => {
-                Standing::Proven(notes.clone())
+                PodRouting::Proven(notes.clone())
             }
             (_, Some(in_force)) if Some(in_force) == generation => {
                 let words = self.unproven.as_ref().map_or_else(
                     || format!("waiting for a test request through pod `{pod}`"),
                     |obstacle| obstacle.why.clone(),
                 );
-                Standing::InForce(self.unproven.clone(), words)
+                PodRouting::InForce(self.unproven.clone(), words)
             }
             _ => match &self.contested {
-                Some((_, obstacle)) => Standing::Waiting(obstacle.why.clone()),
-                None => Standing::Waiting(format!("the agent in pod `{pod}` is waiting for its rules")),
+                Some((_, obstacle)) => PodRouting::Waiting(obstacle.why.clone()),
+                None => PodRouting::Waiting(format!("the agent in pod `{pod}` is waiting for its rules")),
             },
         }
     }

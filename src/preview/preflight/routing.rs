@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::incoming::ConcurrentSteal;
 use crate::config::scalar::{Mode as ConfiguredMode, PullPolicy};
 use crate::config::wrong;
-use crate::contract::assignment::{Agent, Assignment, Pods};
+use crate::contract::assignment::{AgentSettings, Assignment, Pods};
 use crate::problem::Problem;
 use crate::session::{SESSION, SessionId};
 use crate::traffic::filter::baggage::Baggage;
@@ -106,7 +106,7 @@ impl Inputs<'_> {
             yields: incoming.on_concurrent_steal == ConcurrentSteal::Continue,
             overrides: incoming.on_concurrent_steal == ConcurrentSteal::Override,
             reset: incoming.reset_connections,
-            agent: Agent {
+            agent: AgentSettings {
                 image: agent.image.clone(),
                 image_pull_policy: agent.image_pull_policy.map(PullPolicy::as_kubernetes).map(str::to_owned),
                 log_level: agent.log_level.clone(),
