@@ -33,6 +33,7 @@ pub struct EnvSection {
 }
 
 /// Reads the section: a boolean, or an object.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself has too narrow a lifetime")]
 pub(super) fn section<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvSection, D::Error> {
     UntaggedEnumVisitor::new()
         .expecting(

@@ -3,6 +3,7 @@
 //! `docs/configuration.md` and `mirrord-schema.json` are made from it.
 
 pub(super) mod kind;
+mod row;
 mod table;
 
 use std::borrow::Cow;

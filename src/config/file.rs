@@ -10,7 +10,6 @@ use super::incoming::{self, IncomingSection};
 use super::list::Patterns;
 use super::mounts::MountSection;
 use super::scalar::{Life, Positive};
-pub use super::scalar::{Mode, PullPolicy};
 use super::target::TargetSection;
 use super::wrong;
 use crate::session::Ttl;

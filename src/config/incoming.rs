@@ -65,6 +65,7 @@ pub struct IncomingSection {
 }
 
 /// Reads the section: a boolean, a mode, or an object.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself has too narrow a lifetime")]
 pub(super) fn section<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IncomingSection, D::Error> {
     let only = |mode| IncomingSection { mode, ..IncomingSection::default() };
     UntaggedEnumVisitor::new()

@@ -8,7 +8,7 @@ pub struct Pattern(glob::Pattern);
 
 impl Pattern {
     /// Every text is a pattern: other characters with a meaning in globs are literal.
-    pub fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let mut pattern = text.replace('[', "[[]");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");

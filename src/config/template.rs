@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::fields::{self, Field};
 use super::file::File;
+use super::key_source::KeySource;
 use super::reading::Format;
 use super::target::TargetSection;
-use super::{Environment, KeySource, fates, reading, wrong};
+use super::{Environment, fates, reading, wrong};
 use crate::problem::Explain as _;
 use crate::session::Key;
 

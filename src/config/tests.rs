@@ -9,7 +9,6 @@ mod table;
 mod validator;
 mod whole;
 
-use super::file::Mode;
 use super::*;
 
 fn resolve(flags: &Overrides, environment: &[(&str, &str)], file: &str) -> Result<Config> {

@@ -107,9 +107,8 @@ pub(crate) fn section(path: &str) -> Value {
 /// such as `minimum` and `properties` apply to one type each: editors then report
 /// the wrong value itself instead of "matches none of the schemas".
 pub(crate) fn any_of(forms: Vec<Value>) -> Value {
-    let mut types: Vec<Value> = Vec::new();
-    let mut typed = Map::new();
-    let mut values: Vec<Value> = Vec::new();
+    let (mut types, mut values): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+    let mut keywords = Map::new();
     for form in forms {
         let Value::Object(mut form) = form else { continue };
         match (form.shift_remove("type"), form.shift_remove("enum")) {
@@ -117,21 +116,21 @@ pub(crate) fn any_of(forms: Vec<Value>) -> Value {
             (None, Some(Value::Array(words))) => values.extend(words),
             (None, _) => {}
         }
-        typed.extend(form);
+        keywords.extend(form);
     }
     // `null` alone needs no type beside words.
-    if typed.is_empty() && !values.is_empty() && types == ["null"] {
+    if keywords.is_empty() && !values.is_empty() && types == ["null"] {
         types.clear();
         values.push(Value::Null);
     }
     let name = if types.len() == 1 { types.remove(0) } else { json!(types) };
     let has_type = name != json!([]);
     if has_type {
-        typed.shift_insert(0, "type".to_owned(), name);
+        keywords.shift_insert(0, "type".to_owned(), name);
     }
     match (has_type, values.is_empty()) {
-        (true, false) => json!({"anyOf": [typed, {"enum": values}]}),
-        (true, true) => typed.into(),
+        (true, false) => json!({"anyOf": [keywords, {"enum": values}]}),
+        (true, true) => keywords.into(),
         (false, _) => json!({"enum": values}),
     }
 }

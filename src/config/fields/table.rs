@@ -1,8 +1,7 @@
 //! The rows of the table, in the order of the documentation.
 
-use std::borrow::Cow;
-
-use super::{Fate, Field, Honoured, Kind, Reason, Refused};
+use super::row::{field, honoured};
+use super::{Fate, Field, Kind, Reason, Refused};
 use crate::traffic::filter;
 use crate::workload::KINDS;
 
@@ -223,12 +222,11 @@ fn filters() -> Vec<Field> {
                 Some(_) => format!("`{}.{name}`", syntax.filter),
                 None => format!("`{}`", syntax.filter),
             };
-            match conditions.iter_mut().find(|(known, ..)| known == name) {
-                Some((.., known)) => known.push_str(&format!(" or {meaning}")),
-                None => {
-                    let kind = text(part.map_or(&[], |part| part.values));
-                    conditions.push((name, kind, format!("As {meaning}")));
-                }
+            if let Some((.., uses)) = conditions.iter_mut().find(|(known, ..)| known == name) {
+                uses.push_str(&format!(" or {meaning}"));
+            } else {
+                let kind = text(part.map_or(&[], |part| part.values));
+                conditions.push((name, kind, format!("As {meaning}")));
             }
         }
     }
@@ -400,71 +398,4 @@ const FILTER: &str = "feature.network.incoming.http_filter";
 
 fn list_of(item: Kind) -> Kind {
     Kind::List(Box::new(item))
-}
-
-fn field(path: impl Into<Cow<'static, str>>, fate: Fate) -> Field {
-    Field { path: path.into(), fate, is_off_if_false: false, is_on_if_true: false, is_off_if_empty: false }
-}
-
-fn honoured(path: impl Into<Cow<'static, str>>, kind: Kind) -> Field {
-    let honoured = Honoured {
-        kind,
-        meaning: "".into(),
-        default: "",
-        flag: "",
-        variables: Vec::new(),
-        is_required: false,
-        finds: false,
-    };
-    field(path, Fate::Honoured(honoured))
-}
-
-// === impl Field ===
-
-impl Field {
-    fn with(mut self, change: impl FnOnce(&mut Honoured)) -> Self {
-        if let Fate::Honoured(honoured) = &mut self.fate {
-            change(honoured);
-        }
-        self
-    }
-
-    fn meaning(self, meaning: impl Into<Cow<'static, str>>) -> Self {
-        self.with(|honoured| honoured.meaning = meaning.into())
-    }
-
-    fn default(self, default: &'static str) -> Self {
-        self.with(|honoured| honoured.default = default)
-    }
-
-    fn flag(self, flag: &'static str) -> Self {
-        self.with(|honoured| honoured.flag = flag)
-    }
-
-    fn variables(self, variables: &[&'static str]) -> Self {
-        self.with(|honoured| honoured.variables = variables.to_vec())
-    }
-
-    fn required(self) -> Self {
-        self.with(|honoured| honoured.is_required = true)
-    }
-
-    fn finds(self) -> Self {
-        self.with(|honoured| honoured.finds = true)
-    }
-
-    fn off_if_false(mut self) -> Self {
-        self.is_off_if_false = true;
-        self
-    }
-
-    fn on_if_true(mut self) -> Self {
-        self.is_on_if_true = true;
-        self
-    }
-
-    fn off_if_empty(mut self) -> Self {
-        self.is_off_if_empty = true;
-        self
-    }
 }
