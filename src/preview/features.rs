@@ -10,9 +10,10 @@ mod files;
 mod traffic;
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
+use jiff::Timestamp;
 use serde_json::Value;
 
-pub(super) use self::condition::{Condition, Unmet};
+pub(super) use self::condition::{Condition, Failed, Patience, Readiness, State};
 use super::listed::Listed;
 use super::plan::Request;
 use super::preflight::inspection::Inspection;
@@ -44,8 +45,8 @@ pub(crate) struct Feature {
     pub(super) wide_columns: &'static [Column],
     /// Its field in the document of `status -o json`.
     pub(super) document: Option<Document>,
-    /// Whether it works in an environment that starts; `None` if it is not used.
-    condition: fn(&Observed, &Request) -> Option<Condition>,
+    /// Its condition in an environment that starts; `None` if there is nothing to wait for.
+    condition: fn(&Observed, &Request, now: Timestamp) -> Option<Condition>,
     /// Why it does not work yet, or any more; `None` while it works or is not used.
     pub(super) unready: fn(&Listed) -> Option<String>,
     /// Its `info` lines at the end of `start`.
@@ -67,10 +68,10 @@ pub(crate) fn gone() -> Vec<Leftover> {
     FEATURES.iter().flat_map(|feature| feature.gone).copied().collect()
 }
 
-/// Whether the features of an environment that starts work: one condition for
-/// all, or `None` if none of them has to be waited for.
-pub(super) fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
-    condition::all(FEATURES.iter().filter_map(|feature| (feature.condition)(observed, request)))
+/// Whether an environment that starts is ready at `now`, by the conditions of its
+/// features.
+pub(super) fn readiness(observed: &Observed, request: &Request, now: Timestamp) -> Readiness {
+    condition::joined(FEATURES.iter().filter_map(|feature| (feature.condition)(observed, request, now)))
 }
 
 /// The `info` lines that the features contribute to `start`.
@@ -94,7 +95,7 @@ impl Feature {
         columns: &[],
         wide_columns: &[],
         document: None,
-        condition: |_, _| None,
+        condition: |_, _, _| None,
         unready: |_| None,
         started: |_, _, _| ready(Vec::new()).boxed(),
     };

@@ -27,18 +27,15 @@ pub(crate) struct Observed {
     root_gone: bool,
 }
 
-/// The state of an environment's root and preview pods.
+/// The state of all preview pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// As many pods as wanted have all their containers ready: their names, and
-    /// since when.
-    Ready(Vec<String>, Timestamp),
-    /// It is not ready yet, for this reason.
+pub(crate) enum PodsState {
+    /// As many as wanted have all their containers ready, since this instant.
+    Ready(Timestamp),
+    /// They are not ready yet, for this reason.
     Waiting(String),
-    /// It will not become ready.
+    /// They will not become ready.
     Failed(Failure),
-    /// Somebody has removed it.
-    Gone,
 }
 
 // === impl Observed ===
@@ -78,6 +75,11 @@ impl Observed {
         self.pods.values()
     }
 
+    /// The names of all of them.
+    pub(crate) fn pod_names(&self) -> Vec<String> {
+        self.pods.keys().cloned().collect()
+    }
+
     /// The pods with one role.
     fn with_role(&self, role: Role) -> impl Iterator<Item = &Pod> {
         self.pods().filter(move |pod| Role::of(&pod.metadata) == Some(role))
@@ -88,33 +90,43 @@ impl Observed {
         self.with_role(Role::Keeper).min_by_key(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
-    /// The state when `wanted` preview pods make the environment ready.
-    pub(crate) fn state(&self, wanted: usize) -> State {
-        if self.root_gone || self.session().is_some_and(|session| session.ending) {
-            return State::Gone;
-        }
-        let mut ready = Vec::new();
-        let mut since = Timestamp::MIN;
+    /// Whether somebody has removed the environment.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.root_gone || self.session().is_some_and(|session| session.ending)
+    }
+
+    /// The names of the preview pods that are ready.
+    pub(crate) fn ready_pods(&self) -> Vec<String> {
+        let ready = self.living_previews().filter(|pod| matches!(pod_state(pod), PodState::Ready(_)));
+        ready.filter_map(|pod| pod.metadata.name.clone()).collect()
+    }
+
+    /// The state of the preview pods, of which `wanted` have to be ready.
+    pub(crate) fn preview_pods(&self, wanted: u32) -> PodsState {
+        let (mut ready, mut since) = (0, Timestamp::MIN);
         let mut waiting = None;
-        let living = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
-        for pod in self.with_role(Role::Preview).filter(living) {
+        for pod in self.living_previews() {
             match pod_state(pod) {
-                PodState::Failed(failure) => return State::Failed(failure),
+                PodState::Failed(failure) => return PodsState::Failed(failure),
                 PodState::Waiting(why) => waiting = waiting.or(Some(why)),
                 PodState::Ready(at) => {
-                    ready.extend(pod.metadata.name.clone());
+                    ready += 1;
                     since = since.max(at.unwrap_or(Timestamp::MIN));
                 }
             }
         }
-        if ready.len() >= wanted {
-            return State::Ready(ready, since);
+        if ready >= wanted {
+            return PodsState::Ready(since);
         }
         match self.replica_set.as_ref().and_then(refusal) {
-            Some((why, true)) => State::Failed(Failure { why, hint: None, crashed: None }),
-            Some((why, false)) => State::Waiting(why),
-            None => State::Waiting(waiting.unwrap_or_else(|| "the pod is being created".to_owned())),
+            Some((why, true)) => PodsState::Failed(Failure { why, hint: None, crashed: None }),
+            Some((why, false)) => PodsState::Waiting(why),
+            None => PodsState::Waiting(waiting.unwrap_or_else(|| "the pod is being created".to_owned())),
         }
+    }
+
+    fn living_previews(&self) -> impl Iterator<Item = &Pod> {
+        self.with_role(Role::Preview).filter(|pod| pod.metadata.deletion_timestamp.is_none())
     }
 }
 

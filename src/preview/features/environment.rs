@@ -1,11 +1,16 @@
 //! What every environment has: a root, a ReplicaSet and the preview pods.
 
-use super::Feature;
+use jiff::Timestamp;
+
+use super::{Condition, Failed, Feature, Patience, State};
 use crate::cluster::Leftover;
+use crate::preview::plan::Request;
+use crate::preview::progress::{Observed, PodsState};
 use crate::preview::rights::Extent::{Needed, Useful};
 use crate::preview::rights::{Right, right};
+use crate::problem::{Exit, Problem};
 
-pub(super) static FEATURE: Feature = Feature { user: USER, gone: GONE, ..Feature::EMPTY };
+pub(super) static FEATURE: Feature = Feature { user: USER, gone: GONE, condition, ..Feature::EMPTY };
 
 const GONE: &[Leftover] = &[Leftover::new("apps", "ReplicaSet", "replicasets", "the ReplicaSet")];
 
@@ -38,3 +43,31 @@ const USER: &[Right] = &[
         "HorizontalPodAutoscalers that count the preview pods",
     ),
 ];
+
+/// Whether the preview pods are ready.
+fn condition(observed: &Observed, request: &Request, _: Timestamp) -> Option<Condition> {
+    let (state, why) = match observed.preview_pods(request.replicas) {
+        PodsState::Ready(since) => (State::Met { since, notes: Vec::new() }, String::new()),
+        PodsState::Waiting(why) => (State::Unmet(patience(observed)), why),
+        PodsState::Failed(failure) => {
+            let what = format!("the preview pod failed in namespace `{}`", request.namespace);
+            let mut problem = Problem::new(what).because_of(failure.why.clone()).exit(Exit::PreviewFailed);
+            if let Some(hint) = failure.hint {
+                problem = problem.hint(hint);
+            }
+            (State::Failed(Failed { problem, crashed: failure.crashed }), failure.why)
+        }
+    };
+    Some(Condition { name: "pods", state, why })
+}
+
+fn patience(observed: &Observed) -> Patience {
+    let hint = "wait longer with `--timeout <seconds>`, or look at `kubectl get events`";
+    Patience {
+        hint: Some(hint.to_owned()),
+        error: |time| format!("the preview was not ready within {time}"),
+        exit: Exit::TimedOut,
+        limit: None,
+        explained_by: observed.pod_names(),
+    }
+}

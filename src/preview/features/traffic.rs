@@ -5,14 +5,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Condition, Feature, Unmet};
+use super::{Condition, Failed, Feature, Patience, State};
 use crate::cluster::{Cluster, Leftover};
 use crate::config::scalar::Mode as ConfiguredMode;
 use crate::contract::report::Obstacle;
 use crate::contract::{Assignment, Report};
 use crate::preview::listed::Listed;
 use crate::preview::plan::Request;
-use crate::preview::progress::{Failure, Observed, PodState, pod_state};
+use crate::preview::progress::{Failure, Observed, PodState, PodsState, pod_state};
 use crate::preview::render::{brief_since, column};
 use crate::preview::rights::Extent::{Needed, RootAlone, Useful};
 use crate::preview::rights::{Right, right};
@@ -145,23 +145,34 @@ fn last_match(report: &Report) -> Option<Timestamp> {
 }
 
 /// Whether requests come to a preview that starts.
-fn condition(observed: &Observed, request: &Request) -> Option<Condition> {
+fn condition(observed: &Observed, request: &Request, now: Timestamp) -> Option<Condition> {
     request.routing.as_ref()?;
     let root = request.identity.id.root_name(&request.identity.target);
-    let limit = request.agent.startup_timeout.map(|limit| (limit, "agent.startup_timeout"));
-    Some(match routed(observed.session().as_ref().and_then(Report::of), observed.keeper()) {
-        Routed::Proven(report) => Condition::Met(report.notes),
-        Routed::Waiting { why, hint } => Condition::Unmet(Unmet {
-            why,
-            hint,
-            error: |time| format!("no request was seen to come to the preview within {time}"),
-            exit: Exit::NotRouted,
-            limit,
-            // Events of the root tell why it has no pod.
-            explained_by: observed.keeper().is_none().then_some(root),
-        }),
-        Routed::Not(obstacle) => Condition::Failed(obstacle.into_problem()),
-    })
+    let patience = |hint| Patience {
+        hint,
+        error: |time| format!("no request was seen to come to the preview within {time}"),
+        exit: Exit::NotRouted,
+        limit: request.agent.startup_timeout.map(|limit| (limit, "agent.startup_timeout")),
+        // Events of the root tell why it has no pod.
+        explained_by: observed.keeper().is_none().then_some(root).into_iter().collect(),
+    };
+    // A failed preview pod is the better reason, so its failure is waited for.
+    let (state, why) = match observed.preview_pods(request.replicas) {
+        PodsState::Waiting(_) | PodsState::Failed(_) => {
+            (State::Unmet(patience(None)), "waiting for the preview pods".to_owned())
+        }
+        PodsState::Ready(_) => {
+            match routed(observed.session().as_ref().and_then(Report::of), observed.keeper()) {
+                Routed::Proven(report) => (State::Met { since: now, notes: report.notes }, String::new()),
+                Routed::Waiting { why, hint } => (State::Unmet(patience(hint)), why),
+                Routed::Not(obstacle) => {
+                    let why = obstacle.why.clone();
+                    (State::Failed(Failed { problem: obstacle.into_problem(), crashed: None }), why)
+                }
+            }
+        }
+    };
+    Some(Condition { name: "traffic", state, why })
 }
 
 /// Why requests do not come to the preview yet, or any more.

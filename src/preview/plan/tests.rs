@@ -77,7 +77,8 @@ fn busy() -> Value {
     })
 }
 
-fn routing(account: Account) -> Routing {
+/// A routing that steals by the key.
+pub(in crate::preview) fn routing(account: Account) -> Routing {
     let assignment = json!({
         "session": "1a2b3c4d", "key": "feat/login", "namespace": "staging",
         "root": "preview-keeper-deployment-shop-1a2b3c4d", "target": "deployment/shop",

@@ -11,10 +11,10 @@ fn pod(status: &Value) -> Box<Pod> {
     Box::new(serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap())
 }
 
-fn state(status: &Value) -> State {
+fn state(status: &Value) -> PodsState {
     let mut observed = Observed::default();
     observed.apply(Change::Pod(pod(status)));
-    observed.state(1)
+    observed.preview_pods(1)
 }
 
 fn container(state: &Value) -> Value {
@@ -24,13 +24,13 @@ fn container(state: &Value) -> Value {
     }]})
 }
 
-fn waiting(reason: &str, message: &str) -> State {
+fn waiting(reason: &str, message: &str) -> PodsState {
     state(&container(&json!({"waiting": {"reason": reason, "message": message}})))
 }
 
 #[test]
 fn failures_and_delays_are_told_apart() {
-    let cases: Vec<(State, bool, &str)> = vec![
+    let cases: Vec<(PodsState, bool, &str)> = vec![
         (waiting("ErrImagePull", "not found"), true, "image `shop:1` cannot be pulled: not found"),
         (
             waiting("ImagePullBackOff", "Back-off: toomanyrequests: limit"),
@@ -92,8 +92,8 @@ fn failures_and_delays_are_told_apart() {
     ];
     for (state, failed, words) in cases {
         match state {
-            State::Failed(failure) => assert_eq!((failed, failure.why.as_str()), (true, words)),
-            State::Waiting(why) => assert_eq!((failed, why.as_str()), (false, words)),
+            PodsState::Failed(failure) => assert_eq!((failed, failure.why.as_str()), (true, words)),
+            PodsState::Waiting(why) => assert_eq!((failed, why.as_str()), (false, words)),
             other => panic!("{other:?}"),
         }
     }
@@ -110,7 +110,7 @@ fn ready_pod(name: &str, role: Option<Role>) -> Pod {
 #[test]
 fn only_an_image_that_cannot_be_pulled_has_the_hint_about_images() {
     let hint = |state| match state {
-        State::Failed(failure) => failure.hint,
+        PodsState::Failed(failure) => failure.hint,
         other => panic!("{other:?}"),
     };
     assert!(hint(waiting("ErrImagePull", "not found")).is_some());
@@ -123,16 +123,16 @@ fn only_preview_pods_count_while_start_waits() {
     for role in [Role::Keeper, Role::Branch, Role::Splitter] {
         let mut observed = Observed::default();
         observed.apply(Change::Pod(Box::new(ready_pod("other", Some(role)))));
-        assert!(matches!(observed.state(1), State::Waiting(_)), "{role:?}");
+        assert!(matches!(observed.preview_pods(1), PodsState::Waiting(_)), "{role:?}");
         observed.apply(Change::PodGone("other".into()));
         let name = format!("{}-deployment-shop-1a2b3c4d", role.name_prefix());
         let refused = json!({"metadata": {"name": name}, "status": {"replicas": 0, "conditions": [
             {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"},
         ]}});
         observed.apply(Change::ReplicaSet(serde_json::from_value(refused).unwrap()));
-        assert!(matches!(observed.state(1), State::Waiting(_)), "{role:?}");
+        assert!(matches!(observed.preview_pods(1), PodsState::Waiting(_)), "{role:?}");
         observed.apply(Change::Pod(Box::new(ready_pod("preview", Some(Role::Preview)))));
-        assert!(matches!(observed.state(1), State::Ready(..)), "{role:?}");
+        assert!(matches!(observed.preview_pods(1), PodsState::Ready(..)), "{role:?}");
     }
 }
 
@@ -161,14 +161,15 @@ fn an_environment_is_ready_since_its_last_pod_is_ready() {
     };
     let mut observed = Observed::default();
     observed.apply(ready("a", "2026-01-01T00:00:07Z"));
-    assert!(matches!(observed.state(2), State::Waiting(_)));
+    assert!(matches!(observed.preview_pods(2), PodsState::Waiting(_)));
     observed.apply(ready("b", "2026-01-01T00:00:05Z"));
     let at = "2026-01-01T00:00:07Z".parse().unwrap();
-    assert_eq!(observed.state(2), State::Ready(vec!["a".into(), "b".into()], at));
+    assert_eq!(observed.preview_pods(2), PodsState::Ready(at));
+    assert_eq!(observed.ready_pods(), ["a", "b"]);
     observed.apply(Change::PodGone("a".into()));
-    assert!(matches!(observed.state(2), State::Waiting(_)));
+    assert!(matches!(observed.preview_pods(2), PodsState::Waiting(_)));
     observed.apply(Change::RootGone);
-    assert_eq!(observed.state(1), State::Gone);
+    assert!(observed.is_gone());
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn a_refused_pod_fails_at_once_where_trying_again_does_not_help() {
             {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message},
         ]}});
         observed.apply(Change::ReplicaSet(serde_json::from_value(set).unwrap()));
-        matches!(observed.state(1), State::Failed(_))
+        matches!(observed.preview_pods(1), PodsState::Failed(_))
     };
     assert!(refused("pods \"p\" is forbidden: exceeded quota: small"));
     assert!(refused("admission webhook \"policy.test\" denied the request: no"));
@@ -215,19 +216,19 @@ fn objects_that_were_deleted_while_the_watch_was_lost_are_gone() {
     let ready = || pod(&json!({"conditions": [{"type": "ContainersReady", "status": "True"}]}));
     let mut observed = Observed::default();
     observed.apply(Change::Pod(ready()));
-    assert!(matches!(observed.state(1), State::Ready(..)));
+    assert!(matches!(observed.preview_pods(1), PodsState::Ready(..)));
     observed.apply(Change::PodsAnew);
-    assert!(matches!(observed.state(1), State::Waiting(_)));
+    assert!(matches!(observed.preview_pods(1), PodsState::Waiting(_)));
 
     let root = || Change::Root(Box::default());
     observed.apply(Change::RootListed);
-    assert!(matches!(observed.state(1), State::Waiting(_)), "the root has not been seen yet");
+    assert!(!observed.is_gone(), "the root has not been seen yet");
     observed.apply(root());
     observed.apply(Change::RootAnew);
     observed.apply(root());
     observed.apply(Change::RootListed);
-    assert!(matches!(observed.state(1), State::Waiting(_)));
+    assert!(!observed.is_gone());
     observed.apply(Change::RootAnew);
     observed.apply(Change::RootListed);
-    assert_eq!(observed.state(1), State::Gone);
+    assert!(observed.is_gone());
 }

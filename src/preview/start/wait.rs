@@ -1,5 +1,6 @@
 //! Waits until an environment is ready, and shows what it waits for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,10 +13,10 @@ use tokio::time::{Instant, interval};
 
 use crate::cluster::{Change, Cluster, Deadline, SILENCE};
 use crate::output::{Reporter, Step};
-use crate::preview::features::{self, Condition, Unmet};
+use crate::preview::features::{self, Failed, Readiness};
 use crate::preview::plan::Request;
-use crate::preview::progress::{Failure, Observed, State, is_being_created, is_pulling, last_warning};
-use crate::problem::{Exit, Problem};
+use crate::preview::progress::{Observed, is_being_created, is_pulling, last_warning};
+use crate::problem::Problem;
 use crate::session::Session;
 
 /// How often time limits are checked. Changes in the cluster are seen at once.
@@ -35,11 +36,11 @@ pub(super) struct Ready {
     pub(super) notes: Vec<String>,
 }
 
-/// Waits until all preview pods are ready and every feature works.
+/// Waits until every condition of the environment is met.
 ///
 /// # Errors
 ///
-/// Where a pod or a feature fails, a time limit is over, somebody removes the
+/// Where a condition fails or takes too long, somebody removes the
 /// environment, or the cluster does not answer.
 pub(super) async fn until_ready(
     cluster: &Cluster,
@@ -49,14 +50,13 @@ pub(super) async fn until_ready(
     reporter: &Reporter,
 ) -> Result<Ready> {
     let namespace = &request.namespace;
-    let wanted = usize::try_from(request.replicas).unwrap_or(usize::MAX);
     let mut changes = cluster.watch_session(namespace, request.identity.id.as_str())?;
     let mut observed = Observed::default();
     let mut ticks = interval(TICK);
     let mut elapsed = Elapsed::begin();
     let mut lost: Option<(Instant, String)> = None;
     let mut pulling = false;
-    let mut are_pods_ready = false;
+    let mut waiting_for = None;
     // Not a multiple of the interval: a late tick must not skip a warning.
     let mut next_warning = WARNING_SECONDS;
     loop {
@@ -81,37 +81,30 @@ pub(super) async fn until_ready(
             _ = ticks.tick() => ticked = true,
         }
         if ticked {
-            elapsed.tick(pulling, are_pods_ready);
+            elapsed.tick(pulling, waiting_for);
             check_silence(cluster, request, root, &mut lost).await?;
         }
-        let mut unmet = None;
-        let why = match observed.state(wanted) {
-            State::Ready(pods, at) => match features::condition(&observed, request) {
-                None => return Ok(Ready { pods, at, notes: Vec::new() }),
-                Some(Condition::Met(notes)) => {
-                    let at = at.max(cluster.clock(Timestamp::now()));
-                    return Ok(Ready { pods, at, notes });
-                }
-                Some(Condition::Failed(problem)) => return Err(problem.into()),
-                Some(Condition::Unmet(feature)) => {
-                    let why = feature.why.clone();
-                    unmet = Some(feature);
-                    why
-                }
-            },
-            State::Failed(failure) => return Err(failed(cluster, request, failure).await.into()),
-            State::Gone => {
-                return Err(Problem::new(format!(
-                    "`{root}` in namespace `{namespace}` was ended while it started"
-                ))
-                .hint("somebody stopped this key, or started it again")
-                .into());
+        if observed.is_gone() {
+            return Err(Problem::new(format!(
+                "`{root}` in namespace `{namespace}` was ended while it started"
+            ))
+            .hint("somebody stopped this key, or started it again")
+            .into());
+        }
+        let now = cluster.clock(Timestamp::now());
+        let (name, why, patience) = match features::readiness(&observed, request, now) {
+            Readiness::Ready { since, notes } => {
+                return Ok(Ready { pods: observed.ready_pods(), at: since, notes });
             }
-            State::Waiting(why) => why,
+            Readiness::Failed { why, failed } => {
+                return Err(with_log(cluster, namespace, why, failed).await.into());
+            }
+            Readiness::Waiting { name, why, patience } => (name, why, patience),
         };
+        waiting_for = Some(name);
         if ticked && elapsed.seconds.is_multiple_of(EVENTS_SECONDS) {
             pulling = observed.pods().any(is_being_created)
-                && is_pulling(&events(cluster, namespace, &observed).await);
+                && is_pulling(&events(cluster, namespace, observed.pod_names()).await);
             if pulling {
                 prolong(cluster, request, root, elapsed.seconds).await;
             }
@@ -122,19 +115,13 @@ pub(super) async fn until_ready(
             next_warning = elapsed.seconds + WARNING_SECONDS;
             reporter.warning(&format!("waiting for {} s: {why}", elapsed.seconds));
         }
-        are_pods_ready = unmet.is_some();
-        let own = unmet.as_ref().and_then(|feature| feature.limit);
-        if own.is_some_and(|(limit, _)| elapsed.features >= limit)
-            || own.is_none() && elapsed.counted >= request.creation_timeout
-        {
-            if let Some(feature) = unmet {
-                let warning = match &feature.explained_by {
-                    Some(object) => last_warning(&cluster.events(namespace, object).await),
-                    None => None,
-                };
-                return Err(Unmet { why, ..feature }.timed_out(request, warning).into());
-            }
-            return Err(timed_out(request, why, &events(cluster, namespace, &observed).await).into());
+        let is_over = match patience.limit {
+            Some((limit, _)) => elapsed.waited_for(name) >= limit,
+            None => elapsed.counted >= request.creation_timeout,
+        };
+        if is_over {
+            let warning = last_warning(&events(cluster, namespace, patience.explained_by.clone()).await);
+            return Err(patience.timed_out(request, why, warning).into());
         }
     }
 }
@@ -163,25 +150,14 @@ async fn check_silence(
         .into())
 }
 
-fn timed_out(request: &Request, why: String, events: &[Event]) -> Problem {
-    let timeout = humantime::format_duration(request.creation_timeout);
-    Problem::new(format!("the preview was not ready within {timeout}"))
-        .because_of(match last_warning(events) {
-            Some(warning) if !why.contains(&warning) => format!("{why}\n{warning}"),
-            _ => why,
-        })
-        .hint("wait longer with `--timeout <seconds>`, or look at `kubectl get events`")
-        .exit(Exit::TimedOut)
-}
-
 /// The time that has passed.
 struct Elapsed {
     began: Instant,
     seconds: u64,
     /// Without the time during which an image was pulled.
     counted: Duration,
-    /// While all pods were ready, and a feature did not work yet.
-    features: Duration,
+    /// The time during which each condition, by name, was waited for.
+    by_condition: BTreeMap<&'static str, Duration>,
     last: Instant,
 }
 
@@ -190,25 +166,30 @@ struct Elapsed {
 impl Elapsed {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { began: now, seconds: 0, counted: Duration::ZERO, features: Duration::ZERO, last: now }
+        Self { began: now, seconds: 0, counted: Duration::ZERO, by_condition: BTreeMap::new(), last: now }
     }
 
-    fn tick(&mut self, pulling: bool, are_pods_ready: bool) {
+    fn tick(&mut self, pulling: bool, waiting_for: Option<&'static str>) {
         self.seconds = self.began.elapsed().as_secs();
         if !pulling {
             self.counted += self.last.elapsed();
         }
-        if are_pods_ready {
-            self.features += self.last.elapsed();
+        if let Some(name) = waiting_for {
+            *self.by_condition.entry(name).or_default() += self.last.elapsed();
         }
         self.last = Instant::now();
     }
+
+    fn waited_for(&self, name: &str) -> Duration {
+        self.by_condition.get(name).copied().unwrap_or_default()
+    }
 }
 
-async fn events(cluster: &Cluster, namespace: &str, observed: &Observed) -> Vec<Event> {
+/// The events of several objects, each object's oldest first.
+async fn events(cluster: &Cluster, namespace: &str, objects: Vec<String>) -> Vec<Event> {
     let mut events = Vec::new();
-    for pod in observed.pods().filter_map(|pod| pod.metadata.name.as_ref()) {
-        events.extend(cluster.events(namespace, pod).await);
+    for object in objects {
+        events.extend(cluster.events(namespace, &object).await);
     }
     events
 }
@@ -223,24 +204,15 @@ async fn prolong(cluster: &Cluster, request: &Request, root: &str, waited: u64) 
     let _ = cluster.change_deadline(&request.namespace, root, change).await;
 }
 
-/// The failure of a preview pod, with the last lines of the log where a container
-/// crashed.
-async fn failed(cluster: &Cluster, request: &Request, failure: Failure) -> Problem {
-    let namespace = &request.namespace;
-    let problem =
-        Problem::new(format!("the preview pod failed in namespace `{namespace}`")).exit(Exit::PreviewFailed);
-    let Failure { why, hint, crashed } = failure;
-    let problem = match hint {
-        Some(hint) => problem.hint(hint),
+/// The error of a condition that failed, with the last lines of the log where a
+/// container crashed.
+async fn with_log(cluster: &Cluster, namespace: &str, why: String, failed: Failed) -> Problem {
+    let Failed { problem, crashed } = failed;
+    let Some((pod, container)) = crashed else { return problem };
+    match cluster.last_log_lines(namespace, &pod, &container).await {
+        Some(log) => {
+            problem.because(anyhow::Error::msg(format!("the last lines of its log:\n{log}")).context(why))
+        }
         None => problem,
-    };
-    match crashed {
-        Some((pod, container)) => match cluster.last_log_lines(namespace, &pod, &container).await {
-            Some(log) => {
-                problem.because(anyhow::Error::msg(format!("the last lines of its log:\n{log}")).context(why))
-            }
-            None => problem.because_of(why),
-        },
-        None => problem.because_of(why),
     }
 }
