@@ -3,7 +3,7 @@
 //! Values only: this module reads and writes metadata, and never asks the cluster
 //! or the clock.
 
-pub mod clock;
+pub mod deadline_note;
 pub mod duration;
 pub mod key;
 pub mod name;
@@ -50,7 +50,7 @@ pub const PLANNED_AT: &str = "preview.mirrord.io/planned-at";
 /// knows them.
 pub const OWNER: &str = "preview.mirrord.io/owner";
 /// The annotation of the root with its deadline, as JSON (see [`clock`]).
-pub const CLOCK: &str = "preview.mirrord.io/clock";
+pub const DEADLINE_NOTE: &str = "preview.mirrord.io/clock";
 /// The annotation of the root with the digest of the template that was copied.
 pub const TEMPLATE: &str = "preview.mirrord.io/template";
 /// The annotation of a failed start's root with the reason of the failure.

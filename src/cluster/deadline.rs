@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{Cluster, Result};
-use crate::session::clock::clock;
-use crate::session::{CLOCK, ENDING, Session};
+use crate::session::deadline_note::deadline_note;
+use crate::session::{DEADLINE_NOTE, ENDING, Session};
 
 /// How often a deadline is tried to be set on a root that others write to: the
 /// Job controller and a keeper write a few times in a second at most.
@@ -82,7 +82,7 @@ fn patch(read: &Job, deadline: Deadline) -> Value {
     let Deadline { seconds, metadata } = deadline;
     let mut patch = json!({"metadata": metadata, "spec": {"activeDeadlineSeconds": seconds}});
     patch["metadata"]["resourceVersion"] = json!(read.metadata.resource_version);
-    patch["metadata"]["annotations"][CLOCK] = json!(clock(read, seconds));
+    patch["metadata"]["annotations"][DEADLINE_NOTE] = json!(deadline_note(read, seconds));
     patch
 }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(patch["spec"]["activeDeadlineSeconds"], 60);
         assert_eq!(patch["metadata"]["resourceVersion"], "2");
         assert_eq!(patch["metadata"]["labels"][TTL], "60s");
-        assert!(patch["metadata"]["annotations"][CLOCK].is_string());
+        assert!(patch["metadata"]["annotations"][DEADLINE_NOTE].is_string());
     }
 
     #[tokio::test(start_paused = true)]

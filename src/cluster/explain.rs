@@ -31,7 +31,7 @@ impl Error {
                     ))
                     .exit(Exit::NotAllowed)
             }
-            // Quotas and other admission checks speak for themselves.
+            // The refusal of a quota or another admission check needs no hint.
             Self::Forbidden { right: None, .. } => problem.exit(Exit::NotAllowed),
             Self::NotFound(_) => problem.exit(Exit::NotFound),
             Self::Unreachable(words) if words.contains("certificate") => {
@@ -55,7 +55,7 @@ impl Error {
         } else if self.is_forbidden() {
             "the keeper needs the rights that `mirrord preview rbac` prints"
         } else {
-            "see what would be in the way with `mirrord preview doctor`"
+            "run `mirrord preview doctor` to check permissions and admission"
         };
         Obstacle {
             why: format!("no agent can be attached to pod `{pod}`: {words}"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_admission_refusal_speaks_for_itself() {
+    fn the_refusal_of_an_admission_check_has_no_hint() {
         let report = refusal(403, "pods \"x\" is forbidden: exceeded quota: small");
         assert_eq!((report.exit, report.hint), (Exit::NotAllowed, None));
         assert_eq!(report.causes, ["pods \"x\" is forbidden: exceeded quota: small"]);

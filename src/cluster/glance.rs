@@ -291,7 +291,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::fake::{Answer, FakeApi};
-    use crate::session::{CLOCK, KEY, MANAGED_BY, MIRRORD, TARGET};
+    use crate::session::{DEADLINE_NOTE, KEY, MANAGED_BY, MIRRORD, TARGET};
 
     #[test]
     fn a_row_says_whose_pod_it_is_and_whether_it_is_ready() {
@@ -335,7 +335,7 @@ mod tests {
         });
         if notes_its_life {
             let life = r#"{"generation":1,"start":"2026-01-01T00:00:00Z","deadlineSeconds":60,"pods":1}"#;
-            root["metadata"]["annotations"][CLOCK] = json!(life);
+            root["metadata"]["annotations"][DEADLINE_NOTE] = json!(life);
         }
         root
     }

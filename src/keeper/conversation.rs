@@ -158,17 +158,17 @@ async fn converse(
     events: &mpsc::UnboundedSender<(String, AgentEvent)>,
 ) -> Result<()> {
     let mut lines = BufReader::new(stdout).lines();
-    let tell = |event: AgentEvent| drop(events.send((peer.uid.clone(), event)));
+    let emit = |event: AgentEvent| drop(events.send((peer.uid.clone(), event)));
 
     let first =
         timeout(HELLO_WAIT, lines.next_line()).await??.ok_or_else(|| anyhow!("the agent did not answer"))?;
     let can_renew = match serde_json::from_str(&first)? {
         Reply::Hello { protocol: PROTOCOL, method, renews, .. } => {
-            tell(AgentEvent::Hello(method));
+            emit(AgentEvent::Hello(method));
             renews
         }
         Reply::Hello { version, .. } => {
-            tell(AgentEvent::ForeignVersion(version));
+            emit(AgentEvent::ForeignVersion(version));
             return Ok(());
         }
         _ => return Err(anyhow!("the agent did not begin with a hello")),
@@ -178,10 +178,10 @@ async fn converse(
     wanted.mark_changed();
     let mut proof: Option<Proof> = None;
     let mut renewal = Instant::now();
-    let mut heard = Instant::now();
+    let mut last_reply = Instant::now();
     loop {
         // TCP reports a path that drops everything only after many minutes.
-        let silence = heard + pace.renews_every() * 2 + ANSWERS_WITHIN;
+        let silence = last_reply + pace.renews_every() * 2 + ANSWERS_WITHIN;
         tokio::select! {
             changed = wanted.changed() => {
                 changed?;
@@ -190,16 +190,16 @@ async fn converse(
             () = sleep_until(renewal) => {
                 renewal = Instant::now() + pace.renews_every();
                 let request = request(&wanted.borrow_and_update(), held, &peer.session)?;
-                say(&mut stdin, &request).await?;
+                send(&mut stdin, &request).await?;
                 if matches!(request, Request::Rules { .. } | Request::Renew { .. }) {
                     // The report shows counts as often as that.
-                    say(&mut stdin, &Request::Status { session: Some(peer.session.clone()) }).await?;
+                    send(&mut stdin, &Request::Status { session: Some(peer.session.clone()) }).await?;
                 }
             }
             () = sleep_until(silence) => return Err(anyhow!("the agent does not answer")),
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
-                heard = Instant::now();
+                last_reply = Instant::now();
                 match serde_json::from_str(&line)? {
                     Reply::Accepted { generation, not_listening, .. } => {
                         held = can_renew.then_some(generation);
@@ -207,7 +207,7 @@ async fn converse(
                             Wanted::Rules(rules) if rules.generation == generation => Some(Arc::clone(rules)),
                             _ => None,
                         };
-                        tell(AgentEvent::InForce { generation });
+                        emit(AgentEvent::InForce { generation });
                         if let Some(rules) = rules.filter(|rules| !rules.preview.is_empty())
                             && !proof.as_ref().is_some_and(|proof| proof.is_of(generation, &not_listening))
                         {
@@ -216,14 +216,14 @@ async fn converse(
                     }
                     Reply::Refused(refusal) => {
                         held = None;
-                        tell(AgentEvent::Refused(refusal));
+                        emit(AgentEvent::Refused(refusal));
                     }
                     Reply::NotHeld { .. } => {
                         held = None;
                         renewal = Instant::now();
                     }
-                    Reply::Status(status) => tell(AgentEvent::Status(Box::new(status))),
-                    Reply::Withdrawn { .. } => tell(AgentEvent::Withdrawn),
+                    Reply::Status(status) => emit(AgentEvent::Status(Box::new(status))),
+                    Reply::Withdrawn { .. } => emit(AgentEvent::Withdrawn),
                     Reply::Error { why } => return Err(anyhow!("the agent did not understand: {why}")),
                     Reply::Unknown | Reply::Hello { .. } => {}
                 }
@@ -253,7 +253,7 @@ async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedPr
     }
 }
 
-async fn say(stdin: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<()> {
+async fn send(stdin: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<()> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     // An agent that waits for this side to read does not read itself.

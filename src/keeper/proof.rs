@@ -56,7 +56,7 @@ async fn prove(
     pace: Arc<Pace>,
     events: mpsc::UnboundedSender<(String, AgentEvent)>,
 ) {
-    let tell = |event| drop(events.send((peer.uid.clone(), event)));
+    let emit = |event| drop(events.send((peer.uid.clone(), event)));
     let (mut ports, mut notes) = (Vec::new(), Vec::new());
     for port in rules.ports.iter().map(|port| port.port) {
         if not_listening.contains(&port) {
@@ -76,7 +76,7 @@ async fn prove(
         }
     };
     if ports.is_empty() && !not_listening.is_empty() {
-        return tell(AgentEvent::Unproven(Unproven {
+        return emit(AgentEvent::Unproven(Unproven {
             why: notes.join("; "),
             hint: Some("name the ports of the application in `feature.network.incoming.ports`".to_owned()),
         }));
@@ -89,9 +89,9 @@ async fn prove(
         match result {
             Ok(more) => {
                 notes.extend(more);
-                return tell(AgentEvent::Proven { generation: rules.generation, notes });
+                return emit(AgentEvent::Proven { generation: rules.generation, notes });
             }
-            Err(unproven) => tell(AgentEvent::Unproven(unproven)),
+            Err(unproven) => emit(AgentEvent::Unproven(unproven)),
         }
         sleep(PROVES_EVERY).await;
     }

@@ -10,19 +10,19 @@ struct TestAgent {
 }
 
 impl TestAgent {
-    async fn hear(&mut self) -> Request {
+    async fn receive(&mut self) -> Request {
         serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
     }
 
-    async fn say(&mut self, reply: &serde_json::Value) {
+    async fn reply(&mut self, reply: &serde_json::Value) {
         self.writer.write_all(format!("{reply}\n").as_bytes()).await.unwrap();
     }
 
     /// Answers the next renewal and the status request behind it.
     async fn renewed(&mut self, reply: &serde_json::Value) -> Request {
-        let request = self.hear().await;
-        self.say(reply).await;
-        assert_eq!(self.hear().await, Request::Status { session: Some("s1".to_owned()) });
+        let request = self.receive().await;
+        self.reply(reply).await;
+        assert_eq!(self.receive().await, Request::Status { session: Some("s1".to_owned()) });
         request
     }
 }
@@ -118,7 +118,7 @@ async fn an_agent_that_cannot_renew_gets_the_rules_each_time() {
     let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
     for _ in 0..3 {
         assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
-        agent.say(&json!({"type": "event", "event": "expired", "session": "other"})).await;
+        agent.reply(&json!({"type": "event", "event": "expired", "session": "other"})).await;
     }
 }
 
@@ -131,9 +131,9 @@ async fn a_withdrawal_is_sent_at_once_and_its_end_is_an_event() {
     assert!(matches!(conversation.event().await, AgentEvent::InForce { generation: 7 }));
     let before = Instant::now();
     conversation.wanted.send_replace(Wanted::Withdrawal);
-    assert_eq!(agent.hear().await, Request::Withdraw { session: "s1".to_owned() });
+    assert_eq!(agent.receive().await, Request::Withdraw { session: "s1".to_owned() });
     assert_eq!(before.elapsed(), Duration::ZERO);
-    agent.say(&json!({"type": "withdrawn", "session": "s1"})).await;
+    agent.reply(&json!({"type": "withdrawn", "session": "s1"})).await;
     assert!(matches!(conversation.event().await, AgentEvent::Withdrawn));
 }
 
@@ -150,7 +150,7 @@ async fn an_agent_of_another_version_is_left_alone() {
 async fn an_agent_that_stops_answering_ends_the_conversation() {
     let (mut agent, conversation) = conversation(&hello(true));
     let before = Instant::now();
-    assert!(matches!(agent.hear().await, Request::Rules { .. }));
+    assert!(matches!(agent.receive().await, Request::Rules { .. }));
     assert_eq!(conversation.error().await, "the agent does not answer");
     assert!(before.elapsed() >= ANSWERS_WITHIN);
 }
@@ -158,8 +158,8 @@ async fn an_agent_that_stops_answering_ends_the_conversation() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_does_not_understand_ends_the_conversation() {
     let (mut agent, conversation) = conversation(&hello(true));
-    agent.hear().await;
-    agent.say(&json!({"type": "error", "why": "unknown request"})).await;
+    agent.receive().await;
+    agent.reply(&json!({"type": "error", "why": "unknown request"})).await;
     assert_eq!(conversation.error().await, "the agent did not understand: unknown request");
 }
 

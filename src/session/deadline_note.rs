@@ -6,14 +6,14 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCK, Session};
+use super::{DEADLINE_NOTE, Session};
 
 /// The fields of a root's specification and status that determine its deadline, as
 /// of one generation. Every change of the deadline writes them; any other change of
 /// the specification raises the generation and thereby invalidates them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Clock {
+struct DeadlineNote {
     generation: i64,
     start: Timestamp,
     deadline_seconds: Option<i64>,
@@ -23,10 +23,11 @@ struct Clock {
 // === impl Session ===
 
 impl Session {
-    /// Reads a root from its metadata alone; `None` if its [`CLOCK`] is missing or
+    /// Reads a root from its metadata alone; `None` if its [`DEADLINE_NOTE`] is missing or
     /// belongs to an earlier generation.
     pub fn of_metadata(metadata: &ObjectMeta) -> Option<Self> {
-        let noted: Clock = serde_json::from_str(metadata.annotations.as_ref()?.get(CLOCK)?).ok()?;
+        let noted: DeadlineNote =
+            serde_json::from_str(metadata.annotations.as_ref()?.get(DEADLINE_NOTE)?).ok()?;
         let root = Job {
             metadata: metadata.clone(),
             spec: Some(JobSpec {
@@ -40,18 +41,18 @@ impl Session {
     }
 }
 
-/// The [`CLOCK`] of `root` once its deadline is `seconds`; `None` before the Job
+/// The [`DEADLINE_NOTE`] of `root` once its deadline is `seconds`; `None` before the Job
 /// has started.
-pub fn clock(root: &Job, seconds: Option<i64>) -> Option<String> {
+pub fn deadline_note(root: &Job, seconds: Option<i64>) -> Option<String> {
     let spec = root.spec.as_ref()?;
     let is_changed = spec.active_deadline_seconds != seconds;
-    let clock = Clock {
+    let note = DeadlineNote {
         generation: root.metadata.generation? + i64::from(is_changed),
         start: root.status.as_ref()?.start_time.as_ref()?.0,
         deadline_seconds: seconds,
         pods: spec.parallelism.unwrap_or(1),
     };
-    serde_json::to_string(&clock).ok()
+    serde_json::to_string(&note).ok()
 }
 
 #[cfg(test)]
@@ -74,8 +75,8 @@ mod tests {
         .unwrap();
         assert!(Session::of_metadata(&root.metadata).is_none());
         for (seconds, generation) in [(Some(90), 3), (Some(90), 3), (None, 4)] {
-            let noted = clock(&root, seconds).unwrap();
-            root.metadata.annotations.as_mut().unwrap().insert(CLOCK.to_owned(), noted);
+            let noted = deadline_note(&root, seconds).unwrap();
+            root.metadata.annotations.as_mut().unwrap().insert(DEADLINE_NOTE.to_owned(), noted);
             root.metadata.generation = Some(generation);
             root.spec.as_mut().unwrap().active_deadline_seconds = seconds;
             let from_metadata = Session::of_metadata(&root.metadata).unwrap();
@@ -86,6 +87,6 @@ mod tests {
         root.metadata.generation = Some(5);
         assert!(Session::of_metadata(&root.metadata).is_none());
         root.status = None;
-        assert_eq!(clock(&root, None), None);
+        assert_eq!(deadline_note(&root, None), None);
     }
 }
