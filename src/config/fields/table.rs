@@ -273,7 +273,7 @@ fn agent() -> Vec<Field> {
         honoured("agent.annotations", Kind::Strings).meaning("Annotations of the keeper's pod."),
         honoured("agent.log_level", Kind::Text)
             .meaning(
-                "How much agents log: `off`, `error` and `warn` are quiet, everything else means `info`.",
+                "The log level of keeper and agents: `off`, `error`, `warn`, `info`, `debug` or `trace`, or a list like `mirrord=debug,warn`.",
             )
             .default("`info`"),
         honoured("agent.startup_timeout", Kind::Positive)
