@@ -39,8 +39,8 @@ pub(super) trait Original {
     fn carry(&self, outcome: Rc<CopyOutcome>, head: Reservation) -> Self::Carrier;
 }
 
-/// Carries one copy to the preview. It never waits: what it cannot send at once,
-/// it keeps together with the reservation.
+/// Carries one copy to the preview. It never waits: bytes that it cannot send at
+/// once, it keeps together with their reservation.
 pub(super) trait Carrier {
     /// More of the body.
     fn body(&mut self, piece: Bytes, reservation: Reservation);

@@ -112,7 +112,7 @@ impl Http2 {
     }
 }
 
-/// What the streams of one client's connection share.
+/// The state that all streams of one client's connection share.
 struct ClientConnection {
     shared: Arc<Shared>,
     port: u16,
@@ -174,7 +174,7 @@ impl ClientConnection {
     /// way: the client must not see streams that the application did not end.
     async fn lose(&self, mut connection: server::Connection<Rewound, Bytes>, how: io::ErrorKind) {
         std::future::poll_fn(|context| {
-            // Data on its way leaves as far as it can.
+            // Data that was accepted before leaves as far as it can.
             let _ = connection.poll_closed(context);
             Poll::Ready(())
         })

@@ -14,15 +14,15 @@ use crate::support::{PREVIEW4, Place, World, wait_until};
 
 /// A server that counts the bytes it receives.
 fn counting(listener: TcpListener) -> (Server, Arc<AtomicUsize>) {
-    let heard = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&heard);
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&received);
     let server = Server::new(listener, move |mut stream| {
         let mut buffer = [0; 1024];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             counted.fetch_add(read, Relaxed);
         }
     });
-    (server, heard)
+    (server, received)
 }
 
 /// The agent's answer to a canary with these further header lines.
@@ -41,8 +41,8 @@ fn ask(world: &World, canary: &str, headers: &str) -> Value {
 fn a_canary_reaches_the_side_it_would_go_to_and_runs_no_handler() {
     let key = "baggage: mirrord-session=pr-1\r\n";
     let world = World::new();
-    let (app, app_heard) = counting(world.listen(Place::Pod, "0.0.0.0", 8080));
-    let (preview, preview_heard) = counting(world.listen(Place::Preview, PREVIEW4, 8080));
+    let (app, app_bytes) = counting(world.listen(Place::Pod, "0.0.0.0", 8080));
+    let (preview, preview_bytes) = counting(world.listen(Place::Preview, PREVIEW4, 8080));
     let mut agent = Agent::start(&world, &[]);
     let mut rules = agent.snapshot("s1", "pr-1", "steal", &[8080], &json!({"baggage": "pr-1"}));
     rules["canary"] = "secret".into();
@@ -63,18 +63,18 @@ fn a_canary_reaches_the_side_it_would_go_to_and_runs_no_handler() {
     let found = ask(&world, "secret", key);
     assert_eq!(found["matched"], true);
     assert!(found["unreached"].as_str().unwrap().contains("Connection refused"), "{found}");
-    assert_eq!((app_heard.load(Relaxed), preview_heard.load(Relaxed)), (0, 0), "neither side got a request");
+    assert_eq!((app_bytes.load(Relaxed), preview_bytes.load(Relaxed)), (0, 0), "neither side got a request");
     let counts = agent.counts("s1");
     assert_eq!(
         (&counts["passed"], &counts["matched"]),
         (&0.into(), &0.into()),
-        "canaries are no traffic: {counts}"
+        "canaries are not counted: {counts}"
     );
 
     // Without the secret, it is an ordinary request.
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nx-mirrord-canary: secrets\r\n\r\n").unwrap();
-    wait_until("the application is asked", || app_heard.load(Relaxed) > 0);
+    wait_until("the application is asked", || app_bytes.load(Relaxed) > 0);
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn a_canary_is_answered_when_the_server_speaks_first() {
     let world = World::new();
     let spoken = Arc::new(AtomicUsize::new(0));
     let speaks = Arc::clone(&spoken);
-    let heard = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&heard);
+    let received = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&received);
     // Like gRPC's servers in Go: HTTP/2 settings for every client.
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
         stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
@@ -109,7 +109,7 @@ fn a_canary_is_answered_when_the_server_speaks_first() {
             "{answer}"
         );
     }
-    assert_eq!(heard.load(Relaxed), 0, "neither side got a request");
+    assert_eq!(received.load(Relaxed), 0, "neither side got a request");
     // Every other HTTP/1 client gets the server's greeting.
     let mut client = world.connect(8080);
     wait_until("the server has spoken", || spoken.load(Relaxed) == 21);

@@ -133,8 +133,8 @@ fn an_unread_stream_of_small_frames_does_not_affect_others() {
 #[ignore = "needs root and network namespaces"]
 fn data_sent_before_a_reset_arrives_before_it() {
     let (world, runtime) = (World::new(), runtime());
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hearing = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let receiving = Arc::clone(&received);
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |stream| {
         frames::serve(stream, &[], |stream, seen, _| {
             if seen.kind == HEADERS && seen.flags & END_STREAM != 0 {
@@ -145,7 +145,7 @@ fn data_sent_before_a_reset_arrives_before_it() {
                 ];
                 stream.write_all(&all.concat()).unwrap();
             } else if matches!(seen.kind, HEADERS | DATA | RESET) {
-                hearing.lock().unwrap().push((seen.kind, seen.stream, seen.payload.last().copied()));
+                receiving.lock().unwrap().push((seen.kind, seen.stream, seen.payload.last().copied()));
             }
             true
         });
@@ -170,10 +170,10 @@ fn data_sent_before_a_reset_arrives_before_it() {
         frame(RESET, 0, 1, &5_u32.to_be_bytes()),
     ];
     client.write_all(&all.concat()).unwrap();
-    wait_until("the request has ended", || heard.lock().unwrap().len() == 3);
-    let heard = heard.lock().unwrap();
-    assert_eq!(heard[1..], [(DATA, 1, Some(b'x')), (RESET, 1, Some(5))]);
-    assert_eq!((heard[0].0, heard[0].1), (HEADERS, 1));
+    wait_until("the request has ended", || received.lock().unwrap().len() == 3);
+    let received = received.lock().unwrap();
+    assert_eq!(received[1..], [(DATA, 1, Some(b'x')), (RESET, 1, Some(5))]);
+    assert_eq!((received[0].0, received[0].1), (HEADERS, 1));
 }
 
 #[test]

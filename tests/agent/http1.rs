@@ -276,7 +276,7 @@ fn an_application_that_closes_an_idle_connection_does_not_end_the_client_of_the_
     let world = World::new();
     let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
     // Closes connections that were idle for a while: on one port with a response first, on the other without.
-    for (port, word) in
+    for (port, last) in
         [(8080, &b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"[..]), (8081, b"")]
     {
         let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8081), "preview");
@@ -286,7 +286,7 @@ fn an_application_that_closes_an_idle_connection_does_not_end_the_client_of_the_
             while let Ok(1..) = stream.read(&mut buffer) {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\napp").unwrap();
             }
-            stream.write_all(word).unwrap();
+            stream.write_all(last).unwrap();
         });
         let _agent = Agent::stealing(&world, &[port]);
         let mut client = world.connect(port);
@@ -303,7 +303,7 @@ fn an_application_that_closes_an_idle_connection_does_not_end_the_client_of_the_
         // The application served the last request: the connection ends as without the agent.
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).unwrap();
-        assert_eq!(rest, word);
+        assert_eq!(rest, last);
     }
 }
 
@@ -444,8 +444,8 @@ fn a_preview_that_closes_after_each_response_is_dialled_again() {
     let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
         let head = read_until(&mut stream, b"\r\n\r\n");
-        let says = if head.starts_with(b"GET /close") { "Connection: close\r\n" } else { "" };
-        write!(stream, "HTTP/1.1 200 OK\r\n{says}Content-Length: 3\r\n\r\nok\n").unwrap();
+        let connection = if head.starts_with(b"GET /close") { "Connection: close\r\n" } else { "" };
+        write!(stream, "HTTP/1.1 200 OK\r\n{connection}Content-Length: 3\r\n\r\nok\n").unwrap();
     });
     let _agent = Agent::stealing(&world, &[8080]);
     let mut client = world.connect(8080);

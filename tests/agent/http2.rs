@@ -348,12 +348,12 @@ fn an_application_without_http2_answers_the_preface_itself() {
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     const REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 6\r\n\r\nsorry\n";
     let world = World::new();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hearing = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let receiving = Arc::clone(&received);
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
         read_until(&mut stream, b"\r\n\r\n");
         stream.write_all(REFUSAL).unwrap();
-        let _ = stream.read_to_end(&mut hearing.lock().unwrap());
+        let _ = stream.read_to_end(&mut receiving.lock().unwrap());
     });
     let _silent = Server::new(world.listen(Place::Pod, "0.0.0.0", 8081), |mut stream| {
         read_until(&mut stream, b"\r\n\r\n");
@@ -368,10 +368,10 @@ fn an_application_without_http2_answers_the_preface_itself() {
     client.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
     // All bytes behind the first head, which read_until took: none is missing or repeated.
-    assert!(heard.lock().unwrap().ends_with(&[SETTINGS, SETTINGS].concat()));
-    assert!(heard.lock().unwrap().len() <= b"SM\r\n\r\n".len() + 2 * SETTINGS.len());
+    assert!(received.lock().unwrap().ends_with(&[SETTINGS, SETTINGS].concat()));
+    assert!(received.lock().unwrap().len() <= b"SM\r\n\r\n".len() + 2 * SETTINGS.len());
     let mut client = world.connect(8081);
     client.write_all(&[PREFACE, SETTINGS].concat()).unwrap();
     let end = client.read(&mut [0]);
-    assert!(!matches!(end, Ok(1..)), "one that closes without a word does so: {end:?}");
+    assert!(!matches!(end, Ok(1..)), "a plain close is passed on as one: {end:?}");
 }

@@ -240,22 +240,22 @@ fn ann() -> serde_json::Value {
     json!({"body": {"query": "$.user", "matches": "^ann$"}})
 }
 
-/// Answers requests whose paths are the lengths of their bodies. Sends `goes_on`
-/// after each head, and calls `tell` with each request.
-fn answer_by_length(mut stream: TcpStream, goes_on: &str, tell: impl Fn(&[u8])) {
+/// Answers requests whose paths are the lengths of their bodies. Sends `interim`
+/// after each head, and calls `record` with each request.
+fn answer_by_length(mut stream: TcpStream, interim: &str, record: impl Fn(&[u8])) {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while let Ok(1) = stream.read(&mut byte) {
         bytes.push(byte[0]);
         if bytes.ends_with(b"\r\n\r\n") {
-            stream.write_all(goes_on.as_bytes()).unwrap();
+            stream.write_all(interim.as_bytes()).unwrap();
             let head = String::from_utf8_lossy(&bytes).into_owned();
             let mut body = vec![0; head.split(['/', ' ']).nth(2).unwrap().parse().unwrap()];
             if stream.read_exact(&mut body).is_err() {
                 return;
             }
             bytes.append(&mut body);
-            tell(&bytes);
+            record(&bytes);
             bytes.clear();
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         }
@@ -265,10 +265,10 @@ fn answer_by_length(mut stream: TcpStream, goes_on: &str, tell: impl Fn(&[u8])) 
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn a_body_filter_of_a_mirror_sees_later_pieces_and_delays_nothing() {
-    const GOES_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
     let world = World::new();
     let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), |stream| {
-        answer_by_length(stream, GOES_ON, |_| {});
+        answer_by_length(stream, CONTINUE, |_| {});
     });
     let seen = Arc::new(Mutex::new(Vec::new()));
     let copied = Arc::clone(&seen);
@@ -301,7 +301,7 @@ fn a_body_filter_of_a_mirror_sees_later_pieces_and_delays_nothing() {
         let head = format!("POST /{} HTTP/1.1\r\n{framing}\r\n\r\n", body.len());
         client.write_all(head.as_bytes()).unwrap();
         if !body.is_empty() {
-            read_until(&mut client, GOES_ON.as_bytes());
+            read_until(&mut client, CONTINUE.as_bytes());
         }
         for piece in [&body[..body.len() / 2], &body[body.len() / 2..]] {
             client.write_all(piece.as_bytes()).unwrap();
@@ -318,7 +318,7 @@ fn a_body_filter_of_a_mirror_sees_later_pieces_and_delays_nothing() {
     assert!(*seen.lock().unwrap() == expected.as_bytes());
     // A request that broke off half way matches no filter.
     client.write_all(b"POST /14 HTTP/1.1\r\nContent-Length: 14\r\n\r\n{").unwrap();
-    read_until(&mut client, GOES_ON.as_bytes());
+    read_until(&mut client, CONTINUE.as_bytes());
     drop(client);
     wait_until("the request is counted", || agent.counts("s1")["passed"] == 5);
 }
@@ -410,7 +410,7 @@ fn a_body_filter_of_a_mirror_sees_http2_data_and_delays_nothing() {
                     // The response begins before the request is whole.
                     let mut answer = respond.send_response(Response::new(()), false).unwrap();
                     let (body, trailers) = http2::drain(&mut request.into_body()).await;
-                    answer.send_data(Bytes::from("heard"), true).unwrap();
+                    answer.send_data(Bytes::from("answer"), true).unwrap();
                     if place == Place::Preview {
                         seen.lock().unwrap().push((body, trailers.is_some()));
                     }
@@ -439,7 +439,7 @@ fn a_body_filter_of_a_mirror_sees_http2_data_and_delays_nothing() {
             } else {
                 up.send_data(Bytes::new(), true).unwrap();
             }
-            assert_eq!(http2::drain(response.body_mut()).await.0, b"heard");
+            assert_eq!(http2::drain(response.body_mut()).await.0, b"answer");
             sender = sender.ready().await.unwrap();
         }
     });

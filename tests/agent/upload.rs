@@ -16,13 +16,13 @@ const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: shop\r\n\r\n";
 /// An application that records the bytes it receives, and answers each head.
 fn recorder(world: &World) -> (Server, Arc<Mutex<Vec<u8>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&seen);
+    let received = Arc::clone(&seen);
     let app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            let mut heard = heard.lock().unwrap();
-            heard.extend_from_slice(&buffer[..read]);
-            if heard.ends_with(b"\r\n\r\n") {
+            let mut received = received.lock().unwrap();
+            received.extend_from_slice(&buffer[..read]);
+            if received.ends_with(b"\r\n\r\n") {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\napp\n").unwrap();
             }
         }
@@ -88,9 +88,9 @@ fn the_rest_of_a_body_that_the_preview_does_not_read_is_discarded() {
                 }
             }
         }
-        let goes_on = answer.ends_with(b"app\n");
-        assert!(goes_on || answer.is_empty(), "{length}: {:?}", String::from_utf8_lossy(&answer));
-        asked += usize::from(goes_on);
+        let is_answered = answer.ends_with(b"app\n");
+        assert!(is_answered || answer.is_empty(), "{length}: {:?}", String::from_utf8_lossy(&answer));
+        asked += usize::from(is_answered);
     }
     assert!(asked > 0, "what the preview's socket held whole goes on");
     assert_eq!(String::from_utf8_lossy(&seen.lock().unwrap()), String::from_utf8_lossy(&NEXT.repeat(asked)));

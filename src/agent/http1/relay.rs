@@ -18,7 +18,7 @@ pub(super) use requests::Taken;
 use requests::{Requested, Requests};
 use responses::{Responded, Responses};
 
-/// What the relay cannot settle alone.
+/// Why the relay stops: its caller has to act.
 pub(super) enum RelayOutcome {
     /// The connection is to be carried unread from here on.
     Tunnel,

@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(application.service(false), Service::Open, "it is not known yet how either stream ended");
         application.lost.set(1);
         application.how.set(Some(ConnectionReset));
-        assert_eq!(application.service(false), Service::Open, "one is still on its way");
+        assert_eq!(application.service(false), Service::Open, "one response is still under way");
         assert_eq!(application.service(true), Service::Lost(ConnectionReset));
         drop(whole);
         assert_eq!(application.service(false), Service::Lost(ConnectionReset));

@@ -20,7 +20,7 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// Bytes of one connection that may be under way, which is all the memory that a
 /// slow reader can make the agent hold. A multiple of a stream's, because
-/// streams that nobody reads must not stop the others.
+/// unread streams must not stop the others.
 const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
 
 /// Bytes of one stream that may wait for the socket. More of them wait in the

@@ -83,8 +83,8 @@ pub(super) async fn pump(
 }
 
 /// Waits for room or for data. Data is read even while other data waits for
-/// room: left in the library, many small pieces of one stream that nobody reads
-/// would end its whole connection.
+/// room: left in the library, many small pieces of one unread stream would end
+/// its whole connection.
 async fn next(
     waiting: &Waiting,
     end: Option<DataEnd>,

@@ -1,10 +1,10 @@
-//! What both directions of a relay know of its exchanges.
+//! The exchanges of a relay, which both of its halves look at.
 
 use std::collections::VecDeque;
 
 use crate::agent::http1::head::RequestKind;
 
-/// How far the exchanges with the application have come.
+/// The exchanges with the application.
 #[derive(Default)]
 pub(super) struct Exchanges {
     /// Requests whose responses are still to come, oldest first.

@@ -64,7 +64,7 @@ pub(super) enum Requested {
     Redial,
 }
 
-/// What the bytes read so far allow.
+/// Whether more bytes are needed to go on.
 enum RequestRead {
     NeedsMore,
     /// No more is read before the responses so far have left.
@@ -129,7 +129,7 @@ impl Requests {
         found.ok().flatten()?.1
     }
 
-    /// Carries requests as far as they have come.
+    /// Carries the requests that have arrived.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,

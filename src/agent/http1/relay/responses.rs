@@ -35,7 +35,7 @@ pub(super) enum Responded {
     Ended,
 }
 
-/// What the bytes read so far allow.
+/// Whether more bytes are needed to go on.
 enum ResponseRead {
     NeedsMore,
     Tunnel,
@@ -49,7 +49,7 @@ impl Responses {
         self.body.is_some()
     }
 
-    /// Carries responses as far as they have come.
+    /// Carries the responses that have arrived.
     pub(super) fn poll(
         &mut self,
         context: &mut Context<'_>,
