@@ -21,7 +21,7 @@ pub struct Incoming {
     /// The mode, if a source sets it.
     pub mode: Option<Mode>,
     /// Whether a field other than the mode asks for routing. Then it is an error if
-    /// no request can be routed, even with mirrord's default mode.
+    /// no request can be routed, even where no source sets the mode.
     pub is_meant: bool,
     /// The application's ports; without it, the ports that the container declares.
     pub ports: Option<BTreeSet<u16>>,

@@ -14,8 +14,8 @@ use crate::problem::Report;
 /// `[]` stands for the items of a list.
 const UPSTREAM_NAMES: &str = include_str!("upstream_names.txt");
 
-/// The row of the table that decides about a path: its own, or that of the
-/// nearest field around it whose inside the table does not list.
+/// The row of the table that decides about a path: its own, or the row of the
+/// nearest field around it, if the table does not list the fields inside of that.
 fn row(name: &str) -> Option<&'static Field> {
     let mut around = name;
     loop {
@@ -113,7 +113,7 @@ fn the_table_honours_the_fields_that_the_types_read() {
 }
 
 #[test]
-fn the_schema_takes_every_field_that_is_taken_and_no_other() {
+fn the_schema_accepts_honoured_and_ignored_fields_and_no_others() {
     for (path, value) in HONOURED {
         let file = parsed(&with(path, parsed(value)));
         assert_eq!(complaint(&schema(), &file), None, "{file}");
@@ -135,8 +135,8 @@ fn the_schema_takes_every_field_that_is_taken_and_no_other() {
     }
 }
 
-/// Values of every form at every path: what the reader takes, the schema takes,
-/// and of what the reader calls a wrong type the schema takes nothing.
+/// Values of every type at every path: the schema accepts all values that the
+/// reader accepts, and none whose type the reader refuses.
 #[test]
 fn reader_and_schema_agree_about_types() {
     let schema = schema();
@@ -174,7 +174,7 @@ fn reader_and_schema_agree_about_types() {
             let read =
                 fates::apply(&mut file).and_then(|_| reading::strict::<crate::config::file::File>(file));
             match read {
-                Ok(_) => assert_eq!(complaint, None, "{written} is taken"),
+                Ok(_) => assert_eq!(complaint, None, "{written} is accepted by the reader"),
                 Err(error) => {
                     let said = format!("{error:#}");
                     let is_type = said.contains("must be")
