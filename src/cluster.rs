@@ -47,12 +47,12 @@ pub struct Cluster {
     /// The namespace of the context, used where none is named.
     pub default_namespace: String,
     /// For watches and execs, which may be silent for long; connected at first use.
-    patient: Arc<Patient>,
+    long_lived: Arc<LongLived>,
     /// How far the API server's clock is ahead of this machine's.
     ahead: SignedDuration,
 }
 
-struct Patient {
+struct LongLived {
     config: kube::Config,
     client: OnceLock<Client>,
 }
@@ -61,12 +61,12 @@ struct Patient {
 
 impl Cluster {
     /// A client without a time limit for answers.
-    fn patient(&self) -> Result<Client> {
-        if let Some(client) = self.patient.client.get() {
+    fn long_lived_client(&self) -> Result<Client> {
+        if let Some(client) = self.long_lived.client.get() {
             return Ok(client.clone());
         }
-        let client = connect::client(self.patient.config.clone())?;
-        Ok(self.patient.client.get_or_init(|| client).clone())
+        let client = connect::client(self.long_lived.config.clone())?;
+        Ok(self.long_lived.client.get_or_init(|| client).clone())
     }
 
     /// The time of the cluster's clock when this machine's clock shows `now`. The

@@ -192,7 +192,7 @@ impl Cluster {
 
     /// The port of the API server in the kubeconfig.
     pub fn port(&self) -> u16 {
-        self.patient.config.cluster_url.port_u16().unwrap_or(443)
+        self.long_lived.config.cluster_url.port_u16().unwrap_or(443)
     }
 }
 

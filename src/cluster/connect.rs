@@ -14,7 +14,7 @@ use kube::{Client, Config};
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
-use super::{Cluster, Patient};
+use super::{Cluster, LongLived};
 use crate::connection::Connection;
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::words;
@@ -55,7 +55,7 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         // kube's own retries go on for minutes without a word.
         config.default_retry = false;
-        let patient = Arc::new(Patient { config: config.clone(), client: OnceLock::new() });
+        let long_lived = Arc::new(LongLived { config: config.clone(), client: OnceLock::new() });
         config.read_timeout = Some(ANSWER);
         // Otherwise the time for an answer would include the idle time before it.
         config.reset_reader_on_write = true;
@@ -69,7 +69,7 @@ impl Cluster {
         let ahead = greet(&client)
             .await
             .map_err(|error| error.into_problem(format!("could not connect to the cluster at `{server}`")))?;
-        Ok(Self { client, default_namespace, patient, ahead })
+        Ok(Self { client, default_namespace, long_lived, ahead })
     }
 
     /// The namespace of the context, without asking the cluster.
@@ -90,11 +90,11 @@ impl Cluster {
 /// A client that repeats requests, for a few seconds, to a server that is too busy
 /// (429, 503, 504).
 pub(super) fn client(config: Config) -> super::Result<Client> {
-    let patience = RetryPolicy::new(ASKS_AGAIN.0, ASKS_AGAIN.1, TRIES, false);
-    let patience = patience.map_err(|error| kube::Error::Service(error.into()))?;
+    let retries = RetryPolicy::new(ASKS_AGAIN.0, ASKS_AGAIN.1, TRIES, false);
+    let retries = retries.map_err(|error| kube::Error::Service(error.into()))?;
     // The retry layer clones the service below it, which only a buffer makes possible.
     let builder = ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(BUFFERED));
-    Ok(builder.with_layer(&RetryLayer::new(patience)).build())
+    Ok(builder.with_layer(&RetryLayer::new(retries)).build())
 }
 
 /// Asks for the server's version, and reads its clock in passing. HTTP's `Date`

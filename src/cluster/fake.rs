@@ -9,7 +9,7 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::{Cluster, Patient};
+use super::{Cluster, LongLived};
 
 /// One request that was made.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl FakeApi {
         Cluster {
             client: client.clone(),
             default_namespace: "default".to_owned(),
-            patient: Arc::new(Patient { config, client: OnceLock::from(client) }),
+            long_lived: Arc::new(LongLived { config, client: OnceLock::from(client) }),
             ahead: SignedDuration::ZERO,
         }
     }

@@ -71,7 +71,7 @@ impl Cluster {
         command: &[&str],
     ) -> Result<AttachedProcess> {
         // The command may be silent for longer than the time limit for an answer.
-        let api: Api<Pod> = Api::namespaced(self.patient()?, namespace);
+        let api: Api<Pod> = Api::namespaced(self.long_lived_client()?, namespace);
         let parameters = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         Ok(api.exec(pod, command.iter().copied(), &parameters).await?)
     }

@@ -60,7 +60,7 @@ impl Change {
 impl Cluster {
     /// Streams the changes to one session's objects, beginning with those that exist.
     pub fn watch_session(&self, namespace: &str, session: &str) -> Result<BoxStream<'static, Change>> {
-        let client = self.patient()?;
+        let client = self.long_lived_client()?;
         let selected = || watcher::Config::default().labels(&format!("{SESSION}={session}"));
         let roots =
             changes::<Job>(Api::namespaced(client.clone(), namespace), selected(), |event| match event {
@@ -95,7 +95,7 @@ impl Cluster {
         labels: Option<&str>,
         fields: Option<&str>,
     ) -> Result<BoxStream<'static, Change>> {
-        let client = self.patient()?;
+        let client = self.long_lived_client()?;
         let selected = watcher::Config {
             label_selector: labels.map(str::to_owned),
             field_selector: fields.map(str::to_owned),
@@ -111,7 +111,7 @@ impl Cluster {
 
     /// Streams the changes to the roots and pods that match, those that exist included.
     pub fn watch_all(&self, scope: &Scope, labels: &[(&str, String)]) -> Result<BoxStream<'static, Change>> {
-        let client = self.patient()?;
+        let client = self.long_lived_client()?;
         let selected = || watcher::Config::default().labels(&selector(labels));
         let roots = changes::<Job>(scope.api_of(client.clone()), selected(), |event| match event {
             Event::Apply(root) | Event::InitApply(root) => Some(Change::Root(Box::new(root))),
