@@ -1,9 +1,8 @@
-//! Every question that `start` and `doctor` ask before anything is created:
-//! what the target is, whether requests can be routed, who may do what, and
-//! what else in the namespace will notice the preview.
+//! Every question that `start` and `doctor` ask before anything is created: the
+//! target and its routing, permissions, admission, network policies, nodes, other
+//! keys, and the objects of the namespace that select the preview pods.
 //!
-//! Asks the cluster and creates nothing. What the answers lead to is decided in
-//! `preview::plan`.
+//! It asks the cluster and creates nothing. `preview::plan` is made from the answers.
 
 pub(crate) mod admission;
 pub(crate) mod concurrent_steal;

@@ -1,5 +1,7 @@
 //! What a pod of an environment is for.
 
+use std::fmt;
+
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -21,6 +23,12 @@ pub enum Role {
     Branch,
     /// It splits queues.
     Splitter,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }
 
 // === impl Role ===

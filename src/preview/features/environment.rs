@@ -1,7 +1,5 @@
 //! What every environment has: a root, a ReplicaSet and the preview pods.
 
-use jiff::Timestamp;
-
 use super::{Condition, Failed, Feature, Patience, State};
 use crate::cluster::Leftover;
 use crate::preview::plan::Request;
@@ -10,7 +8,12 @@ use crate::preview::rights::Extent::{Needed, Useful};
 use crate::preview::rights::{Right, right};
 use crate::problem::{Exit, Problem};
 
-pub(super) static FEATURE: Feature = Feature { user: USER, gone: GONE, condition, ..Feature::EMPTY };
+pub(super) static FEATURE: Feature = Feature {
+    user: USER,
+    gone: GONE,
+    condition: |observed, request, _| Some(condition(observed, request)),
+    ..Feature::EMPTY
+};
 
 const GONE: &[Leftover] = &[Leftover::new("apps", "ReplicaSet", "replicasets", "the ReplicaSet")];
 
@@ -45,7 +48,7 @@ const USER: &[Right] = &[
 ];
 
 /// Whether the preview pods are ready.
-fn condition(observed: &Observed, request: &Request, _: Timestamp) -> Option<Condition> {
+fn condition(observed: &Observed, request: &Request) -> Condition {
     let (state, why) = match observed.preview_pods(request.replicas) {
         PodsState::Ready(since) => (State::Met { since, notes: Vec::new() }, String::new()),
         PodsState::Waiting(why) => (State::Unmet(patience(observed)), why),
@@ -58,7 +61,7 @@ fn condition(observed: &Observed, request: &Request, _: Timestamp) -> Option<Con
             (State::Failed(Failed { problem, crashed: failure.crashed }), failure.why)
         }
     };
-    Some(Condition { name: "pods", state, why })
+    Condition { name: "pods", state, why }
 }
 
 fn patience(observed: &Observed) -> Patience {

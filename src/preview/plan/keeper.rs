@@ -22,8 +22,8 @@ const KEEPER: &str = "keeper";
 /// How long the keeper may take to have its rules dropped, in seconds.
 const GRACE_SECONDS: i64 = 15;
 
-/// What it asks for and what it may use at most: a namespace's quota may
-/// demand that both are said. Measured at 500 target pods it needs half.
+/// The keeper's resource requests and limits: a quota of the namespace may demand
+/// both. With 500 pods of the target it uses half of them.
 const REQUESTS: &[(&str, &str)] = &[("cpu", "10m"), ("memory", "32Mi")];
 const LIMITS: &[(&str, &str)] = &[("cpu", "1"), ("memory", "128Mi")];
 

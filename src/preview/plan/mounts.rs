@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::Request;
+use super::{Request, template};
 use crate::config::mounts::Mount;
 
 /// The two sorts of files, each with its field of the configuration, its volume and
@@ -79,8 +79,7 @@ pub(super) fn mount(
             continue;
         }
         push(spec, "volumes", sort.volume(object));
-        let container = spec.get_mut("containers").and_then(|list| list.get_mut(request.container.index));
-        let Some(container) = container.and_then(Value::as_object_mut) else { continue };
+        let container = template::chosen_container(spec, request);
         for (index, mount) in mounts.iter().enumerate() {
             if let Some(old) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
                 let before = old.len();

@@ -87,11 +87,7 @@ fn is_networks(annotation: &str) -> bool {
 /// Sets the user's image. A pull policy that is the default for the old reference
 /// is dropped for the default of the new one; any other stays.
 fn image(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
-    let container = spec
-        .get_mut("containers")
-        .and_then(|containers| containers.get_mut(request.container.index))
-        .and_then(Value::as_object_mut);
-    let Some(container) = container else { return };
+    let container = chosen_container(spec, request);
     let old = container.insert("image".to_owned(), request.image.clone().into());
     let old = old.as_ref().and_then(Value::as_str).unwrap_or_default();
     if container.get("imagePullPolicy").and_then(Value::as_str) == Some(default_pull_policy(old)) {
@@ -101,9 +97,18 @@ fn image(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<St
     overrides::apply(container, &request.overrides, warnings);
 }
 
+/// The container that gets the image.
+pub(super) fn chosen_container<'a>(
+    spec: &'a mut Map<String, Value>,
+    request: &Request,
+) -> &'a mut Map<String, Value> {
+    let containers = spec.get_mut("containers").and_then(|list| list.get_mut(request.container.index));
+    containers.and_then(Value::as_object_mut).expect("the container was chosen among those of this template")
+}
+
 /// Kubernetes' rule: `latest`, explicit or implied, is always pulled.
 fn default_pull_policy(image: &str) -> &'static str {
-    let last = image.rsplit('/').next().unwrap_or_default();
+    let last = image.rsplit('/').next().expect("a split text has a last part");
     let (reference, digest) =
         last.split_once('@').map_or((last, None), |(reference, digest)| (reference, Some(digest)));
     match (reference.split_once(':'), digest) {

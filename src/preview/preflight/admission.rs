@@ -1,7 +1,5 @@
-//! Whether the cluster would take the environment's pods: quotas, limits, Pod
+//! Checks whether the cluster would admit the environment's pods: quotas, limits, Pod
 //! Security and admission webhooks.
-
-use std::fmt;
 
 use anyhow::Result;
 
@@ -9,15 +7,7 @@ use crate::cluster::{Cluster, Verdict};
 use crate::preview::plan::{Account, Plan, Request};
 use crate::preview::progress::uncreated;
 use crate::problem::{Exit, Problem};
-
-/// Which of an environment's pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// The preview's.
-    Preview,
-    /// The keeper's.
-    Keeper,
-}
+use crate::session::Role;
 
 /// What the verdicts on an environment's pods mean for a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,29 +18,18 @@ pub(crate) enum Admission {
     Unknown,
     /// A pod is refused now for a reason that may pass. A start goes on: the
     /// controllers of its pods try again.
-    Delayed(Which, String),
+    Delayed(Role, String),
     /// A pod is refused for a reason that stays. A start ends.
-    Refused(Which, String),
-}
-
-// === impl Which ===
-
-impl fmt::Display for Which {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Preview => "preview",
-            Self::Keeper => "keeper",
-        })
-    }
+    Refused(Role, String),
 }
 
 /// Judges the verdicts together; the worst one decides.
-pub(crate) fn judged(verdicts: &[(Which, Verdict)]) -> Admission {
+pub(crate) fn judged(verdicts: &[(Role, Verdict)]) -> Admission {
     let mut admission = Admission::Allowed;
-    for (which, verdict) in verdicts {
+    for (role, verdict) in verdicts {
         match verdict {
-            Verdict::Refused(why) => return Admission::Refused(*which, why.clone()),
-            Verdict::NotNow(why) => admission = Admission::Delayed(*which, why.clone()),
+            Verdict::Refused(why) => return Admission::Refused(*role, why.clone()),
+            Verdict::NotNow(why) => admission = Admission::Delayed(*role, why.clone()),
             Verdict::Untold if admission == Admission::Allowed => admission = Admission::Unknown,
             Verdict::Untold | Verdict::Taken => {}
         }
@@ -66,22 +45,22 @@ pub(crate) fn judged(verdicts: &[(Which, Verdict)]) -> Admission {
 /// `PreviewFailed` or `NotRouted` where a pod would be refused.
 pub(crate) async fn allowed(cluster: &Cluster, request: &Request, plan: &Plan) -> Result<()> {
     let verdicts = pods(cluster, request, plan).await;
-    let Admission::Refused(which, why) = judged(&verdicts) else { return Ok(()) };
-    let exit = match which {
-        Which::Preview => Exit::PreviewFailed,
-        Which::Keeper => Exit::NotRouted,
+    let Admission::Refused(role, why) = judged(&verdicts) else { return Ok(()) };
+    let exit = match role {
+        Role::Preview => Exit::PreviewFailed,
+        Role::Keeper | Role::Branch | Role::Splitter => Exit::NotRouted,
     };
-    let what = format!("the {which} pod would be refused in namespace `{}`", request.namespace);
+    let what = format!("the {role} pod would be refused in namespace `{}`", request.namespace);
     Err(Problem::new(what).because_of(uncreated(&why)).exit(exit).into())
 }
 
 /// The cluster's verdict on each pod of an environment.
-pub(crate) async fn pods(cluster: &Cluster, request: &Request, plan: &Plan) -> Vec<(Which, Verdict)> {
+pub(crate) async fn pods(cluster: &Cluster, request: &Request, plan: &Plan) -> Vec<(Role, Verdict)> {
     let namespace = &request.namespace;
     let (identity, routing) = (&request.identity, request.routing.as_ref());
     let name = identity.id.preview_name(&identity.target);
     let mut verdicts =
-        vec![(Which::Preview, cluster.would_take_pod(namespace, &name, plan.pod_template()).await)];
+        vec![(Role::Preview, cluster.would_take_pod(namespace, &name, plan.pod_template()).await)];
     if let Some(routing) = routing {
         let mut template = plan.keeper_template();
         // Its own account does not exist yet, and would be the reason of a refusal.
@@ -90,7 +69,7 @@ pub(crate) async fn pods(cluster: &Cluster, request: &Request, plan: &Plan) -> V
             spec.remove("serviceAccountName");
         }
         let name = identity.id.root_name(&identity.target);
-        verdicts.push((Which::Keeper, cluster.would_take_pod(namespace, &name, &template).await));
+        verdicts.push((Role::Keeper, cluster.would_take_pod(namespace, &name, &template).await));
     }
     verdicts
 }
@@ -103,18 +82,18 @@ mod tests {
     fn only_a_refusal_that_stays_ends_a_start() {
         let refused = || Verdict::Refused("quota".to_owned());
         let not_now = || Verdict::NotNow("webhook".to_owned());
-        let preview = |verdict| (Which::Preview, verdict);
-        let keeper = |verdict| (Which::Keeper, verdict);
+        let preview = |verdict| (Role::Preview, verdict);
+        let keeper = |verdict| (Role::Keeper, verdict);
         for (verdicts, admission) in [
             (vec![preview(Verdict::Taken), keeper(Verdict::Taken)], Admission::Allowed),
             (vec![preview(Verdict::Untold), keeper(Verdict::Taken)], Admission::Unknown),
             (
                 vec![preview(not_now()), keeper(Verdict::Untold)],
-                Admission::Delayed(Which::Preview, "webhook".to_owned()),
+                Admission::Delayed(Role::Preview, "webhook".to_owned()),
             ),
             (
                 vec![preview(not_now()), keeper(refused())],
-                Admission::Refused(Which::Keeper, "quota".to_owned()),
+                Admission::Refused(Role::Keeper, "quota".to_owned()),
             ),
         ] {
             assert_eq!(judged(&verdicts), admission, "{verdicts:?}");

@@ -1,5 +1,5 @@
-//! Reads the target, and decides from it and the configuration what a plan is
-//! made from.
+//! Reads the target from the cluster, and makes the inputs of a plan from it and
+//! the configuration.
 
 use std::collections::BTreeSet;
 

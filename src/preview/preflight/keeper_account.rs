@@ -1,5 +1,5 @@
-//! Whether the keeper can be granted its permissions, and whether it may attach
-//! agents.
+//! Checks whether the keeper can be granted its permissions, and whether agents may
+//! be attached.
 
 use anyhow::Result;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! Which network policies block the requests of a preview, and whether policies
-//! that let them through may be created.
+//! Finds the network policies that block the requests of a preview, and checks
+//! whether policies that let them through may be created.
 
 mod isolation;
 

@@ -1,5 +1,5 @@
-//! Kernels and service meshes of the target's pods: why the proof of a route may
-//! fail.
+//! Reads the kernels of the nodes and the service meshes of the target's pods: the
+//! proof of a route may fail because of them.
 
 use crate::cluster::{Cluster, place};
 use crate::contract::assignment::{Assignment, Pods};

@@ -1,4 +1,4 @@
-//! Whether the user holds the permissions that this configuration needs.
+//! Checks whether the user holds the permissions that this configuration needs.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! What else in the namespace will take the preview for one of the target's
-//! pods: Services, disruption budgets, autoscalers, and queues.
+//! Warns about objects of the namespace that treat the preview pods as the target's:
+//! Services, disruption budgets, autoscalers, and the queues that the target consumes.
 
 use crate::cluster::{Cluster, Services};
 use crate::preview::plan::Request;

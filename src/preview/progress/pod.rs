@@ -47,7 +47,7 @@ pub(crate) fn is_being_created(pod: &Pod) -> bool {
 /// The state of one pod, with Kubernetes' words behind ours.
 pub(crate) fn pod_state(pod: &Pod) -> PodState {
     let status = pod.status.clone().unwrap_or_default();
-    let pod_name = pod.metadata.name.clone().unwrap_or_default();
+    let pod_name = pod.metadata.name.clone().expect("a pod from the API server has a name");
     let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == name);
     if status.phase.as_deref() == Some("Failed") {
         let words = [status.reason.clone(), status.message.clone()]

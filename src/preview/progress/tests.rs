@@ -94,7 +94,7 @@ fn failures_and_delays_are_told_apart() {
         match state {
             PodsState::Failed(failure) => assert_eq!((failed, failure.why.as_str()), (true, words)),
             PodsState::Waiting(why) => assert_eq!((failed, why.as_str()), (false, words)),
-            other => panic!("{other:?}"),
+            PodsState::Ready(since) => panic!("ready since {since}"),
         }
     }
 }

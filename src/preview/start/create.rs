@@ -22,7 +22,7 @@ pub(super) struct Created {
 ///
 /// # Errors
 ///
-/// Where the API server takes an object not, and where somebody has stopped the
+/// Where the API server refuses an object, and where somebody has stopped the
 /// environment meanwhile.
 pub(super) async fn owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<Created> {
     let uid = root.metadata.uid.clone().expect("the API server gives every object a uid");
@@ -47,7 +47,7 @@ pub(super) async fn owned(cluster: &Cluster, plan: &Plan, root: &Job) -> Result<
 
 impl Created {
     /// Sets the deadline that counts from `ready_at`. Both instants are the
-    /// cluster's: the local clock has no part in it.
+    /// cluster's; the local clock does not matter.
     ///
     /// # Errors
     ///
