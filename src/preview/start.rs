@@ -233,9 +233,7 @@ async fn run(
     reporter: &Reporter,
 ) -> Result<(Session, Vec<String>, Option<output::Step>)> {
     if extent == Extent::Created {
-        // Its pods may not exist yet; their names will begin with the ReplicaSet's.
-        let name = request.identity.id.preview_name(&request.identity.target);
-        return Ok((created.session.clone(), vec![name], None));
+        return Ok((created.session.clone(), vec![future_pods(request)], None));
     }
     let step = reporter.step("waiting for preview to be ready");
     let ready = wait::until_ready(cluster, request, &created.session.root, &step, reporter).await?;
@@ -244,4 +242,27 @@ async fn run(
         reporter.warning(note);
     }
     Ok((session, ready.pods, Some(step)))
+}
+
+/// The beginning of the names of pods that may not exist yet: the ReplicaSet's name.
+fn future_pods(request: &Request) -> String {
+    request.identity.id.preview_name(&request.identity.target)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::preview::plan::tests::request;
+
+    #[test]
+    fn without_waiting_the_name_of_the_pods_is_right_for_a_long_target_too() {
+        let mut request = request(&json!({"spec": {"containers": [{"name": "web", "image": "shop:1"}]}}));
+        request.identity.target = format!("deployment/{}", "a".repeat(80)).parse().unwrap();
+        let plan = Plan::of(&request);
+        assert_eq!(plan.replica_set["metadata"]["name"], future_pods(&request));
+        // The root's name leaves more room for the target's.
+        assert_ne!(plan.root_name().replacen("preview-keeper", "preview-session", 1), future_pods(&request));
+    }
 }

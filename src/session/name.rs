@@ -85,13 +85,6 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_of_a_preview_is_not_the_roots_with_another_beginning() {
-        let target: Target = format!("deployment/{}", "a".repeat(80)).parse().unwrap();
-        let root = id().root_name(&target);
-        assert_ne!(id().preview_name(&target), root.replacen("preview-keeper", "preview-session", 1));
-    }
-
-    #[test]
     fn long_names_stay_distinct_and_pod_names_within_63_bytes() {
         let name = |last: char| {
             let long = format!("{}{last}", "a-very.long".repeat(20));
