@@ -46,6 +46,14 @@ pub(crate) fn brief(duration: Duration) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// The option that names an environment in a command that the user can paste into a
+/// POSIX shell: `--key pr-12`.
+pub(crate) fn key_option(key: &str) -> String {
+    // A key that begins with `-` would be read as an option.
+    let separator = if key.starts_with('-') { '=' } else { ' ' };
+    format!("--key{separator}{}", shell_word(key))
+}
+
 /// A word of a command that the user can paste into a POSIX shell.
 pub(crate) fn shell_word(word: &str) -> String {
     shlex::try_quote(word).expect("keys and names hold no NUL").into_owned()

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::link::hint_to_stop;
 use crate::traffic::canary::{Found, HEADER, REACH};
 use crate::traffic::{Filter, Rules, Sample};
 
@@ -63,9 +64,7 @@ pub(super) async fn prove(
             }
             return Err(Unproven {
                 why: format!("the key `{other}` takes these requests first"),
-                hint: Some(format!(
-                    "stop it with `mirrord preview stop --key {other} -n {namespace}`, or use another filter"
-                )),
+                hint: Some(hint_to_stop(&other, namespace)),
             });
         }
         if let Some(why) = found.unreached {

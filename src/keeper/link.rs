@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::conversation::AgentEvent;
 use crate::contract::report::Obstacle;
 use crate::traffic::{Counts, Refusal};
+use crate::words;
 
 /// The pause before a lost conversation is begun again, and before a first
 /// refusal is tried again: rights that were made a moment ago may not be known
@@ -140,9 +141,7 @@ impl Link {
             return;
         };
         // The other environment may just be ending: the next renewal tries again.
-        let obstacle = obstacle.hint(&format!(
-            "stop it with `mirrord preview stop --key {key} -n {namespace}`, or use another filter"
-        ));
+        let obstacle = obstacle.hint(&hint_to_stop(&key, namespace));
         let (since, obstacle) = self.contested.get_or_insert((now, obstacle));
         if now.duration_since(*since) >= ENDS_WITHIN {
             self.refused = Some(obstacle.clone());
@@ -167,6 +166,12 @@ impl Link {
         self.is_open = false;
         self.pause = Some(later(now, pause));
     }
+}
+
+/// What to do about the environment with `key`, which has the requests.
+pub(super) fn hint_to_stop(key: &str, namespace: &str) -> String {
+    let key = words::key_option(key);
+    format!("stop it with `mirrord preview stop {key} -n {namespace}`, or use another filter")
 }
 
 /// `now` and a pause of seconds, up to the end of time.
@@ -229,6 +234,31 @@ mod tests {
         after(&mut link, [(15, refusal(Some("pr-2")))]);
         let hint = link.refused.unwrap().hint.unwrap();
         assert!(hint.starts_with("stop it with `mirrord preview stop --key pr-2 -n shop`"), "{hint}");
+    }
+
+    #[test]
+    fn the_hint_to_stop_an_environment_survives_a_shell_with_any_key() {
+        for key in
+            ["pr-12", "a b", "it's", r#"say "hi""#, "$(reboot) `id`; rm -rf ~ | cat > x & #!", "-x", "\\"]
+        {
+            let mut link = open();
+            after(&mut link, [(0, refusal(Some(key))), (15, refusal(Some(key)))]);
+            let hint = link.refused.unwrap().hint.unwrap();
+            let command = hint.strip_prefix("stop it with `").unwrap();
+            let command = command.strip_suffix("`, or use another filter").unwrap();
+            let words = shlex::split(command).unwrap();
+            let given = if key.starts_with('-') {
+                vec![format!("--key={key}")]
+            } else {
+                vec!["--key".to_owned(), key.to_owned()]
+            };
+            let wanted = [
+                &["mirrord", "preview", "stop"].map(str::to_owned)[..],
+                &given,
+                &["-n", "shop"].map(str::to_owned),
+            ];
+            assert_eq!(words, wanted.concat(), "{command}");
+        }
     }
 
     #[test]

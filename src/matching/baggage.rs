@@ -3,15 +3,15 @@
 //! A key is compared as a value, never as a pattern: `pr-1` must not match
 //! `pr-12`, and dots and plus signs in a key stand for themselves.
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 /// The member of the baggage that carries a session's key.
 pub const MEMBER: &str = "mirrord-session";
 
-/// What a value cannot hold as it is: the standard allows printable ASCII
-/// without space, quote, comma, semicolon and backslash, and the percent sign is
-/// the escape (<https://www.w3.org/TR/baggage/#value>).
-const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
+/// Everything but the unreserved characters (RFC 3986, 2.3). The standard allows
+/// more in a value (<https://www.w3.org/TR/baggage/#value>), but some libraries
+/// that pass baggage on cut a value at a bare `=`, or read `+` as a space.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The member of the baggage for `key`, as a request has to carry it.
 pub fn member(key: &str) -> String {
@@ -68,11 +68,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_encoded_where_baggage_could_not_carry_it() {
+    fn all_of_a_key_is_encoded_but_unreserved_characters() {
         for (key, encoded) in [
             ("pr-12", "pr-12"),
-            ("feature/a+b=c", "feature/a+b=c"),
-            ("機/π", "%E6%A9%9F/%CF%80"),
+            ("A-Z.a_z~09", "A-Z.a_z~09"),
+            ("feature/a+b=c", "feature%2Fa%2Bb%3Dc"),
+            ("(a):@!*'&", "%28a%29%3A%40%21%2A%27%26"),
+            ("機/π", "%E6%A9%9F%2F%CF%80"),
             ("a b,c;d\"e\\f%g\u{7f}", "a%20b%2Cc%3Bd%22e%5Cf%25g%7F"),
         ] {
             assert_eq!(member(key), format!("{MEMBER}={encoded}"));

@@ -104,8 +104,8 @@ impl List<'_> {
         let has_failed = self.selector.standing == Standing::Live
             && look(self.cluster, &failed, searched, false).await.is_ok_and(|(failed, _)| !failed.is_empty());
         if has_failed {
-            let key = words::shell_word(key.as_str());
-            format!("its start failed: see why with `mirrord preview status --failed --key {key}`")
+            let key = words::key_option(key.as_str());
+            format!("its start failed: see why with `mirrord preview status --failed {key}`")
         } else if searched == scope {
             LIST_ALL.to_owned()
         } else {

@@ -37,10 +37,7 @@ pub(in crate::preview) fn command(
     namespace: &str,
     typed: &[(&str, String)],
 ) -> String {
-    let word = words::shell_word(key.as_str());
-    // A key that begins with `-` would be read as a flag.
-    let separator = if key.as_str().starts_with('-') { '=' } else { ' ' };
-    let mut command = format!("mirrord preview {verb} --key{separator}{word} -n {namespace}");
+    let mut command = format!("mirrord preview {verb} {} -n {namespace}", words::key_option(key.as_str()));
     for (flag, value) in typed {
         command.push_str(&format!(" {flag} {}", words::shell_word(value)));
     }
