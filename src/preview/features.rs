@@ -1,6 +1,6 @@
-//! The features of an environment. Each file below `features/` holds what one
-//! feature contributes to the verbs: the rights that it needs, the objects that have
-//! to be gone when an environment was stopped, and its part of the reports.
+//! The features of an environment. Each file below `features/` holds the parts that one
+//! feature contributes to the verbs: its rights, its condition for readiness, its part of
+//! the reports, and the objects that have to be gone when an environment was stopped.
 //!
 //! A new feature is one file and one line in [`FEATURES`].
 

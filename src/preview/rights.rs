@@ -64,8 +64,8 @@ pub(crate) fn questions(rights: &[Right]) -> Vec<Access> {
 }
 
 /// The part of these rights that was refused, down to the verb.
-pub(crate) fn lacking(rights: &[Right], refused: &[Access]) -> Vec<Right> {
-    let lacks = |right: &Right| {
+pub(crate) fn missing(rights: &[Right], refused: &[Access]) -> Vec<Right> {
+    let refused_part = |right: &Right| {
         let verbs = right.verbs.iter().copied().filter(|verb| {
             refused.iter().any(|access| {
                 (access.group, access.resource, access.verb) == (right.group, right.resource, *verb)
@@ -74,7 +74,7 @@ pub(crate) fn lacking(rights: &[Right], refused: &[Access]) -> Vec<Right> {
         let verbs: Vec<_> = verbs.collect();
         (!verbs.is_empty()).then(|| Right { verbs: Cow::Owned(verbs), ..right.clone() })
     };
-    rights.iter().filter_map(lacks).collect()
+    rights.iter().filter_map(refused_part).collect()
 }
 
 /// Rights in a sentence: `jobs` (create, get), `pods` (list).
@@ -127,12 +127,12 @@ mod tests {
             Access { group: "batch", resource: "jobs", verb: "delete" },
             Access { group: "other", resource: "pods", verb: "list" },
         ];
-        let missing = lacking(&rights, &refused);
-        assert_eq!(named(&missing), "`jobs` (delete)");
+        let refused = missing(&rights, &refused);
+        assert_eq!(named(&refused), "`jobs` (delete)");
         assert_eq!(
-            missing[0].lines(),
+            refused[0].lines(),
             "  # roots\n  - {apiGroups: [batch], resources: [jobs], verbs: [delete]}\n"
         );
-        assert_eq!(lacking(&rights, &[]), []);
+        assert_eq!(missing(&rights, &[]), []);
     }
 }

@@ -84,7 +84,7 @@ impl Check<'_> {
     async fn missing(&self, rights: &[Right]) -> Result<Vec<Right>> {
         let refused = self.cluster.refused(self.namespace, rights::questions(rights)).await;
         let refused = refused.map_err(|error| error.into_problem("could not check your permissions"))?;
-        Ok(rights::lacking(rights, &refused))
+        Ok(rights::missing(rights, &refused))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::contract::agent_container;
 use crate::contract::assignment::Assignment;
 use crate::preview::plan::Account;
 use crate::preview::plan::rights::rules;
-use crate::preview::rights::{GRANTING, Right, lacking, named, questions};
+use crate::preview::rights::{GRANTING, Right, missing, named, questions};
 use crate::problem::{Exit, Problem};
 
 /// The ServiceAccount that `rbac` prints, for users who may not create roles.
@@ -59,7 +59,7 @@ pub(crate) async fn account(
     let (made, refused) =
         futures::join!(cluster.would_create(probe), cluster.refused_at_once(namespace, questions(GRANTING)));
     // A Role is useless without an account and a binding.
-    let missing = lacking(GRANTING, &refused.unwrap_or_default());
+    let missing = missing(GRANTING, &refused.unwrap_or_default());
     match &made {
         Ok(()) if missing.is_empty() => return Ok(Account::Own),
         Err(refusal) if !refusal.is_forbidden() => {

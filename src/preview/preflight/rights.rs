@@ -35,7 +35,7 @@ pub(crate) fn facts_of(config: &Config, inspection: &Inspection) -> Facts {
 pub(crate) async fn held(cluster: &Cluster, namespace: &str, facts: &Facts) -> Result<()> {
     let rights = rights::needed(facts);
     let refused = cluster.refused_at_once(namespace, rights::questions(&rights)).await;
-    let missing = rights::lacking(&rights, &refused.unwrap_or_default());
+    let missing = rights::missing(&rights, &refused.unwrap_or_default());
     let Some(first) = missing.first() else { return Ok(()) };
     let group = if first.group.is_empty() { String::new() } else { format!(".{}", first.group) };
     let verb = first.verbs.first().expect("a missing right names at least one verb");

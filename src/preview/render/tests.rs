@@ -112,7 +112,7 @@ fn failed_starts_are_listed_with_their_reason() {
     insta::assert_snapshot!(shown(ListFormat::Table) + &shown(ListFormat::Wide) + &shown(ListFormat::Json));
 }
 
-/// An environment whose keeper has said `report`.
+/// An environment with this `report` of its keeper.
 fn routed(key: &str, report: &Value) -> Listed {
     let ready = json!({"conditions": [{"type": "ContainersReady", "status": "True"}]});
     let spec = json!({"parallelism": 1, "activeDeadlineSeconds": 3605});

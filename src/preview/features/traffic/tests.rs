@@ -10,8 +10,8 @@ fn keeper(status: &Value) -> Pod {
     serde_json::from_value(json!({"metadata": {"name": "k"}, "status": status})).unwrap()
 }
 
-/// The word for a state, and why.
-fn said(report: Option<Report>, keeper: Option<&Pod>) -> (&'static str, String) {
+/// The state in a word, and the reason.
+fn routed_state(report: Option<Report>, keeper: Option<&Pod>) -> (&'static str, String) {
     match routed(report, keeper) {
         Routed::Proven(_) => ("proven", String::new()),
         Routed::Waiting { why, .. } => ("waiting", why),
@@ -43,7 +43,7 @@ fn the_report_decides_and_the_keepers_pod_before_the_first_report() {
             "the keeper's pod: no node takes the pod: 0/1 nodes are available",
         ),
     ] {
-        assert_eq!(said(report, keeper), (state, why.to_owned()));
+        assert_eq!(routed_state(report, keeper), (state, why.to_owned()));
     }
 }
 
