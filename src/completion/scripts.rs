@@ -4,6 +4,11 @@
 use clap_complete::Shell;
 
 /// The script that clap generates, with live completion for bash, zsh and fish.
+///
+/// # Panics
+///
+/// If a newer `clap_complete` writes other lines than those that are replaced here: a
+/// script without live completion would be printed otherwise.
 pub fn wired(shell: Shell, script: &str) -> String {
     match shell {
         Shell::Bash => {

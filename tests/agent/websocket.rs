@@ -1,4 +1,4 @@
-//! WebSockets through the agent, to the application and to the preview, with a
+//! `WebSocket`s through the agent, to the application and to the preview, with a
 //! library of others on both ends.
 
 use std::time::Duration;
