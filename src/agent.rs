@@ -15,6 +15,7 @@ pub mod control;
 mod copies;
 mod copy_budget;
 mod detect;
+mod filter_time;
 mod http1;
 mod http2;
 mod keep_alive;

@@ -287,7 +287,7 @@ impl Pending {
     }
 
     fn decide(self, head: &Head<'_>, body: Body<'_>) -> Option<ActiveSession> {
-        if self.session.rules.filter.judge(head, body) == Answer::Yes {
+        if self.session.judge(head, body) == Answer::Yes {
             return Some(self.session);
         }
         self.session.kept.passed();

@@ -334,6 +334,7 @@ impl RulesInForce {
                 generation: rules.generation,
                 lease_seconds_left: until.saturating_duration_since(now).as_secs(),
                 counts: kept.counts(),
+                suspended_after_milliseconds: kept.filter_time.suspended_after_milliseconds(),
             }
         };
         let is_asked_for = |session: &&Arc<Session<_>>| only.is_none_or(|only| session.rules.session == only);

@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 use super::copy_budget::CopyBudget;
+use super::filter_time::FilterTime;
 use super::open_connections::OpenConnections;
 use crate::traffic::filter::Body;
 use crate::traffic::judge::Session;
@@ -42,11 +43,14 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     matched: AtomicU64,
     passed: AtomicU64,
+    beyond_bounds: AtomicU64,
     mirrored: AtomicU64,
     dropped: AtomicU64,
     unavailable: AtomicU64,
     last_matched_milliseconds: AtomicU64,
     lapses: AtomicU64,
+    /// Suspends the session's filter if it is slow.
+    pub(super) filter_time: FilterTime,
     /// For the copies that wait for the session's preview.
     pub(super) copy_budget: CopyBudget,
 }
@@ -93,6 +97,9 @@ impl Shared {
                 session.kept.matched();
             } else if !judgement.mirrors.iter().chain(&judgement.undecided).any(is_session) {
                 session.kept.passed();
+                if session.rules.filter.overlooks(head) {
+                    session.kept.beyond_bounds.fetch_add(1, Relaxed);
+                }
             }
         }
     }
@@ -137,11 +144,45 @@ impl Counters {
         Counts {
             matched: self.matched.load(Relaxed),
             passed: self.passed.load(Relaxed),
+            beyond_bounds: self.beyond_bounds.load(Relaxed),
             mirrored: self.mirrored.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             unavailable: self.unavailable.load(Relaxed),
             lapses: self.lapses.load(Relaxed),
             last_matched_milliseconds: Some(last).filter(|last| *last > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use httparse::Header;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn requests_of_which_a_filter_has_not_seen_all_are_counted() {
+        let shared = Shared::new(1);
+        let table = ["jq", "header", "baggage"].into_iter().fold(Rules::empty(), |table, kind| {
+            let pattern = if kind == "jq" { r#"test("^x-user: ann$")"# } else { "^x-user: ann$" };
+            let rules = crate::traffic::Rules::read(json!({
+                "version": 1, "session": kind, "generation": 1, "key": kind, "order": 1, "lease_seconds": 60,
+                "mode": "steal", "ports": [{"port": 80}], "preview": [], "filter": {kind: pattern},
+            }));
+            table.with(Session { rules: rules.unwrap(), kept: Arc::default() }).unwrap()
+        });
+        shared.set_rules(table);
+        let line = Header { name: "a", value: b"" };
+        for headers in [vec![line; 3], vec![line; 30_000]] {
+            let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
+            let judgement = shared.judge(80, &head, Body::Unread);
+            assert!(judgement.stealer.is_none());
+            shared.count(80, &head, &judgement);
+        }
+        for (kind, beyond_bounds) in [("jq", 1), ("header", 1), ("baggage", 0)] {
+            let counts = shared.rules().get(kind).unwrap().kept.counts();
+            assert_eq!((counts.passed, counts.beyond_bounds), (2, beyond_bounds), "{kind}");
         }
     }
 }

@@ -152,6 +152,11 @@ pub struct SessionStatus {
     pub lease_seconds_left: u64,
     /// Its counters.
     pub counts: Counts,
+    /// How long the judgement took after which the agent suspended the session's filter,
+    /// in milliseconds: from then on no request matches. Absent before, and from agents
+    /// that suspend none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_after_milliseconds: Option<u64>,
 }
 
 // === impl Method ===
@@ -190,6 +195,14 @@ mod tests {
         assert_eq!(wire(&Request::Status { session: None }), r#"{"type":"status"}"#);
         let all: Request = serde_json::from_str(r#"{"type":"status"}"#).unwrap();
         assert_eq!(all, Request::Status { session: None });
+    }
+
+    #[test]
+    fn a_session_whose_filter_is_not_suspended_is_reported_as_by_earlier_versions() {
+        let earlier = r#"{"session":"s","key":"k","generation":1,"lease_seconds_left":60,"counts":{"matched":0,"passed":0,"mirrored":0,"dropped":0,"unavailable":0}}"#;
+        let read: SessionStatus = serde_json::from_str(earlier).unwrap();
+        assert_eq!((read.suspended_after_milliseconds, read.counts.beyond_bounds), (None, 0));
+        assert!(!wire(&read).contains("suspended"));
     }
 
     #[test]

@@ -115,6 +115,12 @@ impl Report {
                 if counts.lapses == 1 { "once".to_owned() } else { format!("{} times", counts.lapses) };
             words.push_str(&format!("; {times} an agent was starved of CPU and new connections bypassed it"));
         }
+        if counts.beyond_bounds > 0 {
+            words.push_str(&format!(
+                "; {} requests that did not match had more headers than a filter looks at",
+                counts.beyond_bounds
+            ));
+        }
         if *predating > 0 {
             words.push_str(&format!("; {predating} connections are older than the capture"));
         }
@@ -167,14 +173,21 @@ mod tests {
         let mut report = Report { pods: 2, agents: 1, ..Report::new(Mode::Steal) };
         assert_eq!(report.in_words(), "steal: 1/2 target pods have an agent; 0 of 0 requests matched");
         report.methods = vec!["sk_lookup".to_owned()];
-        report.counts = Counts { matched: 3, passed: 9, unavailable: 1, lapses: 1, ..Counts::default() };
+        report.counts = Counts {
+            matched: 3,
+            passed: 9,
+            unavailable: 1,
+            beyond_bounds: 2,
+            lapses: 1,
+            ..Counts::default()
+        };
         report.predating = 4;
         report.waiting = Some("the agent in pod `b` is being started".to_owned());
         assert_eq!(
             report.in_words(),
             "steal: 1/2 target pods have an agent (sk_lookup); 3 of 12 requests matched, and 1 of them found no ready \
-             preview pod; once an agent was starved of CPU and new connections bypassed it; 4 connections are older than \
-             the capture; waiting: the agent in pod `b` is being started"
+             preview pod; once an agent was starved of CPU and new connections bypassed it; 2 requests that did not match had \
+             more headers than a filter looks at; 4 connections are older than the capture; waiting: the agent in pod `b` is being started"
         );
     }
 }

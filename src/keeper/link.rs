@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) refused: Option<Obstacle>,
     /// Since when another session has the requests, and which.
     pub(crate) contested: Option<(Timestamp, Obstacle)>,
+    /// That the agent has suspended the filter.
+    pub(crate) suspended: Option<Obstacle>,
     /// The counters of the session at this agent.
     pub(crate) counts: Counts,
     /// Connections that are older than the capture.
@@ -114,6 +116,7 @@ impl Link {
             AgentEvent::Status(status) => {
                 if let Some(own) = status.sessions.iter().find(|one| one.session == session) {
                     self.counts = own.counts;
+                    self.suspended = own.suspended_after_milliseconds.map(suspended);
                 }
                 self.predating = status.predating;
             }
@@ -166,6 +169,14 @@ impl Link {
         self.is_open = false;
         self.pause = Some(later(now, pause));
     }
+}
+
+/// A filter was suspended after a judgement that took so long.
+fn suspended(milliseconds: u64) -> Obstacle {
+    let why = format!(
+        "its agent has suspended the filter, and requests match no more: judging one of them took {milliseconds} ms"
+    );
+    Obstacle::new(why).hint("start again with a filter that does less for each request")
 }
 
 /// What to do about the environment with `key`, which has the requests.
@@ -279,28 +290,42 @@ mod tests {
         assert_eq!((link.unproven, link.proven), (None, Some((7, vec!["a note".to_owned()]))));
     }
 
+    fn status(session: &str, matched: u64, suspended_after_milliseconds: Option<u64>) -> AgentEvent {
+        let session = SessionStatus {
+            session: session.to_owned(),
+            key: "k".to_owned(),
+            generation: 7,
+            lease_seconds_left: 60,
+            counts: Counts { matched, ..Counts::default() },
+            suspended_after_milliseconds,
+        };
+        AgentEvent::Status(Box::new(Status {
+            method: Method::SkLookup,
+            captured: Vec::new(),
+            connections: 0,
+            predating: 3,
+            reset: 0,
+            sessions: vec![session],
+        }))
+    }
+
+    #[test]
+    fn a_filter_that_the_agent_has_suspended_is_an_obstacle_until_another_agent_asks_it() {
+        let mut link = open();
+        after(&mut link, [(0, status("s2", 0, Some(73)))]);
+        assert_eq!(link.suspended, None, "that of another session");
+        after(&mut link, [(1, status("s1", 0, Some(73)))]);
+        let Obstacle { why, hint, .. } = link.suspended.clone().unwrap();
+        assert!(why.contains("suspended the filter") && why.contains("73 ms"), "{why}");
+        assert!(hint.unwrap().contains("a filter that does less"));
+        after(&mut link, [(2, status("s1", 0, None))]);
+        assert_eq!(link.suspended, None);
+    }
+
     #[test]
     fn counts_are_those_of_the_own_session() {
-        let status = |session: &str, matched| {
-            let counts = Counts { matched, ..Counts::default() };
-            let session = SessionStatus {
-                session: session.to_owned(),
-                key: "k".to_owned(),
-                generation: 7,
-                lease_seconds_left: 60,
-                counts,
-            };
-            AgentEvent::Status(Box::new(Status {
-                method: Method::SkLookup,
-                captured: Vec::new(),
-                connections: 0,
-                predating: 3,
-                reset: 0,
-                sessions: vec![session],
-            }))
-        };
         let mut link = open();
-        after(&mut link, [(0, status("s1", 5)), (1, status("s2", 9))]);
+        after(&mut link, [(0, status("s1", 5, None)), (1, status("s2", 9, None))]);
         assert_eq!((link.counts.matched, link.predating), (5, 3));
     }
 

@@ -131,6 +131,10 @@ impl Link {
         if let Some(obstacle) = &self.refused {
             return PodRouting::Blocked(obstacle.clone());
         }
+        if let Some(obstacle) = &self.suspended {
+            let why = format!("pod `{pod}`: {}", obstacle.why);
+            return PodRouting::Blocked(Obstacle { why, ..obstacle.clone() });
+        }
         match (&self.proven, self.in_force) {
             (Some((proven, notes)), _) if Some(*proven) == generation && generation.is_some() => {
                 PodRouting::Proven(notes.clone())

@@ -8,6 +8,8 @@
 //! sufficed. A single engine would have to charge each line with the whole
 //! limit, and could then examine only a handful of lines.
 
+use super::pattern::{self, MAX_SIZE};
+
 /// How many steps back a pattern may take over all lines of one head: some
 /// milliseconds. Once they are used up, nothing matches.
 const MAX_STEPS: usize = 100_000;
@@ -23,10 +25,6 @@ const USUAL_PART: usize = 4;
 /// A step back may read the line again, so it is charged once more for each
 /// stretch of this length, in bytes.
 const STRETCH_BYTES: usize = 512;
-
-/// The longest line that is examined, in bytes: one step back may cost as much
-/// as the line is long.
-pub(super) const MAX_LINE_BYTES: usize = 4 * 1024;
 
 /// A compiled pattern: one engine for each of [`LIMITS`].
 #[derive(Clone, Debug)]
@@ -48,8 +46,16 @@ impl Bounded {
                  memory"
             ));
         }
-        let with = |limit| fancy_regex::RegexBuilder::new(source).backtrack_limit(limit).build();
+        let with = |limit| {
+            fancy_regex::RegexBuilder::new(source)
+                .backtrack_limit(limit)
+                .delegate_size_limit(MAX_SIZE)
+                .build()
+        };
         LIMITS.into_iter().map(with).collect::<Result<_, _>>().map(Self).map_err(|error| {
+            if is_too_large(&error) {
+                return pattern::too_large(text);
+            }
             let error = fancy_regex::Regex::new(text).err().unwrap_or(error);
             format!("`{text}` is not a valid regular expression: {error}")
         })
@@ -85,6 +91,13 @@ impl Budget {
     }
 }
 
+/// Whether a part of a pattern is too large once compiled.
+fn is_too_large(error: &fancy_regex::Error) -> bool {
+    use fancy_regex::CompileError::InnerError;
+    let fancy_regex::Error::CompileError(error) = error else { return false };
+    matches!(&**error, InnerError(inner) if inner.size_limit().is_some())
+}
+
 /// Whether a pattern calls one of its groups (`(?P>name)`, `(?1)`, `\g<1>`).
 /// `fancy_regex` copies a group for each call, and the calls inside of it too: a
 /// few dozen characters can come to gigabytes.
@@ -113,7 +126,6 @@ fn has_calls(text: &str) -> bool {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::*;
     use crate::matching::{Case, Pattern};
 
     fn pattern(text: &str) -> Pattern {
@@ -174,8 +186,8 @@ mod tests {
             assert!(!search.is_match(&[b"x-other: ".to_vec(), vec![b'y'; length]].concat()));
         }
         assert!(search.is_match(b"x-user: ann"));
-        let long = [b"x-user: ann".to_vec(), vec![b'y'; MAX_LINE_BYTES]].concat();
+        let long = [b"x-user: ann".to_vec(), vec![b'y'; 4 * 1024]].concat();
         assert!(!ahead.search().is_match(&long));
-        assert!(pattern("^x-user: ann").search().is_match(&long), "a linear pattern has no such bound");
+        assert!(pattern("^x-user: ann").search().is_match(&long), "a linear pattern has another bound");
     }
 }

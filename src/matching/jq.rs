@@ -1,6 +1,8 @@
 //! jq programs that answer `true` or something else to one text, with the
 //! functions that always end and look at nothing but that text.
 
+mod patterns;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,11 +63,12 @@ impl Program {
         let arena = Arena::default();
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let of_json = jaq_json::funs().filter(|(name, ..)| *name != FROM_JSON);
-        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(of_json).chain([run((
-            FROM_JSON,
-            v(0),
-            |(_, text): Cv<'_, JustLut<Val>>| from_json(&text),
-        ))]);
+        let of_std = jaq_std::funs().filter(|(name, ..)| !patterns::NAMES.contains(name));
+        let functions = jaq_core::funs()
+            .chain(of_std)
+            .chain(patterns::functions())
+            .chain(of_json)
+            .chain([run((FROM_JSON, v(0), |(_, text): Cv<'_, JustLut<Val>>| from_json(&text)))]);
         let modules =
             Loader::new(definitions).load(&arena, File { code: text, path: () }).map_err(|errors| {
                 problem(match errors.first() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::filter::Body;
-use super::judge::Session;
+use super::judge::{Meter, Session};
 use super::{Head, Table};
 
 /// The header that makes a request a canary. Its value is the secret in the
@@ -50,7 +50,7 @@ pub struct Judged<T> {
 
 // === impl Judged ===
 
-impl<T> Judged<T> {
+impl<T: Meter> Judged<T> {
     /// Recognises a canary by its secret and judges it; `None` for any other
     /// request.
     pub fn of(table: &Table<T>, port: u16, head: &Head<'_>) -> Option<Self> {

@@ -9,6 +9,10 @@ pub struct Counts {
     pub matched: u64,
     /// Requests to the session's ports that did not match.
     pub passed: u64,
+    /// Those of them of which the filter has not seen all header lines, or not the path:
+    /// they were too long or too many.
+    #[serde(default)]
+    pub beyond_bounds: u64,
     /// Requests of which the preview got a copy.
     pub mirrored: u64,
     /// Requests of which the copy was given up: the preview was too slow, or there
@@ -35,6 +39,7 @@ impl Counts {
         Self {
             matched: self.matched + other.matched,
             passed: self.passed + other.passed,
+            beyond_bounds: self.beyond_bounds + other.beyond_bounds,
             mirrored: self.mirrored + other.mirrored,
             dropped: self.dropped + other.dropped,
             unavailable: self.unavailable + other.unavailable,

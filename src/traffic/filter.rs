@@ -19,7 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Head, Sample};
-use kind::{Condition, Written};
+use kind::{Condition, IsOver, Written};
 pub use kind::{Kind, Part, Syntax};
 pub use list::List;
 
@@ -64,11 +64,16 @@ pub enum Answer {
 
 impl Answer {
     /// The answer of one condition. A body that cannot be had does not match.
-    fn of_condition<C: Condition>(condition: &C, head: &Head<'_>, body: Body<'_>) -> Self {
+    fn of_condition<C: Condition>(
+        condition: &C,
+        head: &Head<'_>,
+        body: Body<'_>,
+        is_over: IsOver<'_>,
+    ) -> Self {
         let matches = match body {
-            _ if !C::READS_BODY => condition.matches(head, &[]),
+            _ if !C::READS_BODY => condition.matches(head, &[], is_over),
             Body::Unread => return Self::Body,
-            Body::Whole(bytes) => condition.matches(head, bytes),
+            Body::Whole(bytes) => condition.matches(head, bytes, is_over),
             Body::Unknown => false,
         };
         if matches { Self::Yes } else { Self::No }

@@ -3,9 +3,18 @@
 
 use httparse::Header;
 
+use crate::matching::pattern::MAX_LINE_BYTES;
+
 /// The user agent of the kubelet's probes. A stolen probe restarts the
 /// application, so no filter ever matches one.
 const PROBE: &[u8] = b"kube-probe/";
+
+/// How many header lines filters look at, and how many bytes of them in all. Lines that
+/// are too long for any pattern do not count. HTTP/2 lets a client send 30,000 lines
+/// that cost it a byte each.
+pub const MAX_LINES: usize = 256;
+/// See [`MAX_LINES`].
+pub const MAX_LINES_BYTES: usize = 64 * 1024;
 
 /// A request head.
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +59,39 @@ impl<'a> Head<'a> {
         whole.split_once('?').map_or(whole, |(path, _)| path)
     }
 
-    /// Whether one of the header lines, each by itself, is as wanted. HTTP/2 has no
-    /// `host` header; `:authority` is tried as one, so that a filter on the host
-    /// means the same in both protocols.
+    /// Whether one of the header lines, each by itself, is as wanted, within
+    /// [`MAX_LINES`], [`MAX_LINES_BYTES`] and [`MAX_LINE_BYTES`]. HTTP/2 has no `host`
+    /// header; `:authority` is tried as one, so that a filter on the host means the same
+    /// in both protocols.
     pub fn any_line(&self, mut is_wanted: impl FnMut(&str, &[u8]) -> bool) -> bool {
-        self.headers.iter().any(|header| is_wanted(header.name, header.value))
-            || self.authority.is_some_and(|authority| {
-                self.values("host").next().is_none() && is_wanted("host", authority.as_bytes())
-            })
+        self.lines_in_bounds().any(|(name, value)| is_wanted(name, value))
+    }
+
+    /// Whether [`Head::any_line`] leaves out lines.
+    pub fn has_lines_beyond_bounds(&self) -> bool {
+        self.lines_in_bounds().count() < self.lines().count()
+    }
+
+    /// Whether the target is longer than any pattern examines.
+    pub const fn has_target_beyond_bounds(&self) -> bool {
+        self.target.len() > MAX_LINE_BYTES
+    }
+
+    /// The header lines. `:authority` comes first, as in most requests with `host`.
+    fn lines(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let authority = self.authority.filter(|_| self.values("host").next().is_none());
+        let authority = authority.map(|authority| ("host", authority.as_bytes()));
+        authority.into_iter().chain(self.headers.iter().map(|header| (header.name, header.value)))
+    }
+
+    fn lines_in_bounds(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let length = |(name, value): &(&str, &[u8])| name.len() + ": ".len() + value.len();
+        let mut bytes = 0;
+        let fits = move |line: &(&str, &[u8])| {
+            bytes += length(line);
+            bytes <= MAX_LINES_BYTES
+        };
+        self.lines().filter(move |line| length(line) <= MAX_LINE_BYTES).take(MAX_LINES).take_while(fits)
     }
 
     /// Whether this is one of the kubelet's probes.
@@ -88,6 +122,32 @@ mod tests {
         ] {
             assert_eq!(head(target).path(), path, "{target}");
         }
+    }
+
+    #[test]
+    fn filters_see_as_much_of_a_head_as_the_bounds_allow() {
+        let wanted = Header { name: "x-user", value: b"ann" };
+        let sees = |others: &[Header<'_>]| {
+            let headers = [others, &[wanted]].concat();
+            let head = Head { headers: &headers, ..head("/") };
+            let sees = head.any_line(|name, value| name == "x-user" && value == b"ann");
+            assert_eq!(
+                head.has_lines_beyond_bounds(),
+                !sees || others.iter().any(|other| other.value.len() > 20_000)
+            );
+            sees
+        };
+        let (short, long) = (Header { name: "a", value: b"" }, vec![b'y'; 16 * 1024 - "x: ".len()]);
+        let long = Header { name: "x", value: &long };
+        let too_long = vec![b'y'; 30_000];
+        let too_long = Header { name: "cookie", value: &too_long };
+        assert!(sees(&[]));
+        assert!(sees(&[short; MAX_LINES - 1]));
+        assert!(!sees(&[short; MAX_LINES]));
+        assert!(!sees(&vec![short; 30_000]));
+        assert!(sees(&[long; 3]));
+        assert!(!sees(&[long; 4]));
+        assert!(sees(&[too_long; 20]), "a long cookie hides no other line");
     }
 
     #[test]

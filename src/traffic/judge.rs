@@ -24,6 +24,14 @@ pub struct Session<T> {
     pub kept: T,
 }
 
+/// The agent's own data of a session, as far as judgements concern it: it may limit how
+/// long the session's filter takes.
+pub trait Meter {
+    /// Runs one judgement of the session with `rules`, and passes it a function that says
+    /// whether it has taken too long.
+    fn measure(&self, rules: &Rules, judge: impl FnOnce(&dyn Fn() -> bool) -> Answer) -> Answer;
+}
+
 /// The sessions that a request belongs to.
 #[derive(Clone, Debug)]
 pub struct Judgement<T> {
@@ -33,6 +41,24 @@ pub struct Judgement<T> {
     pub mirrors: Vec<Arc<Session<T>>>,
     /// The sessions whose filters need the body to decide.
     pub undecided: Vec<Arc<Session<T>>>,
+}
+
+// === impl Meter ===
+
+/// Without limit.
+impl Meter for () {
+    fn measure(&self, _: &Rules, judge: impl FnOnce(&dyn Fn() -> bool) -> Answer) -> Answer {
+        judge(&|| false)
+    }
+}
+
+// === impl Session ===
+
+impl<T: Meter> Session<T> {
+    /// The answer of the session's filter.
+    pub fn judge(&self, head: &Head<'_>, body: Body<'_>) -> Answer {
+        self.kept.measure(&self.rules, |is_over| self.rules.filter.judge(head, body, is_over))
+    }
 }
 
 // === impl Table ===
@@ -108,7 +134,10 @@ impl<T> Table<T> {
 
     /// Judges a request to `port` of the application. Probes of the kubelet belong
     /// to no session.
-    pub fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<T> {
+    pub fn judge(&self, port: u16, head: &Head<'_>, body: Body<'_>) -> Judgement<T>
+    where
+        T: Meter,
+    {
         let mut judgement = Judgement { stealer: None, mirrors: Vec::new(), undecided: Vec::new() };
         if self.sessions.is_empty() || head.is_probe() {
             return judgement;
@@ -121,7 +150,7 @@ impl<T> Table<T> {
             if decided {
                 continue;
             }
-            match (session.rules.filter.judge(head, body), session.rules.mode) {
+            match (session.judge(head, body), session.rules.mode) {
                 (Answer::No, _) => {}
                 (Answer::Body, _) => judgement.undecided.push(Arc::clone(session)),
                 (Answer::Yes, Mode::Steal) => judgement.stealer = Some(Arc::clone(session)),

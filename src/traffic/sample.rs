@@ -40,7 +40,7 @@ impl Sample {
         let headers: Vec<Header<'_>> =
             self.headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
         let head = Head { method: &self.method, target: &self.target, authority: None, headers: &headers };
-        filter.judge(&head, Body::Unknown)
+        filter.judge(&head, Body::Unknown, &|| false)
     }
 
     /// Whether nothing in it ends a line or the head early.

@@ -211,6 +211,21 @@ fn the_report_is_ready_once_every_ready_pod_is_proven() {
 }
 
 #[test]
+fn a_suspended_filter_is_reported_although_its_routes_were_proven() {
+    let mut observed = with_agents();
+    observed.links.insert("uid-a".to_owned(), proven(7));
+    let suspended =
+        Some(Obstacle::new("its agent has suspended the filter".to_owned()).hint("another filter"));
+    observed.links.insert("uid-b".to_owned(), Link { suspended, ..proven(7) });
+    let report = observed.report(Mode::Steal, Some(7));
+    let obstacle = report.obstacle.unwrap();
+    assert_eq!(
+        (report.ready, obstacle.why.as_str(), obstacle.hint.as_deref()),
+        (false, "pod `b`: its agent has suspended the filter", Some("another filter"))
+    );
+}
+
+#[test]
 fn a_pod_that_is_not_ready_does_not_delay_the_report() {
     let mut observed = with_agents();
     observed.links.insert("uid-a".to_owned(), proven(7));

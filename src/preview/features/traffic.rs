@@ -130,6 +130,7 @@ pub(super) fn document(session: &Session) -> Value {
         "seen": report.seen(),
         "matched": counts.matched,
         "passed": counts.passed,
+        "beyondBounds": counts.beyond_bounds,
         "mirrored": counts.mirrored,
         "dropped": counts.dropped,
         "unavailable": counts.unavailable,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Condition, Syntax};
+use super::kind::{Condition, IsOver, Syntax};
 use crate::matching::baggage;
 use crate::traffic::{Head, Sample};
 
@@ -34,7 +34,7 @@ impl Condition for Baggage {
     type Written = String;
 
     /// Several header lines are one list of members.
-    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
+    fn matches(&self, head: &Head<'_>, _: &[u8], _: IsOver<'_>) -> bool {
         head.values("baggage").any(|value| baggage::carries(value, &self.0))
     }
 

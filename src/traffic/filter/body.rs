@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::kind::{Condition, Part, Syntax};
+use super::kind::{Condition, IsOver, Part, Syntax};
 use crate::matching::{Case, JsonPath, Pattern};
 use crate::traffic::{Head, Sample};
 
@@ -54,10 +54,10 @@ impl Condition for JsonBody {
     type Written = [String; 3];
 
     /// A body that is not JSON does not match.
-    fn matches(&self, _: &Head<'_>, body: &[u8]) -> bool {
+    fn matches(&self, _: &Head<'_>, body: &[u8], is_over: IsOver<'_>) -> bool {
         let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
         let mut search = self.matches.search();
-        self.query.texts(&value).any(|text| search.is_match(text.as_bytes()))
+        self.query.texts(&value).any(|text| !is_over() && search.is_match(text.as_bytes()))
     }
 
     /// A canary has no body.
@@ -110,7 +110,7 @@ mod tests {
             let given = json!({"query": query, "matches": "4"});
             let filter: JsonBody = serde_json::from_value(given.clone()).unwrap();
             assert_eq!(serde_json::to_value(&filter).unwrap(), given);
-            assert!(filter.matches(&head, body.to_string().as_bytes()), "{query}");
+            assert!(filter.matches(&head, body.to_string().as_bytes(), &|| false), "{query}");
         }
     }
 }

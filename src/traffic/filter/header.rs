@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Condition, Syntax};
+use super::kind::{Condition, IsOver, Syntax};
 use crate::matching::{Case, Pattern};
 use crate::traffic::{Head, Sample, sample};
 
@@ -26,15 +26,22 @@ impl Condition for HeaderLine {
 
     type Written = String;
 
-    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
-        let (mut line, mut search) = (Vec::new(), self.0.search());
+    fn matches(&self, head: &Head<'_>, _: &[u8], is_over: IsOver<'_>) -> bool {
+        let (mut line, mut search, is_slow) = (Vec::new(), self.0.search(), self.0.is_slow());
         head.any_line(|name, value| {
+            if is_slow && is_over() {
+                return false;
+            }
             line.clear();
             line.extend_from_slice(name.as_bytes());
             line.extend_from_slice(b": ");
             line.extend_from_slice(value);
             search.is_match(&line)
         })
+    }
+
+    fn overlooks(&self, head: &Head<'_>) -> bool {
+        head.has_lines_beyond_bounds()
     }
 
     fn sample(&self, sample: &mut Sample) -> Option<()> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Condition, Syntax};
+use super::kind::{Condition, IsOver, Syntax};
 use crate::matching::{Program, text};
 use crate::traffic::{Head, Sample};
 
@@ -27,10 +27,15 @@ impl Condition for HeaderJq {
 
     type Written = String;
 
-    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
+    fn matches(&self, head: &Head<'_>, _: &[u8], is_over: IsOver<'_>) -> bool {
         head.any_line(|name, value| {
-            self.0.is_true_for(format!("{}: {}", name.to_ascii_lowercase(), text::from_bytes(value)))
+            !is_over()
+                && self.0.is_true_for(format!("{}: {}", name.to_ascii_lowercase(), text::from_bytes(value)))
         })
+    }
+
+    fn overlooks(&self, head: &Head<'_>) -> bool {
+        head.has_lines_beyond_bounds()
     }
 
     /// A program does not tell for which line it answers `true`.
@@ -69,7 +74,7 @@ mod tests {
         let headers: Vec<Header<'_>> =
             lines.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
         let head = Head { method: "GET", target: "/", authority: Some("shop.local"), headers: &headers };
-        HeaderJq::try_from(program.to_owned()).unwrap().matches(&head, &[])
+        HeaderJq::try_from(program.to_owned()).unwrap().matches(&head, &[], &|| false)
     }
 
     #[test]

@@ -24,14 +24,24 @@ pub(super) trait Condition: fmt::Display + TryFrom<Self::Written, Error: ToStrin
     type Written: Written;
 
     /// Whether a request matches. `body` is the whole body where the condition
-    /// reads it, and empty elsewhere.
-    fn matches(&self, head: &Head<'_>, body: &[u8]) -> bool;
+    /// reads it, and empty elsewhere. Where `is_over` says so, the judgement has
+    /// taken too long, and the request does not match.
+    fn matches(&self, head: &Head<'_>, body: &[u8], is_over: IsOver<'_>) -> bool;
+
+    /// Whether a part of the head is beyond the bounds of what the condition looks
+    /// at.
+    fn overlooks(&self, _: &Head<'_>) -> bool {
+        false
+    }
 
     /// Changes a request so that it matches, for the keeper's canary; `None`
     /// where that is not possible. The filter is asked about the result, so a
     /// guess is good enough.
     fn sample(&self, sample: &mut Sample) -> Option<()>;
 }
+
+/// Says whether a judgement has taken too long.
+pub(in crate::traffic) type IsOver<'a> = &'a dyn Fn() -> bool;
 
 /// How the configuration spells a condition.
 ///
@@ -145,13 +155,24 @@ macro_rules! kinds {
 
         impl Filter {
             /// Judges a request. With the body [`Body::Unread`], the answer may be
-            /// [`Answer::Body`]; with any other it never is.
-            pub fn judge(&self, head: &Head<'_>, body: Body<'_>) -> Answer {
+            /// [`Answer::Body`]; with any other it never is. Once `is_over` says so, a
+            /// condition that is slow does not match.
+            pub fn judge(&self, head: &Head<'_>, body: Body<'_>, is_over: &dyn Fn() -> bool) -> Answer {
                 match self {
                     Self::Everything => Answer::Yes,
-                    $(Self::$kind(condition) => Answer::of_condition(condition, head, body),)+
-                    Self::AllOf(list) => list.all(head, body),
-                    Self::AnyOf(list) => list.any(head, body),
+                    $(Self::$kind(condition) => Answer::of_condition(condition, head, body, is_over),)+
+                    Self::AllOf(list) => list.all(head, body, is_over),
+                    Self::AnyOf(list) => list.any(head, body, is_over),
+                }
+            }
+
+            /// Whether the filter does not look at a part of the head, because of its
+            /// length.
+            pub fn overlooks(&self, head: &Head<'_>) -> bool {
+                match self {
+                    Self::Everything => false,
+                    $(Self::$kind(condition) => condition.overlooks(head),)+
+                    Self::AllOf(list) | Self::AnyOf(list) => list.iter().any(|filter| filter.overlooks(head)),
                 }
             }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::IsOver;
 use super::{Answer, Body, Filter};
 use crate::traffic::Head;
 
@@ -24,10 +25,10 @@ impl List {
 
     /// The answer of `all_of`: `No` before `Body` before `Yes`, so that a body is
     /// waited for only where every other condition matched.
-    pub(super) fn all(&self, head: &Head<'_>, body: Body<'_>) -> Answer {
+    pub(super) fn all(&self, head: &Head<'_>, body: Body<'_>, is_over: IsOver<'_>) -> Answer {
         let mut all = Answer::Yes;
         for filter in &self.0 {
-            match filter.judge(head, body) {
+            match filter.judge(head, body, is_over) {
                 Answer::No => return Answer::No,
                 Answer::Body => all = Answer::Body,
                 Answer::Yes => {}
@@ -37,10 +38,10 @@ impl List {
     }
 
     /// The answer of `any_of`: `Yes` before `Body` before `No`.
-    pub(super) fn any(&self, head: &Head<'_>, body: Body<'_>) -> Answer {
+    pub(super) fn any(&self, head: &Head<'_>, body: Body<'_>, is_over: IsOver<'_>) -> Answer {
         let mut any = Answer::No;
         for filter in &self.0 {
-            match filter.judge(head, body) {
+            match filter.judge(head, body, is_over) {
                 Answer::Yes => return Answer::Yes,
                 Answer::Body => any = Answer::Body,
                 Answer::No => {}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Condition, Syntax};
+use super::kind::{Condition, IsOver, Syntax};
 use crate::traffic::{Head, Sample};
 
 /// A method, registered or not; case is ignored.
@@ -25,7 +25,7 @@ impl Condition for Method {
 
     type Written = String;
 
-    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
+    fn matches(&self, head: &Head<'_>, _: &[u8], _: IsOver<'_>) -> bool {
         self.0.eq_ignore_ascii_case(head.method)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Condition, Syntax};
+use super::kind::{Condition, IsOver, Syntax};
 use crate::matching::{Case, Pattern};
 use crate::traffic::{Head, Sample};
 
@@ -27,9 +27,13 @@ impl Condition for Path {
 
     type Written = String;
 
-    fn matches(&self, head: &Head<'_>, _: &[u8]) -> bool {
+    fn matches(&self, head: &Head<'_>, _: &[u8], _: IsOver<'_>) -> bool {
         let (path, whole, mut search) = (head.path(), head.path_and_query(), self.0.search());
         search.is_match(path.as_bytes()) || (whole.len() > path.len() && search.is_match(whole.as_bytes()))
+    }
+
+    fn overlooks(&self, head: &Head<'_>) -> bool {
+        head.has_target_beyond_bounds()
     }
 
     fn sample(&self, sample: &mut Sample) -> Option<()> {

@@ -135,7 +135,7 @@ fn judged(filter: &Value, request: &Request, body: Body<'_>) -> Answer {
         authority: request.authority.as_deref(),
         headers: &headers,
     };
-    filter.judge(&head, body)
+    filter.judge(&head, body, &|| false)
 }
 
 #[test]
@@ -223,7 +223,7 @@ proptest! {
         let headers = [Header { name: "baggage", value: &value }];
         let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
         let filter = Filter::Baggage(Baggage::new("pr-1"));
-        if filter.judge(&head, Body::Unread) == Answer::Yes {
+        if filter.judge(&head, Body::Unread, &|| false) == Answer::Yes {
             prop_assert!(value.windows(15).any(|window| window == b"mirrord-session"));
         }
     }
@@ -235,6 +235,24 @@ fn a_host_filter_means_the_same_in_http1_and_http2() {
     let host = [Header { name: "Host", value: b"shop.local" }];
     let http1 = Head { method: "GET", target: "/", authority: None, headers: &host };
     let http2 = Head { method: "GET", target: "/", authority: Some("shop.local"), headers: &[] };
-    assert_eq!(filter.judge(&http1, Body::Unread), Answer::Yes);
-    assert_eq!(filter.judge(&http2, Body::Unread), Answer::Yes);
+    assert_eq!(filter.judge(&http1, Body::Unread, &|| false), Answer::Yes);
+    assert_eq!(filter.judge(&http2, Body::Unread, &|| false), Answer::Yes);
+}
+
+#[test]
+fn a_slow_condition_does_not_match_once_the_judgement_has_taken_too_long() {
+    let headers = [Header { name: "x-user", value: b"ann" }];
+    let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
+    let body = Body::Whole(br#"{"user":"ann"}"#);
+    for (condition, is_slow) in [
+        (json!({"jq": r#"test("ann")"#}), true),
+        (json!({"header": r"[\w-]{36}|ann"}), true),
+        (json!({"body": {"query": "$.user", "matches": "ann"}}), true),
+        (json!({"header": "ann"}), false),
+        (json!({"method": "GET"}), false),
+    ] {
+        let filter: Filter = serde_json::from_value(condition.clone()).unwrap();
+        assert_eq!(filter.judge(&head, body, &|| false), Answer::Yes, "{condition}");
+        assert_eq!(filter.judge(&head, body, &|| true) == Answer::No, is_slow, "{condition}");
+    }
 }
