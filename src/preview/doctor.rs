@@ -130,7 +130,8 @@ impl Check<'_> {
                         ));
                     }
                     Err(error) => {
-                        findings.error(&error);
+                        // Admission refuses the agent, not the user: no permission is missing.
+                        findings.obstacles.push(Exit::Failed);
                         step.failed(&in_a_line(&error));
                     }
                 }

@@ -221,7 +221,7 @@ async fn if_the_api_server_goes_away_during_a_start_the_deadline_cleans_up() {
         proxy.abort();
         screen(child)
             .await
-            .failure(1, &["the cluster has not answered for 20 s", "Kubernetes does so at its deadline"]);
+            .failure(1, &["the cluster has not answered for 20 s", "Kubernetes removes it at its deadline"]);
         until("an empty list", || async { (world.objects().await == before).then_some(()) }).await;
     })
     .await;

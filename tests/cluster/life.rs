@@ -426,7 +426,7 @@ async fn without_waiting_the_time_to_live_counts_from_creation() {
         let again = ["--no-wait", "--ttl", "100s", "--timeout", "20"];
         let again = world.start("deployment/shop", "pr-1", &again).await.success();
         assert!(
-            again.stderr.contains("serves until the new pods are ready, and ends within 20s"),
+            again.stderr.contains("serves until the pods that replace it are ready, and ends within 20s"),
             "{again:#?}"
         );
         let left = || async {
