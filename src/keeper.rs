@@ -11,6 +11,7 @@ mod canary;
 mod conversation;
 mod decide;
 mod link;
+mod ownership;
 mod pace;
 mod pods;
 mod proof;
@@ -80,7 +81,7 @@ async fn keep(assignment: Assignment, log: &Log) -> Result<()> {
         Pods::Named(name) => (format!("!{SESSION}"), Some(format!("metadata.name={name}"))),
     };
     let previews = Role::preview_pods(&assignment.session);
-    let namespace = assignment.namespace.clone();
+    let (namespace, owners) = (assignment.namespace.clone(), assignment.owners.clone());
     let mut targets = cluster.watch_pods(&namespace, Some(&labels), fields.as_deref())?;
     let previews = cluster.watch_pods(&namespace, Some(&previews), None)?;
     let mut previews = previews.filter(|change| future::ready(concerns_previews(change)));
@@ -91,7 +92,10 @@ async fn keep(assignment: Assignment, log: &Log) -> Result<()> {
     let (mut targets_rights, mut previews_rights) = (Rights::default(), Rights::default());
     loop {
         tokio::select! {
-            change = targets.next() => actor.observed.targets.apply(targets_rights.checked(change)?),
+            change = targets.next() => {
+                let change = ownership::of_target(targets_rights.checked(change)?, &owners);
+                actor.observed.targets.apply(change);
+            }
             change = previews.next() => actor.observed.previews.apply(previews_rights.checked(change)?),
             () = actor.receive() => {}
             _ = ticks.tick() => log.note_dropped(),

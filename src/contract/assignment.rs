@@ -26,6 +26,9 @@ pub struct Assignment {
     pub target: String,
     /// The target's pods.
     pub pods: Pods,
+    /// The workloads that control them: other pods with the same labels are left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
     /// Whether matching requests are moved or copied.
     pub mode: Mode,
     /// The application's ports, and the preview's ports for them.
@@ -57,6 +60,16 @@ pub enum Pods {
     Labelled(String),
     /// The pod of this name.
     Named(String),
+}
+
+/// A workload that controls pods, itself or through ReplicaSets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// `Deployment`, …
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// The settings of the agents.

@@ -18,6 +18,10 @@ pub struct Report {
     /// Whether a preview pod was ever ready. From then on matching requests go to the
     /// preview, even while none of its pods is ready.
     pub begun: bool,
+    /// The generation of the newest rules, so that the next keeper sends none that are
+    /// older.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// The target's pods that are ready, and so receive requests.
     pub pods: usize,
     /// Those of them whose agent has the current rules.
@@ -74,6 +78,7 @@ impl Report {
             mode,
             ready: false,
             begun: false,
+            generation: None,
             pods: 0,
             agents: 0,
             proven: 0,

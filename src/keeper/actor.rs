@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::conversation::{self, AgentEvent, Peer, Wanted};
+use super::conversation::{self, AgentEvent, AgentId, Peer, Wanted};
 use super::decide::Observed;
 use super::link::Effect;
 use super::pace::Pace;
-use super::pods::Seen;
+use super::pods::{AgentState, Seen};
 use super::status_writer::{StatusUpdate, StatusWriter};
 use crate::cluster::{self, Cluster};
 use crate::contract::report::Obstacle;
@@ -72,14 +72,16 @@ pub(super) struct Actor {
     canary: String,
     wanted: watch::Sender<Wanted>,
     pace: Arc<Pace>,
+    /// The generation of the newest rules of the keepers before, as the report has it.
+    earlier_generation: u64,
     /// The generation of the newest rules, and the preview's addresses in them.
     newest: Option<(u64, Vec<IpAddr>)>,
     /// Conversations, by their pods' identifiers.
     conversations: BTreeMap<String, JoinHandle<()>>,
     addresses: BTreeMap<String, Arc<OnceLock<IpAddr>>>,
     attempts: BTreeMap<String, Attempt>,
-    agent_events: mpsc::UnboundedReceiver<(String, AgentEvent)>,
-    agent_events_tx: mpsc::UnboundedSender<(String, AgentEvent)>,
+    agent_events: mpsc::UnboundedReceiver<(AgentId, AgentEvent)>,
+    agent_events_tx: mpsc::UnboundedSender<(AgentId, AgentEvent)>,
     task_results: mpsc::UnboundedReceiver<TaskResult>,
     task_results_tx: mpsc::UnboundedSender<TaskResult>,
     status_writer: StatusWriter,
@@ -110,6 +112,7 @@ impl Actor {
             canary: Uuid::new_v4().simple().to_string(),
             wanted: watch::Sender::new(Wanted::Nothing),
             pace: Arc::default(),
+            earlier_generation: before.as_ref().and_then(|report| report.generation).unwrap_or(0),
             newest: None,
             conversations: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -125,17 +128,19 @@ impl Actor {
     /// Waits for an event of an agent or a result of a task, and takes it in.
     pub(super) async fn receive(&mut self) {
         tokio::select! {
-            Some((uid, event)) = self.agent_events.recv() => self.take_event(&uid, event),
+            Some((agent, event)) = self.agent_events.recv() => self.take_event(&agent, event),
             Some(result) = self.task_results.recv() => self.take_result(result),
         }
         // One decision serves all the events that have come meanwhile.
-        while let Ok((uid, event)) = self.agent_events.try_recv() {
-            self.take_event(&uid, event);
+        while let Ok((agent, event)) = self.agent_events.try_recv() {
+            self.take_event(&agent, event);
         }
     }
 
-    fn take_event(&mut self, uid: &str, event: AgentEvent) {
-        let Some(link) = self.observed.links.get_mut(uid) else { return };
+    fn take_event(&mut self, AgentId { uid, container }: &AgentId, event: AgentEvent) {
+        let link = self.observed.links.get_mut(uid);
+        // The pod may have another agent by now.
+        let Some(link) = link.filter(|link| link.container == *container) else { return };
         let of = (self.assignment.namespace.as_str(), self.assignment.session.as_str());
         if let Effect::Ended(log) = link.apply(event, of, Timestamp::now()) {
             self.conversations.remove(uid);
@@ -205,10 +210,12 @@ impl Actor {
         }
         self.observed.has_begun = true;
         // Larger than any generation of an earlier keeper, because it is the time. By the
-        // cluster's clock: the earlier keeper may have been on a node with another clock.
+        // cluster's clock: the earlier keeper may have been on a node with another clock. The
+        // API servers' clocks may differ, too, or step back.
         let now = self.cluster.clock(Timestamp::now());
         let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        let generation = self.newest.as_ref().map_or(milliseconds, |(last, _)| milliseconds.max(last + 1));
+        let last = self.newest.as_ref().map_or(self.earlier_generation, |(last, _)| *last);
+        let generation = milliseconds.max(last.saturating_add(1));
         let rules = Rules {
             version: rules::VERSION,
             session: self.assignment.session.clone(),
@@ -278,9 +285,9 @@ impl Actor {
         let peer = Peer {
             namespace: self.assignment.namespace.clone(),
             pod: pod.name.clone(),
-            uid: pod.uid.clone(),
+            has_run: pod.agents.iter().any(|one| one.name == container && one.state == AgentState::Running),
+            agent: AgentId { uid: pod.uid.clone(), container },
             address: self.address_of(&pod),
-            container,
             session: self.assignment.session.clone(),
             target: self.assignment.target.clone(),
             encrypted: self.assignment.encrypted.clone(),
@@ -293,13 +300,20 @@ impl Actor {
             Arc::clone(&self.pace),
             self.agent_events_tx.clone(),
         );
-        self.conversations.insert(pod.uid, tokio::spawn(conversation));
+        if let Some(former) = self.conversations.insert(pod.uid, tokio::spawn(conversation)) {
+            // It may still try to reach an agent that is gone.
+            former.abort();
+        }
     }
 
     /// Writes the report if a write is due.
     fn report(&mut self) {
         // A keeper that has just taken over knows nothing yet.
         if !self.observed.targets.is_known || !self.observed.previews.is_known {
+            return;
+        }
+        // Another keeper has replaced this one, and it writes the report.
+        if self.observed.links.values().any(|link| link.superseded_by.is_some()) {
             return;
         }
         let generation = self.newest.as_ref().map(|(generation, _)| *generation);

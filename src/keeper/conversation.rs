@@ -36,6 +36,9 @@ const LATER_PAUSE: Duration = Duration::from_secs(1);
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// How long the container may take to start, image pull included.
 const STARTS_WITHIN: Duration = Duration::from_mins(2);
+/// How long an exec into a container that has run is tried: after that it has ended, or
+/// the next conversation begins with what the watch shows by then.
+const REACHED_AGAIN_WITHIN: Duration = Duration::from_secs(10);
 /// How long the agent may take for its first message. It may be just starting.
 const HELLO_WAIT: Duration = Duration::from_secs(20);
 
@@ -84,15 +87,25 @@ pub(crate) enum AgentEvent {
     Forbidden(String),
 }
 
+/// One agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentId {
+    /// The identifier of its pod.
+    pub(crate) uid: String,
+    /// The name of its container: a pod may have had several agents.
+    pub(crate) container: String,
+}
+
 /// One agent, and the facts about its session that the conversation needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) namespace: String,
     pub(crate) pod: String,
-    pub(crate) uid: String,
+    pub(crate) agent: AgentId,
+    /// Whether Kubernetes has reported that the agent's container runs.
+    pub(crate) has_run: bool,
     /// The pod's address, once the watch has shown it.
     pub(crate) address: Arc<OnceLock<IpAddr>>,
-    pub(crate) container: String,
     pub(crate) session: String,
     pub(crate) target: String,
     /// Ports that speak TLS.
@@ -107,9 +120,9 @@ pub(crate) async fn run(
     peer: Peer,
     wanted: watch::Receiver<Wanted>,
     pace: Arc<Pace>,
-    events: mpsc::UnboundedSender<(String, AgentEvent)>,
+    events: mpsc::UnboundedSender<(AgentId, AgentEvent)>,
 ) {
-    let uid = peer.uid.clone();
+    let agent = peer.agent.clone();
     let over = match reach_and_converse(&cluster, &peer, wanted, &pace, &events).await {
         Ok(()) => AgentEvent::Ended("the agent has left".to_owned()),
         Err(error) => match Error::among(&error) {
@@ -118,7 +131,7 @@ pub(crate) async fn run(
         },
     };
     // The actor may be gone.
-    let _ = events.send((uid, over));
+    let _ = events.send((agent, over));
 }
 
 async fn reach_and_converse(
@@ -126,7 +139,7 @@ async fn reach_and_converse(
     peer: &Peer,
     wanted: watch::Receiver<Wanted>,
     pace: &Arc<Pace>,
-    events: &mpsc::UnboundedSender<(String, AgentEvent)>,
+    events: &mpsc::UnboundedSender<(AgentId, AgentEvent)>,
 ) -> Result<()> {
     let mut process = reach(cluster, peer, pace).await?;
     let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
@@ -155,10 +168,10 @@ async fn converse(
     peer: &Peer,
     mut wanted: watch::Receiver<Wanted>,
     pace: &Arc<Pace>,
-    events: &mpsc::UnboundedSender<(String, AgentEvent)>,
+    events: &mpsc::UnboundedSender<(AgentId, AgentEvent)>,
 ) -> Result<()> {
     let mut lines = BufReader::new(stdout).lines();
-    let emit = |event: AgentEvent| drop(events.send((peer.uid.clone(), event)));
+    let emit = |event: AgentEvent| drop(events.send((peer.agent.clone(), event)));
 
     let first =
         timeout(HELLO_WAIT, lines.next_line()).await??.ok_or_else(|| anyhow!("the agent did not answer"))?;
@@ -238,14 +251,15 @@ async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedPr
     let _reaching = pace.reaching();
     let command = ["/mirrord", "agent", "control"];
     let begun = Instant::now();
+    let limit = if peer.has_run { REACHED_AGAIN_WITHIN } else { STARTS_WITHIN };
     loop {
-        let reached = cluster.exec(&peer.namespace, &peer.pod, &peer.container, &command);
+        let reached = cluster.exec(&peer.namespace, &peer.pod, &peer.agent.container, &command);
         let error = match timeout(REACHED_WITHIN, reached).await {
             Ok(Ok(process)) => return Ok(process),
             Ok(Err(error)) => error,
             Err(_) => return Err(anyhow!("the node of pod `{}` does not answer", peer.pod)),
         };
-        if begun.elapsed() >= STARTS_WITHIN || error.is_refused() {
+        if begun.elapsed() >= limit || error.is_refused() {
             return Err(error.into());
         }
         let early = begun.elapsed() < SOON;

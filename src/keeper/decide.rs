@@ -16,6 +16,9 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// How many agents may fail in a row in one pod: a further one would fail, too, and
 /// the size of the pod's specification is limited.
 pub(super) const MAX_FAILURES: usize = 12;
+/// How many agents a pod may have had. Kubernetes keeps each in the pod's specification
+/// and status, and on the node, for as long as the pod lives.
+pub(super) const MAX_AGENTS: usize = 50;
 
 /// The observed state.
 #[derive(Debug, Default)]
@@ -84,8 +87,9 @@ impl Observed {
                 None => decision.attach.push((pod.clone(), format!("{AGENT}-{}", pod.agents.len() + 1))),
                 // Also before the kubelet reports that it runs, which takes a while.
                 Some(AgentSeen { name, state: AgentState::Running | AgentState::Waiting(None), .. }) => {
-                    let is_free = self.links.get(&pod.uid).is_none_or(|link| link.is_free(now));
-                    if is_free && pod.is_scheduled {
+                    // A conversation with an earlier agent may go on trying to reach it for a while.
+                    let is_free = |link: &Link| link.container != *name || link.is_free(now);
+                    if pod.is_scheduled && self.links.get(&pod.uid).is_none_or(is_free) {
                         decision.open.push((pod.clone(), name.clone()));
                     }
                 }
@@ -112,7 +116,7 @@ impl Observed {
             return true;
         }
         let failures = failures(pod);
-        if failures >= MAX_FAILURES {
+        if failures >= MAX_FAILURES || pod.agents.len() >= MAX_AGENTS {
             return true;
         }
         let Some(AgentSeen { state: AgentState::Ended { at: Some(at), .. }, .. }) = pod.agents.last() else {

@@ -32,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) unproven: Option<Obstacle>,
     /// Why the agent has no rules, and will not have any by itself.
     pub(crate) refused: Option<Obstacle>,
+    /// The generation of newer rules of the session, which another keeper has sent.
+    pub(crate) superseded_by: Option<u64>,
     /// Since when another session has the requests, and which.
     pub(crate) contested: Option<(Timestamp, Obstacle)>,
     /// That the agent has suspended the filter.
@@ -101,6 +103,7 @@ impl Link {
             }
             AgentEvent::InForce { generation } => {
                 self.in_force = Some(generation);
+                self.superseded_by = None;
                 self.refused = None;
                 self.contested = None;
             }
@@ -125,6 +128,7 @@ impl Link {
             AgentEvent::Ended(why) => {
                 self.close(SHORT_PAUSE, now);
                 self.in_force = None;
+                self.superseded_by = None;
                 if !std::mem::take(&mut self.has_answered) {
                     // Out of reach for longer than the lease: the proof does not hold any more.
                     self.proven = None;
@@ -136,8 +140,9 @@ impl Link {
     }
 
     fn refuse(&mut self, refusal: Refusal, namespace: &str, now: Timestamp) {
-        let Refusal { why, conflicting_key, .. } = refusal;
+        let Refusal { why, conflicting_key, newer_generation, .. } = refusal;
         self.in_force = None;
+        self.superseded_by = newer_generation;
         let obstacle = Obstacle::new(format!("the agent does not accept the rules: {why}"));
         let Some(key) = conflicting_key else {
             self.refused = Some(obstacle);
@@ -217,6 +222,7 @@ mod tests {
             session: Some("s1".to_owned()),
             why: "port 80 is taken".to_owned(),
             conflicting_key: conflicting_key.map(str::to_owned),
+            newer_generation: None,
         })
     }
 
@@ -270,6 +276,21 @@ mod tests {
             ];
             assert_eq!(words, wanted.concat(), "{command}");
         }
+    }
+
+    #[test]
+    fn an_older_keeper_is_superseded_until_its_rules_are_accepted_again() {
+        let mut link = open();
+        let older = Refusal {
+            session: Some("s1".to_owned()),
+            why: "generation 6 is older than 7, which is in force".to_owned(),
+            conflicting_key: None,
+            newer_generation: Some(7),
+        };
+        after(&mut link, [(0, AgentEvent::Refused(older))]);
+        assert_eq!(link.superseded_by, Some(7));
+        after(&mut link, [(1, AgentEvent::InForce { generation: 8 })]);
+        assert_eq!(link.superseded_by, None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::canary::{self, Unproven};
-use super::conversation::{AgentEvent, Peer};
+use super::conversation::{AgentEvent, AgentId, Peer};
 use super::pace::Pace;
 use crate::traffic::Rules;
 
@@ -40,7 +40,7 @@ impl Proof {
         rules: Arc<Rules>,
         not_listening: Vec<u16>,
         pace: &Arc<Pace>,
-        events: mpsc::UnboundedSender<(String, AgentEvent)>,
+        events: mpsc::UnboundedSender<(AgentId, AgentEvent)>,
     ) -> Self {
         let generation = rules.generation;
         let task = tokio::spawn(prove(peer.clone(), rules, not_listening.clone(), Arc::clone(pace), events));
@@ -54,9 +54,9 @@ async fn prove(
     rules: Arc<Rules>,
     not_listening: Vec<u16>,
     pace: Arc<Pace>,
-    events: mpsc::UnboundedSender<(String, AgentEvent)>,
+    events: mpsc::UnboundedSender<(AgentId, AgentEvent)>,
 ) {
-    let emit = |event| drop(events.send((peer.uid.clone(), event)));
+    let emit = |event| drop(events.send((peer.agent.clone(), event)));
     let (mut ports, mut notes) = (Vec::new(), Vec::new());
     for port in rules.ports.iter().map(|port| port.port) {
         if not_listening.contains(&port) {

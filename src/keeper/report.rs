@@ -1,6 +1,6 @@
 //! The report, from the observed state. Pure.
 
-use super::decide::{MAX_FAILURES, Observed, Refused, failures};
+use super::decide::{MAX_AGENTS, MAX_FAILURES, Observed, Refused, failures};
 use super::link::Link;
 use super::pods::{AgentState, Life, Seen};
 use crate::contract::Report;
@@ -66,6 +66,7 @@ impl Observed {
             notes.push("the target has no pods now; each new pod gets an agent".to_owned());
         }
         report.begun = self.has_begun;
+        report.generation = generation;
         report.ready = known && report.waiting.is_none() && report.obstacle.is_none();
         notes.sort_unstable();
         notes.dedup();
@@ -102,16 +103,22 @@ impl Observed {
             Some(Refused { obstacle, .. }) => return PodRouting::Waiting(obstacle.why.clone()),
             None => {}
         }
+        let replacement =
+            format!("no more attempts will be made in this pod; replace it with `kubectl delete pod {name}`");
         match pod.agents.last().map(|agent| &agent.state) {
+            _ if pod.agents.len() >= MAX_AGENTS => PodRouting::Blocked(
+                Obstacle::new(format!(
+                    "pod `{name}` has had {MAX_AGENTS} agents, and each stays in it for as long as it lives"
+                ))
+                .hint(&replacement),
+            ),
             Some(AgentState::Ended { code, why, .. }) if failures(pod) >= MAX_FAILURES => {
                 let why = why.clone().unwrap_or_else(|| format!("exit code {code}"));
                 PodRouting::Blocked(
                     Obstacle::new(format!(
                         "{MAX_FAILURES} agents in a row have failed in pod `{name}`, the last one with: {why}"
                     ))
-                    .hint(&format!(
-                        "no more attempts will be made in this pod; replace it with `kubectl delete pod {name}`"
-                    )),
+                    .hint(&replacement),
                 )
             }
             Some(AgentState::Ended { at, code, why: Some(why) })

@@ -84,17 +84,23 @@ impl<T> Table<T> {
     /// another session's.
     pub fn with(&self, session: Session<T>) -> Result<Self, Refusal> {
         let rules = &session.rules;
-        let refusal =
-            |why, conflicting_key| Refusal { session: Some(rules.session.clone()), why, conflicting_key };
+        let refusal = |why, conflicting_key, newer_generation| Refusal {
+            session: Some(rules.session.clone()),
+            why,
+            conflicting_key,
+            newer_generation,
+        };
         if let Some(known) = self.get(&rules.session)
             && known.rules.generation > rules.generation
         {
             let (known, sent) = (known.rules.generation, rules.generation);
-            return Err(refusal(format!("generation {sent} is older than {known}, which is in force"), None));
+            let why = format!("generation {sent} is older than {known}, which is in force");
+            return Err(refusal(why, None, Some(known)));
         }
         if let Some(other) = self.sessions.iter().find(|other| other.rules.conflicts_with(rules)) {
             let key = other.rules.key.clone();
-            return Err(refusal(format!("the key `{key}` already steals these requests"), Some(key)));
+            let why = format!("the key `{key}` already steals these requests");
+            return Err(refusal(why, Some(key), None));
         }
         let mut table = self.without(&rules.session);
         table.sessions.push(Arc::new(session));
@@ -262,7 +268,8 @@ mod tests {
         let mut newer = rules("a", 1, "steal", &json!({"path": "new"}));
         newer.rules.generation = 2;
         let table = Table::empty().with(newer).unwrap();
-        assert!(table.with(rules("a", 1, "steal", &json!({"path": "old"}))).is_err());
+        let refusal = table.with(rules("a", 1, "steal", &json!({"path": "old"}))).unwrap_err();
+        assert_eq!(refusal.newer_generation, Some(2));
         assert!(table.get("a").is_some_and(|session| session.rules.generation == 2));
     }
 

@@ -95,6 +95,9 @@ pub struct Refusal {
     /// The key that steals the same requests, where that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflicting_key: Option<String>,
+    /// The generation in force, where the reason is that the refused one is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer_generation: Option<u64>,
 }
 
 // === impl Mode ===
@@ -114,7 +117,12 @@ impl Rules {
     /// Parses rules from a message: all of them, or why they are refused.
     pub fn read(value: Value) -> Result<Self, Refusal> {
         let session = value.get("session").and_then(Value::as_str).map(str::to_owned);
-        let refusal = |why: String| Refusal { session: session.clone(), why, conflicting_key: None };
+        let refusal = |why: String| Refusal {
+            session: session.clone(),
+            why,
+            conflicting_key: None,
+            newer_generation: None,
+        };
         let version = value.get("version").and_then(Value::as_u64);
         if version != Some(u64::from(VERSION)) {
             let theirs = version.map_or_else(|| "none".to_owned(), |version| version.to_string());

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cluster::Change;
 use crate::cluster::fake::{Answer, FakeApi};
+use crate::keeper::link::Link;
 use crate::session::{KEY, MANAGED_BY, MIRRORD, SESSION, TARGET, TRAFFIC};
+use crate::traffic::Mode;
 
 const ATTACHMENT: &str = "/api/v1/namespaces/shop/pods/cart-1/ephemeralcontainers";
 
@@ -22,15 +24,19 @@ fn root(change: &Value) -> Value {
     root
 }
 
-fn actor(api: &FakeApi) -> Actor {
-    let assignment = serde_json::from_value(json!({
+fn assignment() -> Assignment {
+    serde_json::from_value(json!({
         "session": "s1", "key": "k", "namespace": "shop", "root": "root", "target": "deployment/cart",
         "pods": {"labelled": "app=cart"}, "mode": "steal", "ports": [{"port": 80}], "filter": {"baggage": "k"},
         "agent": {"image": "mirrord:1"},
-    }));
+    }))
+    .unwrap()
+}
+
+fn actor(api: &FakeApi) -> Actor {
     let root: Job = serde_json::from_value(root(&json!({}))).unwrap();
     let session = Session::of(&root).unwrap();
-    Actor::new(api.cluster(), assignment.unwrap(), &session, Duration::from_mins(1))
+    Actor::new(api.cluster(), assignment(), &session, Duration::from_mins(1))
 }
 
 /// One pod of the target without an agent, and no preview pod.
@@ -56,6 +62,12 @@ async fn act(actor: &mut Actor) {
 
 fn attachments(api: &FakeApi) -> usize {
     api.asked().iter().filter(|asked| asked.path == ATTACHMENT).count()
+}
+
+fn reports(api: &FakeApi) -> usize {
+    let is_report =
+        |body: &Value| body.pointer("/metadata/annotations").is_some_and(|all| all[TRAFFIC].is_string());
+    api.asked().iter().filter(|asked| is_report(&asked.body)).count()
 }
 
 /// An API server that gives this answer to attachments, and takes everything else.
@@ -102,10 +114,7 @@ async fn a_refused_agent_is_an_obstacle_that_the_report_shows() {
     let refused = &actor.observed.refused["u1"];
     assert!(refused.is_passing, "rights may not be known yet");
     assert!(refused.obstacle.why.starts_with("no agent can be attached to pod `cart-1`"));
-    let reports = api.asked().into_iter().filter_map(|asked| {
-        asked.body.pointer("/metadata/annotations").and_then(|all| all[TRAFFIC].as_str()).map(str::to_owned)
-    });
-    assert!(reports.count() >= 1);
+    assert!(reports(&api) >= 1);
 }
 
 #[tokio::test]
@@ -126,6 +135,56 @@ async fn a_keeper_tells_the_end_of_its_environment_from_its_own() {
         });
         assert_eq!(actor(&api).is_over().await, is_over, "{answer:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_an_earlier_agent_of_a_pod_say_nothing_about_its_present_agent() {
+    let api = attaching(Answer::of(json!({"metadata": {}})));
+    let mut actor = actor(&api);
+    actor.observed.links.entry("u1".to_owned()).or_default().open("mirrord-agent-2");
+    let from = |container: &str| AgentId { uid: "u1".to_owned(), container: container.to_owned() };
+    actor.take_event(&from("mirrord-agent-1"), AgentEvent::Ended("it is gone".to_owned()));
+    assert!(actor.observed.links["u1"].is_open);
+    actor.take_event(&from("mirrord-agent-2"), AgentEvent::Ended("it is gone".to_owned()));
+    assert!(!actor.observed.links["u1"].is_open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_generation_is_newer_than_that_of_the_keeper_before_even_if_the_clock_stepped_back() {
+    let ahead = 1 << 50;
+    let api = attaching(Answer::of(json!({"metadata": {}})));
+    let mut actor = actor(&api);
+    actor.earlier_generation = ahead;
+    actor.send_rules(vec![[10, 0, 0, 1].into()]);
+    assert_eq!(actor.newest.as_ref().map(|(generation, _)| *generation), Some(ahead + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_tells_the_next_keeper_the_generation() {
+    let api = attaching(Answer::of(json!({"metadata": {}})));
+    let report = Report { generation: Some(7), ..Report::new(Mode::Steal) };
+    let mut root = root(&json!({}));
+    root["metadata"]["annotations"][TRAFFIC] = serde_json::to_string(&report).unwrap().into();
+    let session = Session::of(&serde_json::from_value(root).unwrap()).unwrap();
+    assert_eq!(
+        Actor::new(api.cluster(), assignment(), &session, Duration::from_mins(1)).earlier_generation,
+        7
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_whose_rules_are_older_than_those_in_force_writes_no_report() {
+    let api = attaching(Answer::of(json!({"metadata": {"name": "cart-1"}})));
+    let mut actor = actor(&api);
+    show_pod(&mut actor, "1");
+    let mut link = Link { superseded_by: Some(7), ..Link::default() };
+    link.open("mirrord-agent-1");
+    actor.observed.links.insert("u1".to_owned(), link);
+    act(&mut actor).await;
+    assert_eq!(reports(&api), 0);
+    actor.observed.links.get_mut("u1").unwrap().superseded_by = None;
+    act(&mut actor).await;
+    assert_eq!(reports(&api), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,13 +35,17 @@ fn rules() -> Rules {
     .unwrap()
 }
 
+fn agent_id() -> AgentId {
+    AgentId { uid: "u".to_owned(), container: "mirrord-agent-1".to_owned() }
+}
+
 fn peer() -> Peer {
     Peer {
         namespace: "shop".to_owned(),
         pod: "cart-1".to_owned(),
-        uid: "u".to_owned(),
+        agent: agent_id(),
+        has_run: false,
         address: Arc::default(),
-        container: "agent".to_owned(),
         session: "s1".to_owned(),
         target: "deployment/cart".to_owned(),
         encrypted: Vec::new(),
@@ -52,14 +56,14 @@ fn peer() -> Peer {
 /// The keeper's side of a conversation.
 struct Conversation {
     wanted: watch::Sender<Wanted>,
-    events: mpsc::UnboundedReceiver<(String, AgentEvent)>,
+    events: mpsc::UnboundedReceiver<(AgentId, AgentEvent)>,
     result: tokio::task::JoinHandle<Result<()>>,
 }
 
 impl Conversation {
     async fn event(&mut self) -> AgentEvent {
-        let (uid, event) = self.events.recv().await.unwrap();
-        assert_eq!(uid, "u");
+        let (agent, event) = self.events.recv().await.unwrap();
+        assert_eq!(agent, agent_id());
         event
     }
 
@@ -173,6 +177,20 @@ async fn an_exec_that_is_refused_is_not_tried_again_and_one_that_fails_is() {
         let (_, last) = received.recv().await.unwrap();
         assert!(format!("{last:?}").starts_with(event), "{code}: {last:?}");
         assert!(tries.contains(&api.asked().len()), "{code}: {} tries", api.asked().len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_has_run_is_given_up_soon_and_one_that_may_be_starting_is_not() {
+    for (has_run, seconds) in [(true, 10..=12), (false, 120..=122)] {
+        let api = FakeApi::by(|_| Some(Answer::refusal(500, "container not found")));
+        let (events, mut received) = mpsc::unbounded_channel();
+        let wanted = watch::Sender::new(Wanted::Nothing);
+        let begun = Instant::now();
+        let peer = Peer { has_run, ..peer() };
+        run(api.cluster(), peer, wanted.subscribe(), Arc::default(), events).await;
+        assert!(matches!(received.recv().await, Some((_, AgentEvent::Ended(_)))));
+        assert!(seconds.contains(&begun.elapsed().as_secs()), "{has_run}: {:?}", begun.elapsed());
     }
 }
 

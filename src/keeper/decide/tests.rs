@@ -167,12 +167,49 @@ fn rules_are_sent_once_a_preview_pod_was_ready_and_stay_from_then_on() {
 fn a_lost_conversation_is_resumed_after_a_pause_and_a_gone_pod_is_forgotten() {
     let mut observed = observed([pod("a", true, &agents(&[running()]))], []);
     assert_eq!(observed.decide(now()).open.len(), 1);
-    let paused = Link { pause: "2026-01-01T00:01:01Z".parse().ok(), ..Link::default() };
+    let paused = Link {
+        container: "mirrord-agent-1".to_owned(),
+        pause: "2026-01-01T00:01:01Z".parse().ok(),
+        ..Link::default()
+    };
     observed.links.insert("uid-a".to_owned(), paused);
     assert_eq!(observed.decide(now()).open.len(), 0);
     assert_eq!(observed.decide("2026-01-01T00:01:01Z".parse().unwrap()).open.len(), 1);
     observed.links.insert("uid-gone".to_owned(), Link::default());
     assert_eq!(observed.decide(now()).forget, ["uid-gone"]);
+}
+
+#[test]
+fn a_conversation_with_an_agent_that_is_gone_does_not_delay_the_one_with_the_next_agent() {
+    let agents = agents(&[ended(137, "2026-01-01T00:00:30Z"), running()]);
+    let mut observed = observed([pod("a", true, &agents)], [pod("p", true, &json!({}))]);
+    let mut link = Link::default();
+    link.open("mirrord-agent-1");
+    observed.links.insert("uid-a".to_owned(), link.clone());
+    let opened: Vec<String> = observed.decide(now()).open.into_iter().map(|(_, name)| name).collect();
+    assert_eq!(opened, ["mirrord-agent-2"]);
+    link.open("mirrord-agent-2");
+    observed.links.insert("uid-a".to_owned(), link);
+    assert_eq!(observed.decide(now()).open, [], "it is under way");
+}
+
+#[test]
+fn a_pod_that_has_had_fifty_agents_gets_no_more_and_the_report_says_what_to_do() {
+    let with = |count: usize| {
+        let left = vec![ended(0, "2026-01-01T00:00:00Z"); count];
+        observed([pod("a", true, &agents(&left))], [pod("p", true, &json!({}))])
+    };
+    assert_eq!(attached(&with(MAX_AGENTS - 1).decide(now())), ["mirrord-agent-50"]);
+    let full = with(MAX_AGENTS);
+    assert_eq!(attached(&full.decide(now())), Vec::<&str>::new());
+    let obstacle = full.report(Mode::Steal, Some(7)).obstacle.unwrap();
+    assert_eq!(obstacle.why, "pod `a` has had 50 agents, and each stays in it for as long as it lives");
+    assert!(obstacle.hint.unwrap().contains("kubectl delete pod a"));
+    // The last one serves for as long as it runs.
+    let mut states = vec![ended(0, "2026-01-01T00:00:00Z"); MAX_AGENTS];
+    states[MAX_AGENTS - 1] = running();
+    let serving = observed([pod("a", true, &agents(&states))], [pod("p", true, &json!({}))]);
+    assert_eq!(serving.decide(now()).open.len(), 1);
 }
 
 /// A target of two ready pods with running agents, and a ready preview pod.

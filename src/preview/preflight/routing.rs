@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::incoming::ConcurrentSteal;
 use crate::config::scalar::{Mode as ConfiguredMode, PullPolicy};
 use crate::config::wrong;
-use crate::contract::assignment::{AgentSettings, Assignment, Pods};
+use crate::contract::assignment::{AgentSettings, Assignment, Owner, Pods};
 use crate::problem::Problem;
 use crate::session::{SESSION, SessionId};
 use crate::traffic::filter::baggage::Baggage;
@@ -92,6 +92,10 @@ impl Inputs<'_> {
             namespace: self.namespace.to_owned(),
             root: self.session.root_name(self.target),
             target: self.target.path(),
+            owners: match &pods {
+                Pods::Named(_) => Vec::new(),
+                Pods::Labelled(_) => self.owners(),
+            },
             pods,
             mode,
             ports: ports
@@ -112,6 +116,20 @@ impl Inputs<'_> {
                 log_level: agent.log_level.clone(),
             },
         }
+    }
+
+    /// The workloads that may control the target's pods: the target itself, unless it is a
+    /// Service, and the workload that it takes its template from.
+    fn owners(&self) -> Vec<Owner> {
+        let kind = self.target.kind();
+        let own = (!kind.is_service)
+            .then(|| Owner { kind: kind.kind.to_owned(), name: self.target.name().to_owned() });
+        let template = self.source.lineage.first();
+        let template =
+            template.map(|workload| Owner { kind: workload.kind.clone(), name: workload.name.clone() });
+        let mut owners: Vec<Owner> = own.into_iter().chain(template).collect();
+        owners.dedup();
+        owners
     }
 
     /// The configured ports, else the declared ones that are not ignored.
@@ -180,12 +198,22 @@ mod tests {
 
     use super::*;
     use crate::config::{Environment, Overrides};
+    use crate::workload::Workload;
 
     fn assignment(incoming: &Value) -> Assignment {
+        assigned(incoming, "deployment/shop", LivePods::Named("shop".to_owned()), &[])
+    }
+
+    /// The assignment for a target whose template is in the first workload of `lineage`.
+    fn assigned(incoming: &Value, target: &str, pods: LivePods, lineage: &[(&str, &str)]) -> Assignment {
         let template = json!({"spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]}});
+        let lineage = lineage
+            .iter()
+            .map(|(kind, name)| Workload { kind: (*kind).to_owned(), name: (*name).to_owned() });
         let source = Source {
             template: template.as_object().unwrap().clone(),
-            pods: Some(LivePods::Named("shop".to_owned())),
+            pods: Some(pods),
+            lineage: lineage.collect(),
             ..Source::default()
         };
         let container = Choice { name: "web".to_owned(), index: 0, guessed_among: Vec::new() };
@@ -195,13 +223,13 @@ mod tests {
         let flags = Overrides {
             key: Some("pr-1".parse().unwrap()),
             image: Some("shop:2".to_owned()),
-            target: Some("deployment/shop".parse().unwrap()),
+            target: Some(target.parse().unwrap()),
             config_file: Some(file.path().to_owned()),
             ..Overrides::default()
         };
         let config = Config::resolve(&flags, &Environment::from_iter([]), Uuid::nil()).unwrap();
         let session = SessionId::new(Uuid::nil());
-        let target = "deployment/shop".parse().unwrap();
+        let target = target.parse().unwrap();
         let inputs = Inputs {
             config: &config,
             target: &target,
@@ -222,6 +250,24 @@ mod tests {
             assert_eq!(assignment.mode, Mode::Steal, "{incoming}");
             assert_eq!(assignment.filter, Filter::Baggage(Baggage::new("pr-1")), "{incoming}");
         }
+    }
+
+    #[test]
+    fn live_pods_are_those_that_the_target_or_the_workload_behind_it_controls() {
+        let owners = |target: &str, lineage: &[(&str, &str)]| -> Vec<String> {
+            let pods = LivePods::Selected(json!({"matchLabels": {"app": "shop"}}));
+            let assignment = assigned(&json!({}), target, pods, lineage);
+            assignment.owners.iter().map(|owner| format!("{}/{}", owner.kind, owner.name)).collect()
+        };
+        let deployment = ("Deployment", "shop");
+        assert_eq!(owners("deployment/shop", &[deployment]), ["Deployment/shop"]);
+        assert_eq!(owners("service/shop", &[deployment]), ["Deployment/shop"]);
+        assert_eq!(owners("rollout/cart", &[deployment]), ["Rollout/cart", "Deployment/shop"]);
+        assert_eq!(
+            owners("replicaset/shop-5d8", &[("ReplicaSet", "shop-5d8"), deployment]),
+            ["ReplicaSet/shop-5d8"]
+        );
+        assert_eq!(assignment(&json!({})).owners, [], "a pod that is named is the target");
     }
 
     #[test]
