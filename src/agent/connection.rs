@@ -112,7 +112,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut client: TcpStream, own: &[Soc
 
 /// Dials the application. Without a descriptor or a source port, it makes new
 /// connections bypass the agent; this one waits for another to give its own back.
-async fn dial(shared: &Shared, original: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn dial(shared: &Shared, original: SocketAddr) -> io::Result<TcpStream> {
     let deadline = Instant::now() + RESOURCE_WAIT;
     loop {
         match capture::dial(original).await {

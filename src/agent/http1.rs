@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::capture;
-use super::closing::reset;
+use super::closing::{give_back, reset};
+use super::connection;
 use super::relay_buffer::RelayBuffer;
 use super::shared::Shared;
 use super::tunnel;
@@ -39,7 +39,10 @@ use preview::PreviewConnection;
 use relay::{Relay, RelayOutcome, Taken};
 
 /// One client's connection and its connection to the application. Both stay
-/// together for good.
+/// together until a request goes elsewhere. Then the application's is closed at
+/// once: a server that serves one connection at a time would wait on it for its
+/// next request, and serve nobody else meanwhile. The next request to the
+/// application gets a new connection.
 pub(super) struct Http1 {
     pub(super) shared: Arc<Shared>,
     /// The address that the client dialled.
@@ -59,27 +62,32 @@ impl Http1 {
     ///
     /// The failure of either side. It has been passed on to the other.
     pub(super) async fn serve(self) -> io::Result<()> {
-        let Self { shared, original, mut client, mut server, up } = self;
-        let mut relay = Relay::new(shared, original.port(), up);
+        let Self { shared, original, mut client, server, up } = self;
+        let mut server = Some(server);
+        let mut relay = Relay::new(Arc::clone(&shared), original.port(), up);
         let mut preview = PreviewConnection::default();
         let result = loop {
-            match relay.run(&mut client, &mut server).await {
+            match relay.run(&mut client, server.as_mut()).await {
                 Ok(RelayOutcome::Tunnel) => {
+                    let server = server.as_mut().expect("a relay without the application dials it first");
                     let (up, down) = relay.end_as_tunnel();
-                    break tunnel::carry(&mut client, &mut server, up, down).await;
+                    break tunnel::carry(&mut client, server, up, down).await;
                 }
                 Ok(RelayOutcome::Over) => break Ok(()),
-                Ok(RelayOutcome::Redial) => match capture::dial(original).await {
-                    Ok(another) => {
-                        server = another;
-                        relay.redialled();
-                    }
+                Ok(RelayOutcome::Redial) => match connection::dial(&shared, original).await {
+                    Ok(another) => server = Some(another),
                     Err(error) => break Err(error),
                 },
                 Ok(RelayOutcome::Taken(Taken::Canary(canary))) => {
+                    if let Some(server) = server.take() {
+                        give_back(server);
+                    }
                     break canary.answer(&mut client, relay.up()).await;
                 }
                 Ok(RelayOutcome::Taken(Taken::Matched(request))) => {
+                    if let Some(server) = server.take() {
+                        give_back(server);
+                    }
                     match preview.exchange(request, &mut client, relay.up()).await {
                         Ok(AfterExchange::NextRequest) => relay.resume(),
                         Ok(AfterExchange::Close) => break Ok(()),
@@ -92,7 +100,7 @@ impl Http1 {
         if result.is_err() {
             // Reset both ends, so that each sees the failure it would have seen without the agent.
             reset(&client);
-            reset(&server);
+            server.as_ref().inspect(|server| reset(server));
         }
         result
     }

@@ -23,8 +23,8 @@ mod held;
 mod http1;
 mod http2;
 mod incidents;
-
 mod mirror;
+mod one_worker;
 mod preview;
 mod reset;
 mod support;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Shared;
-use exchanges::{Exchanges, LastExchange};
+use exchanges::Exchanges;
 pub(super) use requests::Taken;
 use requests::{Requested, Requests};
 use responses::{Responded, Responses};
@@ -22,10 +22,11 @@ use responses::{Responded, Responses};
 pub(super) enum RelayOutcome {
     /// The connection is to be carried unread from here on.
     Tunnel,
-    /// The application has ended the connection between two exchanges.
+    /// The application has ended the connection between two exchanges, or the client
+    /// has after one with the preview.
     Over,
-    /// A request is for the application, whose connection has ended while the
-    /// preview answered the client: a new connection is needed.
+    /// A request is for the application, whose connection was closed for an earlier
+    /// request to the preview: a new connection is needed.
     Redial,
     /// The next request is not for the application. Every earlier response has left.
     Taken(Taken),
@@ -58,16 +59,6 @@ impl Relay {
     /// Continues after an exchange with the preview.
     pub(super) fn resume(&mut self) {
         self.requests.resume();
-        if self.exchanges.last == LastExchange::Application {
-            self.exchanges.last = LastExchange::Preview;
-        }
-    }
-
-    /// Continues with a new connection to the application.
-    pub(super) fn redialled(&mut self) {
-        self.exchanges.last = LastExchange::Application;
-        // The end of the old connection is not the end of the new one.
-        self.responses.down = RelayBuffer::default();
     }
 
     /// Gives up reading: the rest is carried unread. Returns the bytes on their
@@ -77,7 +68,8 @@ impl Relay {
         (&mut self.requests.up, &mut self.responses.down)
     }
 
-    /// Relays until there is something to settle elsewhere.
+    /// Relays until there is something to settle elsewhere. After a request to the
+    /// preview, the application has no connection.
     ///
     /// # Errors
     ///
@@ -85,21 +77,22 @@ impl Relay {
     pub(super) async fn run(
         &mut self,
         client: &mut TcpStream,
-        server: &mut TcpStream,
+        server: Option<&mut TcpStream>,
     ) -> io::Result<RelayOutcome> {
-        std::future::poll_fn(|context| self.poll(context, client, server)).await
+        let mut server = server;
+        std::future::poll_fn(|context| self.poll(context, client, server.as_deref_mut())).await
     }
 
     fn poll(
         &mut self,
         context: &mut Context<'_>,
         client: &mut TcpStream,
-        server: &mut TcpStream,
+        mut server: Option<&mut TcpStream>,
     ) -> Poll<io::Result<RelayOutcome>> {
         loop {
             // Responses first: they make room for later ones.
-            if let Poll::Ready(responded) = self.responses.poll(context, client, server, &mut self.exchanges)
-            {
+            let responded = self.responses.poll(context, client, server.as_deref_mut(), &mut self.exchanges);
+            if let Poll::Ready(responded) = responded {
                 let is_idle = match responded? {
                     Responded::Waits => None,
                     Responded::Tunnel => Some(false),
@@ -114,8 +107,10 @@ impl Relay {
             {
                 return Poll::Ready(Ok(RelayOutcome::Taken(taken)));
             }
-            return match self.requests.poll(context, client, server, &mut self.exchanges) {
+            let requested = self.requests.poll(context, client, server.as_deref_mut(), &mut self.exchanges);
+            return match requested {
                 Poll::Ready(Ok(Requested::Tunnel)) => Poll::Ready(Ok(RelayOutcome::Tunnel)),
+                Poll::Ready(Ok(Requested::Over)) => Poll::Ready(Ok(RelayOutcome::Over)),
                 Poll::Ready(Ok(Requested::Redial)) => Poll::Ready(Ok(RelayOutcome::Redial)),
                 Poll::Ready(Ok(Requested::Waits)) if self.is_between() => continue,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

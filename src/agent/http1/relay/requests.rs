@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-use super::exchanges::{Exchanges, LastExchange};
+use super::exchanges::Exchanges;
 use crate::agent::http1::canary::CanaryRequest;
 use crate::agent::http1::copy::{self, CopiedRequest, Copies, Mirrors};
 use crate::agent::http1::exchange::MatchedRequest;
@@ -60,8 +60,10 @@ pub(super) enum Requested {
     Waits,
     /// The rest is to be carried unread.
     Tunnel,
-    /// The application's connection has ended, and a request is for it.
+    /// Bytes are for the application, which has no connection.
     Redial,
+    /// The client has ended its side, and the application has no connection.
+    Over,
 }
 
 /// Whether more bytes are needed to go on.
@@ -134,19 +136,21 @@ impl Requests {
         &mut self,
         context: &mut Context<'_>,
         client: &mut TcpStream,
-        server: &mut TcpStream,
+        mut server: Option<&mut TcpStream>,
         exchanges: &mut Exchanges,
     ) -> Poll<io::Result<Requested>> {
         loop {
             let read = self.read(context, exchanges);
-            if exchanges.last == LastExchange::ApplicationGone && (read.is_err() || !self.up.is_drained()) {
+            if server.is_none() && (read.is_err() || !self.up.is_drained()) {
                 return Poll::Ready(Ok(Requested::Redial));
             }
             if read.is_err() {
                 // The bytes must not be read again while earlier ones leave.
                 self.place = RequestPlace::Doubtful;
             }
-            if ready!(self.up.poll_drain(context, server)).is_err() {
+            if let Some(server) = server.as_deref_mut()
+                && ready!(self.up.poll_drain(context, server)).is_err()
+            {
                 // The application reads no more; what it has sent is still carried.
                 return Poll::Ready(Ok(Requested::Tunnel));
             }
@@ -163,8 +167,13 @@ impl Requests {
                 _ => self.up.poll_fill(context, client),
             };
             if ready!(filled)? == 0 {
-                // The client sends no more requests: the rest needs no framing.
-                return Poll::Ready(Ok(Requested::Tunnel));
+                return Poll::Ready(Ok(match server {
+                    // The client sends no more requests: the rest needs no framing.
+                    Some(_) => Requested::Tunnel,
+                    None if self.up.is_empty() => Requested::Over,
+                    // Half a request is for the application.
+                    None => Requested::Redial,
+                }));
             }
         }
     }
@@ -237,9 +246,6 @@ impl Requests {
             return RequestPlace::Taken(Taken::Matched(request));
         }
         self.copies = copies;
-        if exchanges.last == LastExchange::Preview {
-            exchanges.last = LastExchange::Application;
-        }
         self.up.clear(head.length);
         exchanges.pending.push_back(head.kind);
         match head.kind {

@@ -1,13 +1,11 @@
 //! The response half of a relay.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
-use super::exchanges::{Exchanges, LastExchange};
+use super::exchanges::Exchanges;
 use crate::agent::http1::framing::Framing;
 use crate::agent::http1::head::{self, Doubt, Next, Persistence};
 use crate::agent::relay_buffer::RelayBuffer;
@@ -54,13 +52,11 @@ impl Responses {
         &mut self,
         context: &mut Context<'_>,
         client: &mut TcpStream,
-        server: &mut TcpStream,
+        server: Option<&mut TcpStream>,
         exchanges: &mut Exchanges,
     ) -> Poll<io::Result<Responded>> {
+        let Some(server) = server else { return Poll::Ready(Ok(Responded::Waits)) };
         loop {
-            if exchanges.last == LastExchange::ApplicationGone {
-                return Poll::Ready(Ok(Responded::Waits));
-            }
             let read = self.read(exchanges);
             self.is_tunnel = !matches!(read, Ok(ResponseRead::NeedsMore));
             ready!(self.down.poll_drain(context, client))?;
@@ -72,15 +68,6 @@ impl Responses {
                 Some((framing, _)) => framing.poll_fill(context, &mut self.down, server),
                 None => self.down.poll_fill(context, server),
             };
-            if exchanges.last == LastExchange::Preview {
-                // The application has no request: whatever it sends, it gives up its
-                // idle connection. The client must not see that.
-                let _ = ready!(filled);
-                self.down.discard(self.down.held().len());
-                let _ = Pin::new(&mut *server).poll_shutdown(context);
-                exchanges.last = LastExchange::ApplicationGone;
-                return Poll::Ready(Ok(Responded::Waits));
-            }
             if ready!(filled)? == 0 {
                 return Poll::Ready(Ok(Responded::Ended));
             }
