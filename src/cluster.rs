@@ -31,7 +31,7 @@ pub use ask::{Access, Verdict, place};
 pub(crate) use deadline::Deadline;
 pub use error::{Error, MissingRight, Result};
 pub use leftover::Leftover;
-pub use neighbourhood::Services;
+pub use neighbourhood::{Budget, Budgets, Services};
 pub(crate) use persist::{SILENCE, persist};
 pub use postmortem::Remains;
 pub use sessions::{Found, Scope};

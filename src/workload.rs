@@ -4,6 +4,7 @@
 //! Objects are read as JSON, so that fields newer than the types of `k8s-openapi`
 //! are copied too. This module never calls the API.
 
+mod claims;
 pub mod consumer;
 pub mod container;
 mod cron_job;
@@ -22,6 +23,7 @@ mod target;
 
 use serde_json::Value;
 
+pub use claims::Claims;
 pub use source::{LivePods, Origin, Source, Workload};
 pub(crate) use target::find;
 pub use target::{Target, TargetError};

@@ -1,7 +1,7 @@
 //! Objects beside a target that reach, count or hold its pods: Services,
 //! budgets, autoscalers and claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -14,21 +14,31 @@ use kube::api::{Api, ListParams};
 use kube::core::{Selector, SelectorExt as _};
 
 use super::{AT_ONCE, Cluster};
-use crate::workload::{Source, Target, Workload};
+use crate::workload::{Claims, Source, Target, Workload};
 
 /// The Services of a namespace; `None` where they may not be listed.
 #[derive(Clone, Debug)]
 pub struct Services(Option<Vec<Service>>);
 
+/// The disruption budgets of a namespace; none where they may not be listed.
+#[derive(Clone, Debug)]
+pub struct Budgets(Vec<PodDisruptionBudget>);
+
+/// A disruption budget that depends on the number of all the pods that it selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Its name.
+    pub name: String,
+    /// How many of its pods may be unavailable; `None` where it is a share of them.
+    pub max_unavailable: Option<i32>,
+}
+
 // === impl Services ===
 
 impl Services {
-    /// The names of those that route to pods with `labels` even while they are
-    /// not ready.
-    pub fn routing_to_unready(&self, labels: &BTreeMap<String, String>) -> Vec<String> {
-        let routing =
-            self.selecting(labels).filter(|(_, spec)| spec.publish_not_ready_addresses == Some(true));
-        routing.map(|(service, _)| service.name_any()).collect()
+    /// Whether they may not be listed.
+    pub fn are_unknown(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Whether one selects pods with `labels`; assumed where they may not be listed.
@@ -52,7 +62,7 @@ impl Services {
     }
 
     /// Those whose selector selects pods with `labels`. An empty one selects nothing.
-    fn selecting<'a>(
+    pub fn selecting<'a>(
         &'a self,
         labels: &'a BTreeMap<String, String>,
     ) -> impl Iterator<Item = (&'a Service, &'a ServiceSpec)> {
@@ -61,6 +71,47 @@ impl Services {
             let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
             selector.iter().all(|(name, value)| labels.get(name) == Some(value)).then_some((service, spec))
         })
+    }
+}
+
+#[cfg(test)]
+impl Services {
+    /// Services that were listed.
+    pub(crate) fn of(services: &[serde_json::Value]) -> Self {
+        Self(Some(services.iter().map(|one| serde_json::from_value(one.clone()).unwrap()).collect()))
+    }
+
+    /// Services that may not be listed.
+    pub(crate) fn unknown() -> Self {
+        Self(None)
+    }
+}
+
+// === impl Budgets ===
+
+impl Budgets {
+    /// Those that select pods with `labels`, and depend on the number of all such pods.
+    pub fn counting(&self, labels: &BTreeMap<String, String>) -> Vec<Budget> {
+        let counting = self.0.iter().filter_map(|budget| {
+            let spec = budget.spec.as_ref()?;
+            let shares =
+                spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_)));
+            let selector = spec.selector.clone().and_then(|selector| Selector::try_from(selector).ok())?;
+            let max_unavailable = match spec.max_unavailable {
+                Some(IntOrString::Int(number)) => Some(number),
+                Some(IntOrString::String(_)) | None => None,
+            };
+            (shares && selector.matches(labels)).then(|| Budget { name: budget.name_any(), max_unavailable })
+        });
+        counting.collect()
+    }
+}
+
+#[cfg(test)]
+impl Budgets {
+    /// Budgets that were listed.
+    pub(crate) fn of(budgets: &[serde_json::Value]) -> Self {
+        Self(budgets.iter().map(|one| serde_json::from_value(one.clone()).unwrap()).collect())
     }
 }
 
@@ -73,44 +124,32 @@ impl Cluster {
         Services(api.list(&ListParams::default()).await.map(|list| list.items).ok())
     }
 
-    /// Those of `claims` that only one node, or one pod, may mount at a time. A
-    /// claim that cannot be read counts as one: the live disk is never at stake.
-    pub async fn exclusive_claims(&self, namespace: &str, claims: Vec<String>) -> BTreeSet<String> {
+    /// How the live workload holds `claims`. A claim that cannot be read counts as
+    /// exclusive: the live disk is never at stake.
+    pub async fn claims(&self, namespace: &str, claims: Vec<String>) -> Claims {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client(), namespace);
-        let exclusive = stream::iter(claims).map(|claim| {
+        let modes = stream::iter(claims).map(|claim| {
             let api = &api;
             async move {
-                let modes = match api.get(&claim).await {
-                    Ok(found) => found.spec.and_then(|spec| spec.access_modes).unwrap_or_default(),
-                    Err(_) => Vec::new(),
-                };
-                is_exclusive(&modes).then_some(claim)
+                let found = api.get(&claim).await.ok().and_then(|found| found.spec?.access_modes);
+                (claim, found.unwrap_or_default())
             }
         });
-        exclusive.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await
+        let mut claims = Claims::default();
+        for (claim, modes) in modes.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+            if is_exclusive(&modes) {
+                claims.exclusive.insert(claim);
+            } else if modes.iter().any(|mode| mode == "ReadWriteMany") {
+                claims.shared.insert(claim);
+            }
+        }
+        claims
     }
 
-    /// The disruption budgets that select pods with `labels` and depend on the number of
-    /// all such pods; none where they may not be listed.
-    pub async fn counting_budgets(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
+    /// The disruption budgets of a namespace.
+    pub async fn budgets(&self, namespace: &str) -> Budgets {
         let api: Api<PodDisruptionBudget> = Api::namespaced(self.client(), namespace);
-        let Ok(budgets) = api.list(&ListParams::default()).await else { return Vec::new() };
-        budgets
-            .items
-            .iter()
-            .filter(|budget| {
-                let Some(spec) = &budget.spec else { return false };
-                let shares = spec.max_unavailable.is_some()
-                    || matches!(spec.min_available, Some(IntOrString::String(_)));
-                let selects = spec
-                    .selector
-                    .clone()
-                    .and_then(|selector| Selector::try_from(selector).ok())
-                    .is_some_and(|selector| selector.matches(labels));
-                shares && selects
-            })
-            .map(kube::ResourceExt::name_any)
-            .collect()
+        Budgets(api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default())
     }
 
     /// The autoscalers of a target, of the workload that holds its template, or of that
@@ -148,17 +187,13 @@ fn is_exclusive(modes: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::cluster::fake::{Answer, FakeApi};
 
     fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
         labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn services(services: &[Value]) -> Services {
-        Services(Some(services.iter().map(|one| serde_json::from_value(one.clone()).unwrap()).collect()))
     }
 
     #[test]
@@ -172,23 +207,11 @@ mod tests {
             (json!({}), false),
             (json!(null), false),
         ] {
-            let listed = services(&[json!({"metadata": {"name": "a"}, "spec": {"selector": selector}})]);
+            let listed = Services::of(&[json!({"metadata": {"name": "a"}, "spec": {"selector": selector}})]);
             assert_eq!(listed.select(&shop), selects, "{selector}");
         }
-        assert!(Services(None).select(&shop), "assumed where they may not be listed");
-        assert!(Services(None).routing_to_unready(&shop).is_empty());
-        assert_eq!(Services(None).before(&shop, &[80]), None);
-    }
-
-    #[test]
-    fn only_a_service_that_publishes_unready_addresses_routes_to_unready_pods() {
-        let service = |name: &str, publishes: bool| {
-            json!({"metadata": {"name": name}, "spec": {
-                "selector": {"app": "shop"}, "publishNotReadyAddresses": publishes,
-            }})
-        };
-        let listed = services(&[service("plain", false), service("eager", true)]);
-        assert_eq!(listed.routing_to_unready(&labels(&[("app", "shop")])), ["eager"]);
+        assert!(Services::unknown().select(&shop), "assumed where they may not be listed");
+        assert_eq!(Services::unknown().before(&shop, &[80]), None);
     }
 
     #[test]
@@ -201,7 +224,7 @@ mod tests {
             (json!({"port": 83}), None),
         ] {
             let spec = json!({"selector": {"app": "shop"}, "ports": [port]});
-            let listed = services(&[json!({"metadata": {"name": "shop"}, "spec": spec})]);
+            let listed = Services::of(&[json!({"metadata": {"name": "shop"}, "spec": spec})]);
             let expected = before.map(|port| ("shop".to_owned(), port));
             assert_eq!(listed.before(&labels(&[("app", "shop")]), &[8080]), expected, "{port}");
         }
@@ -212,8 +235,9 @@ mod tests {
         let claim = |mode: &str| Answer::of(json!({"metadata": {}, "spec": {"accessModes": [mode]}}));
         let api = FakeApi::new([Answer::refusal(403, "no"), claim("ReadWriteMany"), claim("ReadWriteOnce")]);
         let claims = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let exclusive = api.cluster().exclusive_claims("shop", claims).await;
-        assert_eq!(exclusive, ["a", "c"].map(str::to_owned).into());
+        let claims = api.cluster().claims("shop", claims).await;
+        assert_eq!(claims.exclusive, ["a", "c"].map(str::to_owned).into());
+        assert_eq!(claims.shared, ["b"].map(str::to_owned).into());
     }
 
     #[test]

@@ -12,8 +12,11 @@ mod mounts;
 pub(crate) mod overrides;
 pub(crate) mod policy;
 mod record;
+mod repeats;
 pub(crate) mod rights;
+pub(crate) mod scheduling;
 pub(crate) mod template;
+pub(crate) mod volumes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,8 +38,8 @@ use crate::config::env::{Env, Keep};
 use crate::config::mounts::Mount;
 use crate::contract::assignment::Assignment;
 use crate::session::{Identity, OWNER, PLANNED_AT, SESSION, TEMPLATE};
-use crate::workload::Source;
 use crate::workload::container::Choice;
+use crate::workload::{Claims, Source};
 
 /// The inputs of a plan. It is built once, after every question was asked.
 #[derive(Clone, Debug)]
@@ -57,14 +60,16 @@ pub(crate) struct Request {
     pub(crate) creation_timeout: Duration,
     /// The instant from which the time to live is counted.
     pub(crate) counted_from: CountedFrom,
-    /// Claims that only one node, or one pod, may mount at a time.
-    pub(crate) exclusive_claims: BTreeSet<String>,
+    /// Who may write to the claims of the target.
+    pub(crate) claims: Claims,
     /// Which of the container's variables are kept, and how they are mapped.
     pub(crate) env: Env,
     /// The variables that are set, in the order in which they are applied.
     pub(crate) overrides: Vec<Override>,
     /// Which of the target's labels the pods carry.
     pub(crate) labels: Keep,
+    /// The labels that the pods would harm live pods by, and do not carry.
+    pub(crate) left_off: BTreeSet<String>,
     /// Files that are kept in a ConfigMap.
     pub(crate) config_mounts: Vec<Mount>,
     /// Files that are kept in a Secret.
@@ -253,7 +258,7 @@ impl Request {
 
     /// The labels of the preview pods.
     pub(crate) fn preview_labels(&self) -> Labels {
-        labels::preview(&self.identity, &self.source, &self.labels)
+        labels::preview(&self.identity, &self.source, &self.labels, &self.left_off)
     }
 
     /// The labels of the keeper's pod.

@@ -5,6 +5,7 @@
 //! It asks the cluster and creates nothing. `preview::plan` is made from the answers.
 
 pub(crate) mod admission;
+mod agent_labels;
 pub(crate) mod concurrent_steal;
 pub(crate) mod inspection;
 pub(crate) mod keeper_account;

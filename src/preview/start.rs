@@ -181,9 +181,10 @@ async fn prepared(config: &Config, target: Target, extent: Extent, reporter: &Re
     let isolation = network_policies::isolation(&cluster, &inspection, config, reporter).await;
     // Somebody who only plans needs rights to read alone.
     let needed = (extent != Extent::Planned).then(|| rights::facts_of(config, &inspection));
+    let services = inspection.services.clone();
     let request = inspection.request(config, counted_from, cluster.port(), account, isolation);
     let plan = Plan::of(&request);
-    let (others, mut allowed) = futures::join!(selectors::warnings(&cluster, &request), async {
+    let (others, mut allowed) = futures::join!(selectors::warnings(&cluster, &services, &request), async {
         let Some(needed) = needed else { return Ok(()) };
         rights::held(&cluster, &namespace, &needed).await?;
         admission::allowed(&cluster, &request, &plan).await

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 
 use crate::support::{until, with_shop};
@@ -67,6 +67,37 @@ async fn the_service_answers_with_stable_pods_alone() {
             answers.insert(answer);
         }
         assert_eq!(answers.len(), 2, "both stable pods answer");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn a_live_pod_with_required_anti_affinity_is_scheduled_again_beside_the_preview() {
+    with_shop("apart", |world| async move {
+        let apart = json!({"spec": {"replicas": 1, "template": {"spec": {"affinity": {"podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "lonely"}}},
+            ],
+        }}}}}});
+        world.deploy("lonely", &apart).await;
+        let pods: Api<Pod> = world.api();
+        let live = ListParams::default().labels("app=lonely,!preview.mirrord.io/session");
+        let ready = || async {
+            let found = pods.list(&live).await.unwrap().items;
+            let is_ready = |pod: &Pod| pod.status.as_ref()?.conditions.as_ref().map(|_| condition(pod, "Ready") == "True");
+            found.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod) == Some(true))
+        };
+        let first = until("the live pod is ready", ready).await;
+        let screen = world.start("deployment/lonely", "pr-1", &["--ttl", "5"]).await.success();
+        assert!(screen.stderr.contains("the target's required anti-affinity"), "{screen:#?}");
+        pods.delete(&first.name_any(), &DeleteParams::default()).await.unwrap();
+        until("another live pod is ready", || async {
+            ready().await.filter(|pod| pod.name_any() != first.name_any())
+        })
+        .await;
+        // The preview is still there.
+        pods.get(&screen.info("pod")).await.unwrap();
     })
     .await;
 }

@@ -45,6 +45,26 @@ async fn a_pod_security_standard_that_refuses_agents_is_named_before_anything_is
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
+async fn agent_labels_by_which_a_service_selects_are_refused_before_anything_is_created() {
+    with_shop("selected-keeper", |world| async move {
+        let before = world.objects().await;
+        let file = world.folder.path().join("labels.json");
+        let labels = json!({"agent": {"labels": {"app": "shop", "team": "checkout"}}});
+        std::fs::write(&file, labels.to_string()).unwrap();
+        world.route("steal", "deployment/shop", "pr-1", &["-f", file.to_str().unwrap()]).await.failure(
+            2,
+            &[
+                "`agent.labels` would make the keeper's pod one of the target's",
+                "Service `shop` selects pods by these labels",
+            ],
+        );
+        assert_eq!(world.objects().await, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
 async fn impossible_routes_are_refused_with_the_reason() {
     with_shop("unroutable", |world| async move {
         let before = world.objects().await;

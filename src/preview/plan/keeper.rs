@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EnvVar, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext,
+    Capabilities, Container, EnvVar, LocalObjectReference, PodReadinessGate, PodSecurityContext, PodSpec,
+    PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,7 +14,7 @@ use super::connections::{Connections, Direction, Opens, Peer, Port, Rule};
 use super::labels::Labels;
 use super::{Account, Request, labels, rights};
 use crate::contract::assignment::Assignment;
-use crate::session::{ASSIGNMENT, Role};
+use crate::session::{ASSIGNMENT, GATE, Role};
 
 /// The name of the keeper's container, and the subcommand that it runs.
 const KEEPER: &str = "keeper";
@@ -81,6 +81,8 @@ fn pod(request: &Request) -> PodSpec {
         automount_service_account_token: Some(routing.is_some()),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
+        // Whatever selects the keeper's pod, it is never Ready. The Job does not ask.
+        readiness_gates: Some(vec![PodReadinessGate { condition_type: GATE.to_owned() }]),
         // Where the target runs its image is known to run: the agents' is the same.
         node_selector: of_target(request, "nodeSelector"),
         tolerations: of_target(request, "tolerations"),

@@ -1,6 +1,10 @@
 //! The labels of an environment's pods, known before there is a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt as _};
+use serde_json::Value;
 
 use crate::config::env::Keep;
 use crate::session::{Identity, ROLE, Role};
@@ -23,9 +27,15 @@ const CONTROLLER_LABEL_DOMAINS: &[&str] =
 pub(crate) type Labels = BTreeMap<String, String>;
 
 /// The labels of the preview pods: the target's that are to be kept, and ours.
-pub(crate) fn preview(identity: &Identity, source: &Source, keep: &Keep) -> Labels {
+/// `left_off` are labels by which the preview would harm live pods.
+pub(crate) fn preview(
+    identity: &Identity,
+    source: &Source,
+    keep: &Keep,
+    left_off: &BTreeSet<String>,
+) -> Labels {
     let mut labels = source.labels();
-    labels.retain(|name, _| !names_controller(name) && keep.keeps(name));
+    labels.retain(|name, _| !names_controller(name) && keep.keeps(name) && !left_off.contains(name));
     labels.extend(ours(identity, Role::Preview));
     labels
 }
@@ -44,7 +54,22 @@ fn ours(identity: &Identity, role: Role) -> Labels {
     labels
 }
 
-fn names_controller(label: &str) -> bool {
+/// Whether pods with `labels` carry all that `selector` asks for.
+pub(crate) fn carry(labels: &Labels, selector: &Labels) -> bool {
+    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
+/// Whether a `LabelSelector` selects pods with `labels`. One that is not there, or
+/// that is in no form that Kubernetes would take, selects nothing.
+pub(crate) fn selects(selector: Option<&Value>, labels: &Labels) -> bool {
+    let selector = selector.filter(|selector| selector.is_object());
+    let selector =
+        selector.and_then(|selector| serde_json::from_value::<LabelSelector>(selector.clone()).ok());
+    selector.and_then(|selector| Selector::try_from(selector).ok()).is_some_and(|one| one.matches(labels))
+}
+
+/// Whether a label names the controller that made a pod.
+pub(super) fn names_controller(label: &str) -> bool {
     CONTROLLER_LABELS.contains(&label)
         || CONTROLLER_LABEL_DOMAINS.iter().any(|domain| label.starts_with(domain))
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::connections::{Connections, Direction, Opens, Peer, Port, Rule};
 use super::labels::Labels;
-use super::{Request, env, mounts, overrides};
+use super::{Request, env, mounts, overrides, repeats, scheduling, volumes};
 use crate::contract::assignment::Assignment;
 use crate::session::{GATE, IMAGE, Role};
 
@@ -47,8 +47,11 @@ pub(super) fn preview(request: &Request, name: &str, warnings: &mut Vec<String>)
         strip_live_fields(&mut spec);
     }
     host_ports(&mut spec, warnings);
-    own_disks(&mut spec, request, warnings);
-    claims(&mut spec, request, warnings);
+    volumes::change(&mut spec, request, warnings);
+    let (live, labels) = (request.source.labels(), request.preview_labels());
+    scheduling::relax(&mut spec, &live, &labels, &request.namespace, warnings);
+    scheduling::priority(&mut spec, warnings);
+    warnings.extend(repeats::warnings(&request.source, &request.identity.target.path()));
     mounts::mount(&mut spec, request, name, warnings);
     let mut gates =
         spec.remove("readinessGates").and_then(|gates| gates.as_array().cloned()).unwrap_or_default();
@@ -147,37 +150,6 @@ fn host_ports(spec: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     }
 }
 
-/// Replaces claims that only one pod or node may mount at a time: the preview would
-/// write to the live disk, or would never start.
-fn claims(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
-    let volumes = spec.get_mut("volumes").and_then(Value::as_array_mut);
-    for volume in volumes.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let Some(claim) = claim_of(volume) else { continue };
-        if request.exclusive_claims.contains(&claim) {
-            volume.remove("persistentVolumeClaim");
-            volume.insert("emptyDir".to_owned(), json!({}));
-            warnings.push(format!(
-                "volume `{}` is empty in the preview: its claim `{claim}` is the live workload's disk",
-                volume.get("name").and_then(Value::as_str).unwrap_or_default()
-            ));
-        }
-    }
-}
-
-/// Replaces the disks that each pod of a StatefulSet has for itself.
-fn own_disks(spec: &mut Map<String, Value>, request: &Request, warnings: &mut Vec<String>) {
-    for name in &request.source.own_disks {
-        // A StatefulSet's claim has priority over a volume with the same name.
-        if let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) {
-            volumes.retain(|volume| volume.get("name").and_then(Value::as_str) != Some(name));
-        }
-        mounts::push(spec, "volumes", json!({"name": name, "emptyDir": {}}));
-        warnings.push(format!(
-            "volume `{name}` is empty in the preview: each pod of the target has its own disk"
-        ));
-    }
-}
-
 /// Removes the fields that the cluster has set in a live pod: the node, the host
 /// name, the token of the service account, the numeric priority, the debugging
 /// containers.
@@ -210,16 +182,6 @@ fn strip_live_fields(spec: &mut Map<String, Value>) {
             mounts.retain(|mount| !is_token(mount));
         }
     }
-}
-
-/// The claims that the template's volumes name.
-pub(crate) fn claim_names(template: &Map<String, Value>) -> Vec<String> {
-    let volumes = template.get("spec").and_then(|spec| spec.get("volumes")?.as_array());
-    volumes.into_iter().flatten().filter_map(Value::as_object).filter_map(claim_of).collect()
-}
-
-fn claim_of(volume: &Map<String, Value>) -> Option<String> {
-    volume.get("persistentVolumeClaim")?.get("claimName")?.as_str().map(str::to_owned)
 }
 
 fn object(value: Option<&Value>) -> Map<String, Value> {

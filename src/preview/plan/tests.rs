@@ -37,7 +37,8 @@ pub(in crate::preview) fn request(template: &Value) -> Request {
         labels: Keep::All,
         config_mounts: Vec::new(),
         secret_mounts: Vec::new(),
-        exclusive_claims: ["disk".to_owned()].into(),
+        left_off: BTreeSet::new(),
+        claims: Claims { exclusive: ["disk".to_owned()].into(), shared: ["nfs".to_owned()].into() },
         agent: agent(),
     }
 }

@@ -7,9 +7,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::routing;
-use crate::cluster::Cluster;
-use crate::config::Config;
+use super::{agent_labels, routing};
+use crate::cluster::{Cluster, Services};
+use crate::config::env::Keep;
+use crate::config::{Config, wrong};
 use crate::contract::assignment::Assignment;
 use crate::output::Reporter;
 use crate::preview::features;
@@ -17,14 +18,14 @@ use crate::preview::lifetime::CountedFrom;
 use crate::preview::plan::labels::{self, Labels};
 use crate::preview::plan::metadata::Stamp;
 use crate::preview::plan::policy::Isolation;
-use crate::preview::plan::template::claim_names;
-use crate::preview::plan::{Account, Request, Routing, overrides};
+use crate::preview::plan::volumes::{self, claim_names};
+use crate::preview::plan::{Account, Request, Routing, overrides, scheduling};
 use crate::preview::rights::{self, Right};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Identity, SessionId};
 use crate::words;
 use crate::workload::container::Choice;
-use crate::workload::{Source, Target, container};
+use crate::workload::{Claims, Source, Target, container};
 
 /// The target as it was read, and how its requests are to be routed.
 #[derive(Debug)]
@@ -39,8 +40,12 @@ pub(crate) struct Inspection {
     pub(crate) container: Choice,
     /// The user's image; the target's own where none is named.
     image: String,
-    /// Claims that only one node, or one pod, may mount at a time.
-    exclusive_claims: BTreeSet<String>,
+    /// Who may write to the claims of the target.
+    claims: Claims,
+    /// The labels that the preview pods would harm live pods by, and do not carry.
+    left_off: BTreeSet<String>,
+    /// The Services of the namespace.
+    pub(crate) services: Services,
     /// The keeper's assignment; nothing where no requests are routed.
     pub(crate) assignment: Option<Assignment>,
 }
@@ -77,7 +82,14 @@ pub(crate) async fn inspect(
             target.path()
         ));
     }
-    let exclusive_claims = cluster.exclusive_claims(namespace, claim_names(&source.template)).await;
+    let (claims, services) =
+        futures::join!(cluster.claims(namespace, claim_names(&source.template)), cluster.services(namespace));
+    if let Some(why) = volumes::refused(&source, &claims) {
+        return Err(wrong(format!("`{}` cannot be copied", target.path()))
+            .because_of(why)
+            .hint("use another target")
+            .into());
+    }
     let id = SessionId::new(Uuid::new_v4());
     let inputs = routing::Inputs {
         config,
@@ -89,20 +101,32 @@ pub(crate) async fn inspect(
     };
     let decision = inputs.decide()?;
     reporter.warnings(&decision.warnings);
+    let identity = Identity {
+        id,
+        key: config.selection.key.key().clone(),
+        target: target.without_container(),
+        ttl: config.ttl,
+        planned_at: Timestamp::now(),
+        owner,
+    };
+    // Without routing there is no keeper.
+    if decision.assignment.is_some() {
+        agent_labels::checked(&config.agent.labels, &identity, &source, &services)?;
+    }
+    let left_off = match &config.labels {
+        // The user names the labels that are kept.
+        Keep::Only(_) => BTreeSet::new(),
+        Keep::All | Keep::AllBut(_) => scheduling::keeping_apart(&source, namespace),
+    };
     Ok(Inspection {
-        identity: Identity {
-            id,
-            key: config.selection.key.key().clone(),
-            target: target.without_container(),
-            ttl: config.ttl,
-            planned_at: Timestamp::now(),
-            owner,
-        },
+        identity,
         namespace: namespace.to_owned(),
         image: config.image.clone().unwrap_or_else(|| own_image(&source, &container)),
         source,
         container,
-        exclusive_claims,
+        claims,
+        left_off,
+        services,
         assignment: decision.assignment,
     })
 }
@@ -131,7 +155,7 @@ impl Inspection {
 
     /// The labels of the preview pods.
     pub(super) fn preview_labels(&self, config: &Config) -> Labels {
-        labels::preview(&self.identity, &self.source, &config.labels)
+        labels::preview(&self.identity, &self.source, &config.labels, &self.left_off)
     }
 
     /// The labels of the keeper's pod.
@@ -164,7 +188,8 @@ impl Inspection {
             replicas: config.replicas,
             creation_timeout: config.creation_timeout,
             counted_from,
-            exclusive_claims: self.exclusive_claims,
+            claims: self.claims,
+            left_off: self.left_off,
             env: config.env.clone(),
             overrides: overrides::configured(&config.env),
             labels: config.labels.clone(),
