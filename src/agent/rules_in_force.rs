@@ -88,6 +88,7 @@ impl RulesInForce {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             method: self.capture.borrow().method(),
             renews: true,
+            reads_canary_request: true,
         }
     }
 

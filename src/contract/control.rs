@@ -75,6 +75,9 @@ pub enum Reply {
         /// Whether it knows [`Request::Renew`].
         #[serde(default)]
         renews: bool,
+        /// Whether it reads [`crate::traffic::canary::REQUEST`].
+        #[serde(default)]
+        reads_canary_request: bool,
     },
     /// The rules are in force, for another lease.
     Accepted {
@@ -209,7 +212,7 @@ mod tests {
     fn replies_of_other_versions_are_read_or_ignored() {
         let hello = r#"{"type":"hello","protocol":1,"version":"0.1.0","method":"sk_lookup"}"#;
         let hello: Reply = serde_json::from_str(hello).unwrap();
-        assert!(matches!(hello, Reply::Hello { renews: false, .. }));
+        assert!(matches!(hello, Reply::Hello { renews: false, reads_canary_request: false, .. }));
         // Earlier agents sent what they had logged.
         let event = r#"{"type":"event","event":"captured","address":"0.0.0.0","port":8080}"#;
         assert_eq!(serde_json::from_str::<Reply>(event).unwrap(), Reply::Unknown);

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::link::hint_to_stop;
-use crate::traffic::canary::{Found, HEADER, REACH};
+use crate::traffic::canary::{Found, HEADER, REACH, REQUEST};
 use crate::traffic::{Filter, Rules, Sample};
 
 /// How long a pod of the same cluster may take to accept a connection.
@@ -33,16 +33,19 @@ pub(super) struct Unproven {
 
 /// Proves the route through one target pod on all `ports`. Returns notes on what
 /// could not be proven. That another key gets the requests is a note where these
-/// rules yield to it (`yields`), and an error elsewhere.
+/// rules yield to it (`yields`), and an error elsewhere. `reads_request`: whether the
+/// agent reads [`REQUEST`].
 pub(super) async fn prove(
     address: IpAddr,
     ports: &[u16],
     rules: &Rules,
     (namespace, target): (&str, &str),
     yields: bool,
+    reads_request: bool,
 ) -> Result<Vec<String>, Unproven> {
     let secret = rules.canary.clone().expect("the keeper's own rules have a secret");
-    let sample = Sample::of(&rules.filter);
+    // An agent that does not read the canary's header judges what is on the wire.
+    let sample = Sample::of(&rules.filter).filter(|sample| reads_request || is_on_wire(sample));
     let mut notes = Vec::new();
     if sample.is_none() {
         notes.push(
@@ -97,11 +100,14 @@ async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found>
     let mut stream = timeout(CONNECT_WAIT, TcpStream::connect(to)).await??;
     let lines: Vec<String> =
         sample.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let headers = lines.concat();
+    let mut headers = lines.concat();
+    if !is_on_wire(sample) {
+        headers.push_str(&format!("{REQUEST}: {} {}\r\n", sample.method, sample.target));
+    }
+    // Wherever it lands, it must not run a handler: so it is `OPTIONS /` in each case.
+    let Sample { method, target, .. } = Sample::default();
     let request = format!(
-        "{} {} HTTP/1.1\r\nhost: {to}\r\nuser-agent: mirrord/{}\r\nconnection: close\r\n{headers}{HEADER}: {value}\r\n\r\n",
-        sample.method,
-        sample.target,
+        "{method} {target} HTTP/1.1\r\nhost: {to}\r\nuser-agent: mirrord/{}\r\nconnection: close\r\n{headers}{HEADER}: {value}\r\n\r\n",
         env!("CARGO_PKG_VERSION"),
     );
     let mut answer = Vec::new();
@@ -118,6 +124,12 @@ async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found>
         (None, Err(_)) if !answer.is_empty() => Err(io::ErrorKind::InvalidData.into()),
         (None, Err(error)) => Err(error),
     }
+}
+
+/// Whether a canary on the wire has the method and the target of the sample.
+fn is_on_wire(sample: &Sample) -> bool {
+    let Sample { method, target, .. } = Sample::default();
+    (&sample.method, &sample.target) == (&method, &target)
 }
 
 /// Why a canary was not answered, and what to do about it.
@@ -173,7 +185,8 @@ mod tests {
             }
         });
         let result =
-            prove("127.0.0.1".parse().unwrap(), &[port], &rules(), ("shop", "deployment/shop"), false).await;
+            prove("127.0.0.1".parse().unwrap(), &[port], &rules(), ("shop", "deployment/shop"), false, true)
+                .await;
         server.abort();
         result
     }
@@ -194,6 +207,47 @@ mod tests {
             assert!(why(application).await.contains("bypassed the agent"), "{application}");
         }
         assert!(why("").await.contains("nothing listens at"));
+    }
+
+    #[tokio::test]
+    async fn every_request_on_the_wire_is_options_whatever_the_filter_wants() {
+        let filter =
+            json!({"all_of": [{"method": "DELETE"}, {"path": "^/orders/1$"}, {"header": "^x-user: ann$"}]});
+        let rules = fixture::rules(&json!({"preview": ["127.0.0.1"], "canary": "secret", "filter": filter}));
+        for (reads_request, first) in [
+            (
+                true,
+                "x-user: ann\r\nx-mirrord-canary-request: DELETE /orders/1\r\nx-mirrord-canary: secret\r\n\r\n",
+            ),
+            (false, "x-mirrord-canary: secret reach\r\n\r\n"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = tokio::spawn(async move {
+                let mut requests = Vec::new();
+                for matched in [true, false] {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"\r\n\r\n") {
+                        request.push(stream.read_u8().await.unwrap());
+                    }
+                    requests.push(String::from_utf8(request).unwrap());
+                    let answer = format!("HTTP/1.1 200 OK\r\n\r\n{{\"matched\":{matched}}}");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+                requests
+            });
+            let address = "127.0.0.1".parse().unwrap();
+            let of_target = ("shop", "deployment/shop");
+            let notes = prove(address, &[port], &rules, of_target, false, reads_request).await.unwrap();
+            assert_eq!(notes.is_empty(), reads_request, "{notes:?}");
+            let requests = server.await.unwrap();
+            assert!(
+                requests.iter().all(|request| request.starts_with("OPTIONS / HTTP/1.1\r\n")),
+                "{requests:?}"
+            );
+            assert!(requests[0].ends_with(first), "{requests:?}");
+        }
     }
 
     #[test]

@@ -175,10 +175,10 @@ async fn converse(
 
     let first =
         timeout(HELLO_WAIT, lines.next_line()).await??.ok_or_else(|| anyhow!("the agent did not answer"))?;
-    let can_renew = match serde_json::from_str(&first)? {
-        Reply::Hello { protocol: PROTOCOL, method, renews, .. } => {
+    let (can_renew, reads_canary_request) = match serde_json::from_str(&first)? {
+        Reply::Hello { protocol: PROTOCOL, method, renews, reads_canary_request, .. } => {
             emit(AgentEvent::Hello(method));
-            renews
+            (renews, reads_canary_request)
         }
         Reply::Hello { version, .. } => {
             emit(AgentEvent::ForeignVersion(version));
@@ -224,7 +224,14 @@ async fn converse(
                         if let Some(rules) = rules.filter(|rules| !rules.preview.is_empty())
                             && !proof.as_ref().is_some_and(|proof| proof.is_of(generation, &not_listening))
                         {
-                            proof = Some(Proof::begin(peer, rules, not_listening, pace, events.clone()));
+                            proof = Some(Proof::begin(
+                                peer,
+                                reads_canary_request,
+                                rules,
+                                not_listening,
+                                pace,
+                                events.clone(),
+                            ));
                         }
                     }
                     Reply::Refused(refusal) => {

@@ -34,16 +34,19 @@ impl Proof {
         self.generation == generation && self.not_listening == not_listening
     }
 
-    /// Begins a proof of `rules`.
+    /// Begins a proof of `rules`. `reads_canary_request`: as the agent said in its hello.
     pub(super) fn begin(
         peer: &Peer,
+        reads_canary_request: bool,
         rules: Arc<Rules>,
         not_listening: Vec<u16>,
         pace: &Arc<Pace>,
         events: mpsc::UnboundedSender<(AgentId, AgentEvent)>,
     ) -> Self {
         let generation = rules.generation;
-        let task = tokio::spawn(prove(peer.clone(), rules, not_listening.clone(), Arc::clone(pace), events));
+        let (peer, pace) = (peer.clone(), Arc::clone(pace));
+        let task =
+            tokio::spawn(prove(peer, reads_canary_request, rules, not_listening.clone(), pace, events));
         Self { generation, not_listening, _task: AbortOnDropHandle::new(task) }
     }
 }
@@ -51,6 +54,7 @@ impl Proof {
 /// Sends canaries until all routes are proven.
 async fn prove(
     peer: Peer,
+    reads_canary_request: bool,
     rules: Arc<Rules>,
     not_listening: Vec<u16>,
     pace: Arc<Pace>,
@@ -83,8 +87,9 @@ async fn prove(
     }
     loop {
         let turn = pace.proofs().acquire().await;
+        let of_target = (peer.namespace.as_str(), peer.target.as_str());
         let result =
-            canary::prove(address, &ports, &rules, (&peer.namespace, &peer.target), peer.yields).await;
+            canary::prove(address, &ports, &rules, of_target, peer.yields, reads_canary_request).await;
         drop(turn);
         match result {
             Ok(more) => {

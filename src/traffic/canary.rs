@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use httparse::Header;
 use serde::{Deserialize, Serialize};
 
 use super::filter::Body;
@@ -17,6 +18,11 @@ use super::{Head, Table};
 /// The header that makes a request a canary. Its value is the secret in the
 /// session's rules.
 pub const HEADER: &str = "x-mirrord-canary";
+
+/// The header with the method and the target that a canary stands for, separated by a
+/// space. On the wire every canary is `OPTIONS /`, which runs no handler wherever it
+/// lands: an agent over its memory budget, for example, passes it on unread.
+pub const REQUEST: &str = "x-mirrord-canary-request";
 
 /// A word behind the secret: the agent tries to connect to the preview even where
 /// the filter does not match.
@@ -61,8 +67,18 @@ impl<T: Meter> Judged<T> {
             session.rules.canary.as_ref().is_some_and(|canary| canary.as_bytes() == secret)
         };
         let session = table.sessions().find(is_meant)?;
+        // Filters see the request that the canary stands for.
+        let of_canary = |header: &&Header<'_>| {
+            header.name.eq_ignore_ascii_case(HEADER) || header.name.eq_ignore_ascii_case(REQUEST)
+        };
+        let headers: Vec<Header<'_>> =
+            head.headers.iter().filter(|header| !of_canary(header)).copied().collect();
+        let request = head.values(REQUEST).next().and_then(|request| std::str::from_utf8(request).ok());
+        let (method, target) =
+            request.and_then(|request| request.split_once(' ')).unwrap_or((head.method, head.target));
+        let head = Head { method, target, headers: &headers, ..*head };
         // A canary has no body, so a filter that needs one does not match.
-        let judgement = table.judge(port, head, Body::Unknown);
+        let judgement = table.judge(port, &head, Body::Unknown);
         let is_this = |one: &Arc<Session<T>>| Arc::ptr_eq(one, session);
         let matched = judgement.stealer.iter().chain(&judgement.mirrors).any(is_this);
         // A mirror gets its copy even where another session steals the request.
@@ -115,6 +131,35 @@ mod tests {
                 "{path} {value}"
             );
         }
+    }
+
+    #[test]
+    fn filters_see_the_method_and_the_target_that_a_canary_stands_for() {
+        let filter = json!({"all_of": [{"method": "DELETE"}, {"path": "^/orders/1$"}]});
+        let secret = Header { name: HEADER, value: b"secret" };
+        let judged = |filter: &serde_json::Value, headers: &[Header<'_>]| {
+            let rules = fixture::rules(&json!({"filter": filter, "canary": "secret"}));
+            let table = Table::empty().with(Session { rules, kept: () }).unwrap();
+            let head = Head { method: "OPTIONS", target: "/", authority: None, headers };
+            Judged::of(&table, 80, &head).unwrap().found.matched
+        };
+        for (request, matched) in [
+            ("DELETE /orders/1", true),
+            ("DELETE /orders/1?a=b", true),
+            ("GET /orders/1", false),
+            ("DELETE", false),
+        ] {
+            let request = Header { name: REQUEST, value: request.as_bytes() };
+            assert_eq!(judged(&filter, &[secret, request]), matched, "{request:?}");
+        }
+        assert!(!judged(&filter, &[secret]));
+        let request = Header { name: REQUEST, value: b"GET /" };
+        assert!(
+            !judged(&json!({"header": "canary|secret"}), &[secret, request]),
+            "its own headers are no sample"
+        );
+        let sample = Header { name: "x-mirrord-canary-sample", value: b"canary" };
+        assert!(judged(&json!({"header": "canary"}), &[secret, sample]));
     }
 
     #[test]

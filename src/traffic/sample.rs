@@ -20,8 +20,8 @@ pub struct Sample {
 // === impl Sample ===
 
 impl Default for Sample {
-    /// A request that hardly any filter matches. Should it reach an application
-    /// past the agent, `OPTIONS` changes nothing there.
+    /// A request that hardly any filter matches, and that changes nothing should it reach
+    /// an application past the agent.
     fn default() -> Self {
         Self { method: "OPTIONS".to_owned(), target: "/".to_owned(), headers: Vec::new() }
     }

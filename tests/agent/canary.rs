@@ -3,14 +3,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
 use crate::support::server::Server;
-use crate::support::{PREVIEW4, Place, World, wait_until};
+use crate::support::{PREVIEW4, Place, World, read_until, wait_until};
 
 /// A server that counts the bytes it receives.
 fn counting(listener: TcpListener) -> (Server, Arc<AtomicUsize>) {
@@ -117,4 +117,42 @@ fn a_canary_is_answered_when_the_server_speaks_first() {
     let mut settings = [0; 9];
     client.read_exact(&mut settings).unwrap();
     assert_eq!(settings, [0, 0, 0, 4, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_canary_runs_no_handler_where_the_agent_does_not_read_the_connection() {
+    let filter = json!({"all_of": [{"method": "DELETE"}, {"path": "^/orders/1$"}]});
+    for (arguments, is_read) in [(&[][..], true), (&["--memory-mebibytes", "1"], false)] {
+        let world = World::new();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                hears.lock().unwrap().extend_from_slice(&buffer[..read]);
+                stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
+            }
+        });
+        let _preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+        let mut agent = Agent::start(&world, arguments);
+        let mut rules = agent.snapshot("s1", "pr-1", "steal", &[8080], &filter);
+        rules["canary"] = "secret".into();
+        assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
+        if !is_read {
+            wait_until("the budget was checked", || agent.log().contains("\"exceeded\":true"));
+        }
+        for _ in 0..3 {
+            let mut client = world.connect(8080);
+            let canary = "x-mirrord-canary-request: DELETE /orders/1\r\nx-mirrord-canary: secret\r\n";
+            write!(client, "OPTIONS / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n{canary}\r\n").unwrap();
+            let end = if is_read { &br#"{"matched":true}"#[..] } else { b"connection: close\r\n\r\n" };
+            read_until(&mut client, end);
+        }
+        let heard = String::from_utf8(heard.lock().unwrap().clone()).unwrap();
+        let first_lines =
+            heard.split("\r\n\r\n").filter(|head| !head.is_empty()).map(|head| head.lines().next());
+        let wanted = if is_read { 0 } else { 3 };
+        assert_eq!(first_lines.collect::<Vec<_>>(), vec![Some("OPTIONS / HTTP/1.1"); wanted]);
+    }
 }

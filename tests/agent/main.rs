@@ -19,6 +19,7 @@ mod conformance;
 mod control;
 mod data_before_close;
 mod endings;
+mod filters;
 mod held;
 mod http1;
 mod http2;
