@@ -46,6 +46,7 @@ pub struct Problem {
     hint: Option<String>,
     exit: Option<Exit>,
     cause: Option<anyhow::Error>,
+    stored: Option<String>,
 }
 
 /// Puts the error of a `Result` under a [`Problem`].
@@ -59,7 +60,7 @@ pub trait Explain<T> {
 impl Problem {
     /// A problem named by `what`: "could not …", lower case, no full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: None, exit: None, cause: None }
+        Self { what: what.into(), hint: None, exit: None, cause: None, stored: None }
     }
 
     /// Adds the error that caused this problem.
@@ -73,6 +74,15 @@ impl Problem {
     #[must_use]
     pub fn because_of(self, why: impl Into<String>) -> Self {
         self.because(anyhow::Error::msg(why.into()))
+    }
+
+    /// Sets the text that objects of the cluster may store, where the problem itself
+    /// quotes the user's program, whose output may hold secrets. An empty text leaves
+    /// the problem out.
+    #[must_use]
+    pub fn stored_as(mut self, text: impl Into<String>) -> Self {
+        self.stored = Some(text.into());
+        self
     }
 
     /// Adds one thing the user can type or change.
@@ -132,14 +142,7 @@ impl Report {
     /// exit code wins, because the verb chose it.
     pub fn of(error: &anyhow::Error) -> Self {
         let problems = || error.chain().filter_map(|cause| cause.downcast_ref::<Problem>());
-        let mut lines: Vec<String> = Vec::new();
-        for cause in error.chain() {
-            let line = cause.to_string();
-            // Libraries often repeat their source in their own message.
-            if !lines.last().is_some_and(|last| last.ends_with(&line)) {
-                lines.push(line);
-            }
-        }
+        let mut lines = lines(error, ToString::to_string);
         let what = lines.remove(0);
         Self {
             what,
@@ -148,6 +151,31 @@ impl Report {
             exit: problems().find_map(|problem| problem.exit).unwrap_or(Exit::Failed),
         }
     }
+}
+
+/// The causes of an error for an object of the cluster, outermost first, without the
+/// output of the user's program: see [`Problem::stored_as`].
+pub fn stored_causes(error: &anyhow::Error) -> Vec<String> {
+    let mut lines = lines(error, |cause| {
+        let stored = cause.downcast_ref::<Problem>().and_then(|problem| problem.stored.clone());
+        stored.unwrap_or_else(|| cause.to_string())
+    });
+    lines.remove(0);
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// The chain of an error, one text for each cause.
+fn lines(error: &anyhow::Error, text: impl Fn(&(dyn std::error::Error + 'static)) -> String) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let line = text(cause);
+        // Libraries often repeat their source in their own message.
+        if !lines.last().is_some_and(|last| last.ends_with(&line)) {
+            lines.push(line);
+        }
+    }
+    lines
 }
 
 impl fmt::Display for Report {

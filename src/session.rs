@@ -46,8 +46,8 @@ pub const READY_AT: &str = "preview.mirrord.io/ready-at";
 /// The annotation of the root with the instant at which `start` planned it, by
 /// that machine's clock: it orders roots that the cluster created in one second.
 pub const PLANNED_AT: &str = "preview.mirrord.io/planned-at";
-/// The annotation of the root with the user who started it, as the API server
-/// knows them.
+/// The annotation of the root with the user who started it, as the client wrote it:
+/// a user who may write Jobs may write another name.
 pub const OWNER: &str = "preview.mirrord.io/owner";
 /// The annotation of the root with its deadline, as JSON (see [`clock`]).
 pub const DEADLINE_NOTE: &str = "preview.mirrord.io/clock";

@@ -12,7 +12,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 pub(crate) use self::events::{is_pulling, last_warning};
-pub(crate) use self::pod::{Failure, PodState, is_being_created, pod_state};
+pub(crate) use self::pod::{Crash, Failure, PodState, is_being_created, pod_state};
 use crate::cluster::{Change, messages};
 use crate::session::{Role, Session, makes_preview_pods};
 
@@ -119,7 +119,7 @@ impl Observed {
             return PodsState::Ready(since);
         }
         match self.replica_set.as_ref().and_then(refusal) {
-            Some((why, true)) => PodsState::Failed(Failure { why, hint: None, crashed: None }),
+            Some((why, true)) => PodsState::Failed(Failure { why, hint: None, crash: None }),
             Some((why, false)) => PodsState::Waiting(why),
             None => PodsState::Waiting(waiting.unwrap_or_else(|| "the pod is being created".to_owned())),
         }

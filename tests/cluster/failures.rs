@@ -85,7 +85,9 @@ async fn a_failure_is_listed_until_the_next_start_or_stop() {
         assert!(table.stdout.contains("container `web` crashes"), "{table:#?}");
         assert!(!table.stdout.contains("warehouse"), "{table:#?}");
         let wide = failed(&["--failed", "-o", "wide"]).await.success();
-        assert!(wide.stdout.contains("cannot reach the warehouse"), "{wide:#?}");
+        assert!(wide.stdout.contains("exit code 1"), "{wide:#?}");
+        // The log may hold secrets, and others may read the record.
+        assert!(!wide.stdout.contains("warehouse"), "{wide:#?}");
 
         // It cannot be extended, and it has a deadline.
         world

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::preview::plan::Request;
+use crate::preview::progress::Crash;
 use crate::problem::{Exit, Problem};
 
 /// Whether one part of an environment works.
@@ -56,8 +57,8 @@ pub(in crate::preview) struct Patience {
 pub(in crate::preview) struct Failed {
     /// The error of the start.
     pub(in crate::preview) problem: Problem,
-    /// The pod and the container that crashed: its log tells more.
-    pub(in crate::preview) crashed: Option<(String, String)>,
+    /// The crash, if a container crashed.
+    pub(in crate::preview) crash: Option<Crash>,
 }
 
 /// What the conditions of an environment mean together.
@@ -164,7 +165,7 @@ mod tests {
         let conditions = [met("a", 1), unmet("b"), unmet("c")];
         let Readiness::Waiting { why, .. } = joined(conditions.into_iter()) else { panic!() };
         assert_eq!(why, "b");
-        let failed = || State::Failed(Failed { problem: Problem::new("no"), crashed: None });
+        let failed = || State::Failed(Failed { problem: Problem::new("no"), crash: None });
         let conditions = [unmet("b"), condition("d", failed()), met("a", 1)];
         let Readiness::Failed { why, .. } = joined(conditions.into_iter()) else { panic!() };
         assert_eq!(why, "d");

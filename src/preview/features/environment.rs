@@ -54,11 +54,15 @@ fn condition(observed: &Observed, request: &Request) -> Condition {
         PodsState::Waiting(why) => (State::Unmet(patience(observed)), why),
         PodsState::Failed(failure) => {
             let what = format!("the preview pod failed in namespace `{}`", request.namespace);
-            let mut problem = Problem::new(what).because_of(failure.why.clone()).exit(Exit::PreviewFailed);
+            let mut cause = Problem::new(failure.why.clone());
+            if let Some(crash) = &failure.crash {
+                cause = cause.stored_as(crash.brief.clone());
+            }
+            let mut problem = Problem::new(what).because(cause).exit(Exit::PreviewFailed);
             if let Some(hint) = failure.hint {
                 problem = problem.hint(hint);
             }
-            (State::Failed(Failed { problem, crashed: failure.crashed }), failure.why)
+            (State::Failed(Failed { problem, crash: failure.crash }), failure.why)
         }
     };
     Condition { name: "pods", state, why }

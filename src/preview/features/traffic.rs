@@ -168,7 +168,7 @@ fn condition(observed: &Observed, request: &Request, now: Timestamp) -> Option<C
                 Routed::Waiting { why, hint } => (State::Unmet(patience(hint)), why),
                 Routed::Not(obstacle) => {
                     let why = obstacle.why.clone();
-                    (State::Failed(Failed { problem: obstacle.into_problem(), crashed: None }), why)
+                    (State::Failed(Failed { problem: obstacle.into_problem(), crash: None }), why)
                 }
             }
         }

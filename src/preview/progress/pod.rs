@@ -1,7 +1,7 @@
 //! The state of one pod, from its status. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use crate::cluster::messages;
 
@@ -26,8 +26,19 @@ pub(crate) struct Failure {
     pub(crate) why: String,
     /// One thing to check.
     pub(crate) hint: Option<&'static str>,
-    /// The pod and the container that crashed: its log tells more.
-    pub(crate) crashed: Option<(String, String)>,
+    /// The crash, if a container crashed.
+    pub(crate) crash: Option<Crash>,
+}
+
+/// A container that crashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Crash {
+    /// The pod.
+    pub(crate) pod: String,
+    /// The container, whose log tells more.
+    pub(crate) container: String,
+    /// The reason without the container's own message, which may be the end of its log.
+    pub(crate) brief: String,
 }
 
 /// Whether a container of the pod waits for something on its node, which may be
@@ -87,13 +98,17 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();
         let message = waiting.message.clone().unwrap_or_default();
-        let failed = |why: String, hint| Some(PodState::Failed(Failure { why, hint, crashed: None }));
+        let failed = |why: String, hint| Some(PodState::Failed(Failure { why, hint, crash: None }));
         return match reason {
-            "CrashLoopBackOff" => Some(PodState::Failed(Failure {
-                why: format!("container `{name}` crashes: {}", exit(status.last_state.as_ref())),
-                hint: None,
-                crashed: Some((pod.to_owned(), name.clone())),
-            })),
+            "CrashLoopBackOff" => {
+                let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+                let brief = format!("container `{name}` crashes: {}", exit(last));
+                Some(PodState::Failed(Failure {
+                    why: brief.clone() + &message_of(last),
+                    hint: None,
+                    crash: Some(Crash { pod: pod.to_owned(), container: name.clone(), brief }),
+                }))
+            }
             "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" if messages::is_passing(&message) => {
                 Some(PodState::Waiting(format!(
                     "image `{}` cannot be pulled for now: {message}",
@@ -124,10 +139,11 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
             _ => Some(PodState::Waiting(format!("container `{name}` is being created"))),
         };
     }
-    if state.terminated.as_ref().is_some_and(|terminated| terminated.exit_code != 0) {
+    if let Some(terminated) = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0) {
         return Some(PodState::Waiting(format!(
-            "container `{name}` is started again: {}",
-            exit(status.state.as_ref())
+            "container `{name}` is started again: {}{}",
+            exit(Some(terminated)),
+            message_of(Some(terminated))
         )));
     }
     if state.running.is_some() && !status.ready {
@@ -141,16 +157,21 @@ fn container_state(pod: &str, status: &ContainerStatus) -> Option<PodState> {
     None
 }
 
-fn exit(state: Option<&ContainerState>) -> String {
-    let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) else {
-        return "it ended".to_owned();
-    };
-    let reason = terminated.reason.as_deref().filter(|reason| !matches!(*reason, "Error" | "Completed"));
+fn exit(terminated: Option<&ContainerStateTerminated>) -> String {
+    let Some(terminated) = terminated else { return "it ended".to_owned() };
     let mut words = format!("it ended with exit code {}", terminated.exit_code);
-    for more in [reason, terminated.message.as_deref()].into_iter().flatten() {
-        words.push_str(&format!(", {}", more.trim()));
+    if let Some(reason) = terminated.reason.as_deref()
+        && !matches!(reason, "Error" | "Completed")
+    {
+        words.push_str(&format!(", {}", reason.trim()));
     }
     words
+}
+
+/// The message that a container left, behind a comma.
+fn message_of(terminated: Option<&ContainerStateTerminated>) -> String {
+    let message = terminated.and_then(|terminated| terminated.message.as_deref());
+    message.map(|message| format!(", {}", message.trim())).unwrap_or_default()
 }
 
 fn or_reason<'a>(message: &'a str, reason: &'a str) -> &'a str {

@@ -15,7 +15,7 @@ use crate::cluster::{Change, Cluster, Deadline, SILENCE};
 use crate::output::{Reporter, Step};
 use crate::preview::features::{self, Failed, Readiness};
 use crate::preview::plan::Request;
-use crate::preview::progress::{Observed, is_being_created, is_pulling, last_warning};
+use crate::preview::progress::{Crash, Observed, is_being_created, is_pulling, last_warning};
 use crate::problem::Problem;
 use crate::session::Session;
 
@@ -206,12 +206,13 @@ async fn prolong(cluster: &Cluster, request: &Request, root: &str, waited: u64) 
 
 /// The error of a condition that failed, with the last lines of the log where a
 /// container crashed.
-async fn with_log(cluster: &Cluster, namespace: &str, why: String, failed: Failed) -> Problem {
-    let Failed { problem, crashed } = failed;
-    let Some((pod, container)) = crashed else { return problem };
+pub(super) async fn with_log(cluster: &Cluster, namespace: &str, why: String, failed: Failed) -> Problem {
+    let Failed { problem, crash } = failed;
+    let Some(Crash { pod, container, brief }) = crash else { return problem };
     match cluster.last_log_lines(namespace, &pod, &container).await {
         Some(log) => {
-            problem.because(anyhow::Error::msg(format!("the last lines of its log:\n{log}")).context(why))
+            let log = Problem::new(format!("the last lines of its log:\n{log}")).stored_as("");
+            problem.because(Problem::new(why).stored_as(brief).because(log))
         }
         None => problem,
     }
