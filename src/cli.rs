@@ -152,7 +152,8 @@ pub struct Selected {
     pub target: Option<Target>,
     /// Look in this namespace only
     ///
-    /// Without it: in every namespace, or in the context's namespace if you may not list all of them.
+    /// Without it: in every namespace, or in the context's namespace if you may not list all of them. `stop` and
+    /// `extend` then refuse to act on environments in several namespaces.
     #[arg(
         short,
         long,

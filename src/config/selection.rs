@@ -28,6 +28,8 @@ pub struct Selection {
     pub target: Option<Target>,
     /// The target's namespace, if a source names one.
     pub namespace: Option<String>,
+    /// Whether `--all-namespaces` was typed.
+    pub reach: Reach,
     /// Warnings about the configuration.
     pub warnings: Vec<String>,
 }
@@ -175,6 +177,7 @@ impl Selection {
     fn fallback(&self, unused: Unused, named: Named) -> Option<String> {
         let has_key = self.key.given().is_some();
         let is_named = has_key || named == Named::Otherwise;
+            reach: flags.reach,
         let what = match unused {
             Unused::File if is_named => "it is",
             Unused::RestOfFile(lost) if is_named => {

@@ -17,7 +17,8 @@ use crate::words;
 ///
 /// # Errors
 ///
-/// `NotFound` if there is none. If the deadline of one cannot be set, those of the
+/// `NotFound` if there is none; `Usage` if they are in several namespaces and
+/// `--all-namespaces` was not typed. If the deadline of one cannot be set, those of the
 /// others are set all the same.
 pub async fn extend(
     selection: &Selection,
@@ -36,6 +37,7 @@ pub async fn extend(
             sessions.retain(goes_on);
         }
         step.done(&format!("found {}", words::count(sessions.len(), "session")));
+        find::in_one_namespace(&sessions, selection.reach)?;
         let step = reporter.step("setting deadlines");
         let mut lines = Vec::new();
         let mut unset: Option<anyhow::Error> = None;

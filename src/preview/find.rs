@@ -1,9 +1,12 @@
 //! Finds the sessions that `stop` and `extend` act on.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use super::Selector;
 use crate::cluster::{Cluster, Found, Scope};
+use crate::config::Reach;
 use crate::output::Reporter;
 use crate::problem::{Exit, Problem};
 use crate::session::Session;
@@ -13,6 +16,37 @@ use crate::words;
 pub(super) const ELSEWHERE: &str = "if it is in another namespace, pass `-n <namespace>`";
 /// The hint after everything was searched.
 pub(super) const LIST_ALL: &str = "list the environments with `mirrord preview status`";
+/// How many sessions an error lists.
+const LISTED: usize = 20;
+
+/// Refuses sessions in several namespaces, unless the user asked for all of them: a
+/// key such as `pr-12` is likely to be in use in several teams' namespaces.
+///
+/// # Errors
+///
+/// `Usage` if more than one namespace holds a session and `reach` is not
+/// [`Reach::Everywhere`].
+pub(super) fn in_one_namespace(sessions: &[Session], reach: Reach) -> Result<()> {
+    let namespaces: BTreeSet<&str> = sessions.iter().map(|session| session.namespace.as_str()).collect();
+    if namespaces.len() < 2 || reach == Reach::Everywhere {
+        return Ok(());
+    }
+    let mut found: Vec<String> = sessions
+        .iter()
+        .map(|session| format!("{} on {} in namespace {}", session.key, session.target, session.namespace))
+        .collect();
+    found.sort();
+    let further = found.len().saturating_sub(LISTED);
+    found.truncate(LISTED);
+    if further > 0 {
+        found.push(format!("and {further} more"));
+    }
+    Err(Problem::new(format!("there are environments in {} namespaces", namespaces.len()))
+        .because_of(found.join("\n"))
+        .hint("pass `-n <namespace>` for those of one namespace, or `-A` for all of them")
+        .exit(Exit::Usage)
+        .into())
+}
 
 /// The sessions that match `selector`, and the scope that was searched.
 pub(super) async fn matching(
@@ -73,5 +107,42 @@ pub(super) async fn nothing(
         problem.hint(LIST_ALL)
     } else {
         problem.hint(format!("existing keys: {}", words::quoted_list(&keys)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::problem::Report;
+    use crate::session::{KEY, MANAGED_BY, MIRRORD, SESSION, TARGET};
+
+    fn sessions(namespaces: &[&str]) -> Vec<Session> {
+        let root = |namespace: &&str| {
+            let labels = json!({MANAGED_BY: MIRRORD, SESSION: "1", KEY: "pr-1"});
+            let annotations = json!({TARGET: "deployment/shop"});
+            json!({"metadata": {"name": "root", "namespace": namespace, "labels": labels, "annotations": annotations}})
+        };
+        let roots = namespaces.iter().map(root);
+        roots.map(|root| Session::of(&serde_json::from_value(root).unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn sessions_in_several_namespaces_are_refused_unless_all_are_asked_for() {
+        let one = sessions(&["a", "a"]);
+        let two = sessions(&["b", "a", "b"]);
+        assert!(in_one_namespace(&[], Reach::Named).is_ok());
+        assert!(in_one_namespace(&one, Reach::Named).is_ok());
+        assert!(in_one_namespace(&two, Reach::Everywhere).is_ok());
+        let report = Report::of(&in_one_namespace(&two, Reach::Named).unwrap_err());
+        assert_eq!(
+            (report.exit, report.what.as_str()),
+            (Exit::Usage, "there are environments in 2 namespaces")
+        );
+        assert_eq!(report.causes[0].lines().count(), 3);
+        let many = sessions(&["a", "b"].repeat(LISTED));
+        let report = Report::of(&in_one_namespace(&many, Reach::Named).unwrap_err());
+        assert_eq!(report.causes[0].lines().last(), Some("and 20 more"));
     }
 }

@@ -58,7 +58,8 @@ impl Ending {
 ///
 /// # Errors
 ///
-/// `NotFound` if there is none and that [`NotFound::Fails`]; `TimedOut` if an object
+/// `NotFound` if there is none and that [`NotFound::Fails`]; `Usage` if they are in
+/// several namespaces and `--all-namespaces` was not typed; `TimedOut` if an object
 /// stays longer than its grace period allows.
 pub async fn stop(
     selection: &Selection,
@@ -82,6 +83,7 @@ pub async fn stop(
             return Ok(sessions);
         }
         step.done(&format!("found {} to delete", words::count(sessions.len(), "session")));
+        find::in_one_namespace(&sessions, selection.reach)?;
         let step = reporter.step("deleting sessions");
         // All deadlines are set before the first wait, so that an interrupt spares none.
         let mut untold: Option<anyhow::Error> = None;

@@ -1,6 +1,7 @@
-//! `status` with a fake API server that answers lists and no watches.
+//! `status`, `stop` and `extend` with a fake API server that answers lists, reads and
+//! patches of roots, and no watches.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
@@ -17,7 +18,11 @@ enum May {
 }
 
 fn root(key: &str, target: &str, failed: Option<&str>) -> Value {
-    let session = format!("{:08x}", key.len() * 7919 + target.len());
+    let digest = key
+        .bytes()
+        .chain(target.bytes())
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let session = format!("{digest:08x}");
     let mut root = json!({
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {
@@ -67,15 +72,29 @@ fn answer(path: &str, may: May, roots: &[Value]) -> (u16, Value) {
         !query.contains("preview.mirrord.io%2Fkey")
             || query.contains(&format!("preview.mirrord.io%2Fkey%3D{key}"))
     };
-    let items: Vec<&Value> =
-        if path.ends_with("/jobs") { roots.iter().filter(is_meant).collect() } else { Vec::new() };
+    let namespace =
+        path.split_once("/namespaces/").map(|(_, rest)| rest.split('/').next().unwrap().to_owned());
+    let is_there =
+        |root: &&Value| namespace.as_ref().is_none_or(|name| root["metadata"]["namespace"] == **name);
+    // A read or a patch; the patched root is not kept.
+    if let Some((_, name)) = path.split_once("/jobs/") {
+        let root = roots.iter().filter(is_there).find(|root| root["metadata"]["name"] == *name).unwrap();
+        return (200, root.clone());
+    }
+    let items: Vec<&Value> = if path.ends_with("/jobs") {
+        roots.iter().filter(is_meant).filter(is_there).collect()
+    } else {
+        Vec::new()
+    };
     (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
 }
 
 fn serve(stream: &TcpStream, may: May, roots: &[Value]) {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    while let Some(request) = lines.next() {
-        lines.by_ref().find(String::is_empty);
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = reader.by_ref().lines().map_while(Result::ok).next() {
+        let head = reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let length = head.filter_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).last();
+        reader.by_ref().take(length.unwrap_or(0)).read_to_end(&mut Vec::new()).unwrap();
         let (code, body) = answer(request.split(' ').nth(1).unwrap(), may, roots);
         let body = body.to_string();
         let head = format!(
@@ -100,6 +119,11 @@ fn status(arguments: &[&str], may: May) -> String {
 }
 
 fn status_of(roots: Vec<Value>, arguments: &[&str], may: May) -> String {
+    screen_of(roots, &[&["preview", "status"], arguments].concat(), may)
+}
+
+/// The screen of a command in a cluster with these environments.
+fn screen_of(roots: Vec<Value>, arguments: &[&str], may: May) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let kubeconfig = REFUSING.replace("127.0.0.1:1", &listener.local_addr().unwrap().to_string());
     thread::spawn(move || {
@@ -108,7 +132,13 @@ fn status_of(roots: Vec<Value>, arguments: &[&str], may: May) -> String {
             thread::spawn(move || serve(&stream, may, &roots));
         }
     });
-    screen(&[&["preview", "status"], arguments].concat(), &[], &[("kubeconfig", &kubeconfig)])
+    screen(arguments, &[], &[("kubeconfig", &kubeconfig)])
+}
+
+fn root_in(namespace: &str, key: &str, target: &str) -> Value {
+    let mut root = root(key, target, None);
+    root["metadata"]["namespace"] = namespace.into();
+    root
 }
 
 #[test]
@@ -173,5 +203,47 @@ fn text_from_the_cluster_cannot_control_the_terminal() {
         assert_eq!(screen.chars().find(is_control), None, "{arguments:?}: {screen:?}");
         assert!(arguments.contains(&"yaml") || !screen.contains('\u{202e}'), "{arguments:?}: {screen:?}");
         assert!(!screen.lines().any(|line| line.starts_with("pr-9")), "{arguments:?}: {screen}");
+    }
+}
+
+/// Keys are often numbers of pull requests, which every repository counts from 1.
+#[test]
+fn a_key_in_several_namespaces_is_stopped_or_extended_only_if_all_are_asked_for() {
+    let roots = || {
+        vec![
+            root_in("staging", "pr-12", "deployment/shop"),
+            root_in("web", "pr-12", "deployment/site"),
+            root_in("web", "pr-1", "deployment/site"),
+        ]
+    };
+    for verb in [&["stop", "--no-wait"][..], &["extend", "--ttl", "2h"]] {
+        let run =
+            |arguments: &[&str], may| screen_of(roots(), &[&["preview"], verb, arguments].concat(), may);
+        for several in [&["-k", "pr-12"][..], &["--glob", "pr-*"], &["--glob", "*"]] {
+            let screen = run(several, May::Everywhere);
+            assert!(screen.contains("caused by: there are environments in 2 namespaces"), "{screen}");
+            assert!(screen.contains("pr-12 on deployment/shop in namespace staging\n"), "{screen}");
+            assert!(screen.contains("pr-12 on deployment/site in namespace web\n"), "{screen}");
+            assert!(screen.contains("hint: pass `-n <namespace>` for"), "{screen}");
+            assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
+        }
+        let done = |screen: &str| -> Vec<String> {
+            assert!(screen.ends_with("--- exit code 0\n"), "{screen}");
+            let lines = screen.lines().filter_map(|line| line.split_once(" in namespace "));
+            lines.map(|(_, namespace)| namespace.to_owned()).collect()
+        };
+        for (arguments, may, namespaces) in [
+            (&["-k", "pr-1"][..], May::Everywhere, &["web"][..]),
+            (&["-k", "pr-12", "-n", "web"], May::Everywhere, &["web"]),
+            (&["-k", "pr-12", "-t", "deployment/shop"], May::Everywhere, &["staging"]),
+            (&["-k", "pr-12", "-A"], May::Everywhere, &["staging", "web"]),
+            // The context's namespace is `staging`.
+            (&["-k", "pr-12"], May::InItsNamespace, &["staging"]),
+        ] {
+            let screen = run(arguments, may);
+            let mut found = done(&screen);
+            found.retain(|namespace| !namespace.contains('`'));
+            assert_eq!(found, namespaces, "{screen}");
+        }
     }
 }
