@@ -6,6 +6,7 @@
 //! not use clap or the cluster.
 
 mod agent;
+mod checkout;
 pub mod env;
 mod environment;
 mod fates;
@@ -14,6 +15,7 @@ pub mod file;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod incoming;
+mod input;
 mod key_source;
 pub mod list;
 pub mod mounts;

@@ -26,13 +26,14 @@ pub(crate) use self::interrupts::unless_interrupted;
 pub use self::selector::{Selector, Standing};
 use crate::cluster::Cluster;
 use crate::config::Selection;
+use crate::connection::Purpose;
 use crate::output::Reporter;
 
 /// Connects to the cluster, as the first step of a verb. Other programs read the
 /// names of this step.
-async fn connected(selection: &Selection, reporter: &Reporter) -> Result<Cluster> {
+async fn connected(selection: &Selection, purpose: Purpose, reporter: &Reporter) -> Result<Cluster> {
     let step = reporter.step("connecting to operator");
-    let cluster = Cluster::connect(&selection.connection).await?;
+    let cluster = Cluster::connect(&selection.connection, purpose).await?;
     step.done("connected to operator");
     Ok(cluster)
 }

@@ -23,12 +23,13 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("fuzzing", &["agent", "config"]),
-    ("completion", &["cli", "cluster", "config"]),
+    ("completion", &["cli", "cluster", "config", "connection"]),
     (
         "preview",
         &[
             "cluster",
             "config",
+            "connection",
             "contract",
             "kubernetes_names",
             "output",

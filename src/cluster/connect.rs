@@ -1,6 +1,6 @@
 //! From a kubeconfig to a cluster that has answered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 
 use super::{Cluster, LongLived};
-use crate::connection::Connection;
+use crate::connection::{Connection, Purpose, Source};
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::words;
 
@@ -27,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 const ASKS_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// How often it is repeated: for about 6 s.
 const TRIES: u32 = 5;
+/// The longest kubeconfig that a configuration file may name, in bytes.
+const KUBECONFIG: u64 = 8 * 1024 * 1024;
 /// The length of the queue in front of the client.
 const BUFFERED: usize = 1024;
 
@@ -34,8 +36,16 @@ const BUFFERED: usize = 1024;
 
 impl Cluster {
     /// Connects as kubectl would, and asks for a first answer.
-    pub async fn connect(connection: &Connection) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// `Usage` if the kubeconfig cannot be used, or if it belongs to a checkout and would
+    /// run a program in a command that only looks.
+    pub async fn connect(connection: &Connection, purpose: Purpose) -> Result<Self> {
         let mut config = config(connection).await?;
+        if let (Source::Checkout(path), Purpose::Look) = (&connection.source, purpose) {
+            refuse_programs(path, &config.auth_info)?;
+        }
         if let Some(accept) = connection.accept_invalid_certificates {
             config.accept_invalid_certs = accept;
         }
@@ -129,7 +139,7 @@ async fn config(connection: &Connection) -> Result<Config> {
     {
         return Ok(config);
     }
-    let kubeconfig = merged(paths).explain(problem)?;
+    let kubeconfig = merged(paths, &connection.source).explain(problem)?;
     let contexts: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
     if let Some(wanted) = &connection.context
@@ -148,7 +158,7 @@ async fn config(connection: &Connection) -> Result<Config> {
 }
 
 /// The merged files. As with kubectl, files that do not exist are skipped.
-fn merged(paths: &[PathBuf]) -> Result<Kubeconfig> {
+fn merged(paths: &[PathBuf], source: &Source) -> Result<Kubeconfig> {
     let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
     // If none exists, reading the first one makes the error.
     let read = if there.is_empty() { paths.iter().take(1).collect() } else { there };
@@ -157,12 +167,59 @@ fn merged(paths: &[PathBuf]) -> Result<Kubeconfig> {
     }
     let mut whole: Option<Kubeconfig> = None;
     for path in read {
-        let next = Kubeconfig::read_from(path)
-            .explain(|| Problem::new(format!("`{}` cannot be used", path.display())))?;
+        let problem = || Problem::new(format!("`{}` cannot be used", path.display()));
+        if *source != Source::User {
+            check_size(path).explain(problem)?;
+        }
+        let next = Kubeconfig::read_from(path).explain(problem)?;
+        if *source != Source::User {
+            for named in files_of(&next).filter(|named| named.exists()) {
+                let problem = || Problem::new(format!("`{}` cannot be used", named.display()));
+                check_size(named).explain(problem)?;
+            }
+        }
         whole = Some(match whole {
             Some(before) => before.merge(next)?,
             None => next,
         });
     }
     Ok(whole.expect("at least one file was read"))
+}
+
+/// The files that a kubeconfig names.
+fn files_of(kubeconfig: &Kubeconfig) -> impl Iterator<Item = &Path> {
+    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let users = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
+    let of_users = users.flat_map(|user| [&user.token_file, &user.client_certificate, &user.client_key]);
+    let files = clusters.map(|cluster| &cluster.certificate_authority).chain(of_users);
+    files.flatten().map(Path::new)
+}
+
+/// Checks a kubeconfig that a configuration file names, or a file of it: a pipe would block the command,
+/// and a device would fill its memory. Users may name a pipe themselves, as in
+/// `--kubeconfig <(…)`.
+fn check_size(path: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(anyhow::Error::msg("it is not a regular file"));
+    }
+    if metadata.len() > KUBECONFIG {
+        return Err(anyhow::Error::msg(format!("it has more than {KUBECONFIG} bytes")));
+    }
+    Ok(())
+}
+
+/// Refuses a user of the kubeconfig at `path` for whom a program would run.
+fn refuse_programs(path: &Path, user: &AuthInfo) -> Result<()> {
+    let program = match (&user.exec, &user.auth_provider) {
+        (Some(exec), _) => exec.command.clone().unwrap_or_default(),
+        (None, Some(provider)) => provider.name.clone(),
+        (None, None) => return Ok(()),
+    };
+    let path = path.display().to_string();
+    Err(Problem::new(format!("the kubeconfig `{path}` would run a program to log in: `{program}`"))
+        .because_of("the configuration file names this kubeconfig, and a checkout may hold both")
+        .hint(format!("if you trust that program, pass `--kubeconfig {}`", words::shell_word(&path)))
+        .exit(Exit::Usage)
+        .into())
 }

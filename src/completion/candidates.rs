@@ -6,10 +6,11 @@ use anyhow::Result;
 use super::Wanted;
 use crate::cluster::{Cluster, Scope};
 use crate::config::Selection;
+use crate::connection::Purpose;
 
 /// The candidates, each once and in order.
 pub async fn candidates(selection: &Selection, wanted: Wanted, is_of_sessions: bool) -> Result<Vec<String>> {
-    let cluster = Cluster::connect(&selection.connection).await?;
+    let cluster = Cluster::connect(&selection.connection, Purpose::Look).await?;
     let mut candidates = match wanted {
         Wanted::Namespace => cluster.namespaces().await,
         Wanted::Target if !is_of_sessions => {

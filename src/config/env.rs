@@ -11,7 +11,7 @@ use serde_untagged::UntaggedEnumVisitor;
 
 use super::environment::Environment;
 use super::list::{Names, Patterns, split};
-use super::wrong;
+use super::{input, wrong};
 use crate::problem::{Explain as _, Problem};
 
 /// The section as written.
@@ -56,6 +56,10 @@ pub struct Env {
     /// Values for the variables whose name matches, in the order of the patterns.
     pub mapping: Vec<(Regex, String)>,
 }
+
+/// The longest file of variables, in bytes: Kubernetes' limit for a whole object is
+/// little more.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Which of the target's names, of variables or labels, stay.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +109,7 @@ impl EnvSection {
         let mut set = BTreeMap::new();
         if let Some(path) = file {
             let problem = || wrong(format!("could not read the variables in `{}`", path.display()));
-            let text = std::fs::read_to_string(&path).explain(problem)?;
+            let text = input::text(&path, MAX_BYTES).explain(problem)?;
             for variable in dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes()) {
                 let (name, value) = variable.map_err(|error| problem().because(unreadable(&error, &text)))?;
                 set.insert(name, value);

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::wrong;
+use super::{input, wrong};
 use crate::problem::Explain as _;
 
 /// Kubernetes' limit for the data of a ConfigMap or a Secret, in bytes.
@@ -77,7 +77,7 @@ impl MountSection {
             .into());
         }
         let content = match (self.kind, self.payload, self.from_file) {
-            (None, None, Some(file)) => std::fs::read(&file)
+            (None, None, Some(file)) => input::read(&file, MAX_BYTES)
                 .explain(|| wrong(format!("`{place}.from_file`: could not read `{}`", file.display())))?,
             (Some(Kind::Text), Some(text), None) => text.into_bytes(),
             (Some(Kind::Binary), Some(text), None) => {

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::file::File;
 use super::key_source::KeySource;
 use super::template::{self, Loaded, Lost};
-use super::{Environment, Overrides, Reach, environment, wrong};
-use crate::connection::Connection;
+use super::{Environment, Overrides, Reach, checkout, environment, wrong};
+use crate::connection::{Connection, Source};
 use crate::kubernetes_names::is_namespace;
 use crate::session::Key;
 use crate::workload::Target;
@@ -109,8 +109,10 @@ impl Selection {
             None => environment.parsed("MIRRORD_KEY")?,
         };
         let path = flags.config_file.clone().or_else(|| environment.path("MIRRORD_CONFIG_FILE"));
-        let loaded =
-            path.map(|path| template::load(&path, given.as_ref(), environment, randomness)).transpose()?;
+        let loaded = path
+            .as_ref()
+            .map(|path| template::load(path, given.as_ref(), environment, randomness))
+            .transpose()?;
         let Loaded { key, mut file, warnings, trouble, lost } = loaded.unwrap_or_else(|| Loaded {
             key: given.map_or_else(|| KeySource::Generated(Key::generated(randomness)), KeySource::Given),
             file: File::default(),
@@ -121,13 +123,19 @@ impl Selection {
         let mut troubles: Vec<_> =
             trouble.map(|trouble| (Unused::RestOfFile(lost), trouble)).into_iter().collect();
         let target = std::mem::take(&mut file.target);
-        let kubeconfig = match &flags.kubeconfig {
-            Some(path) => vec![path.clone()],
-            None => environment
-                .text("MIRRORD_KUBECONFIG")
-                .or_else(|| file.kubeconfig.clone())
-                .map(|list| environment::split_paths(&list))
-                .unwrap_or_default(),
+        let of_kubectl = environment::of_kubectl(environment);
+        let of_file = path.zip(file.kubeconfig.as_deref());
+        let (kubeconfig, source) = match (&flags.kubeconfig, environment.text("MIRRORD_KUBECONFIG"), of_file)
+        {
+            (Some(path), _, _) => (vec![path.clone()], Source::User),
+            (None, Some(list), _) => (environment::split_paths(&list), Source::User),
+            (None, None, Some((path, list))) => {
+                let kubeconfig = environment::split_paths(list);
+                let current = std::env::current_dir().unwrap_or_default();
+                let inside = checkout::first_inside(&kubeconfig, &path, &current, &of_kubectl);
+                (kubeconfig, inside.map_or(Source::File, Source::Checkout))
+            }
+            (None, None, None) => (Vec::new(), Source::User),
         };
         let target_path = match &flags.target {
             Some(target) => Some(target.clone()),
@@ -156,8 +164,9 @@ impl Selection {
         let selection = Self {
             key,
             connection: Connection {
-                of_kubectl: environment::of_kubectl(environment),
+                of_kubectl,
                 kubeconfig,
+                source,
                 context: flags
                     .context
                     .clone()
@@ -168,6 +177,7 @@ impl Selection {
             typed: typed(flags),
             target: target_path,
             namespace,
+            reach: flags.reach,
             warnings,
         };
         Ok(Found { selection, file, troubles })
@@ -177,7 +187,6 @@ impl Selection {
     fn fallback(&self, unused: Unused, named: Named) -> Option<String> {
         let has_key = self.key.given().is_some();
         let is_named = has_key || named == Named::Otherwise;
-            reach: flags.reach,
         let what = match unused {
             Unused::File if is_named => "it is",
             Unused::RestOfFile(lost) if is_named => {

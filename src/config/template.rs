@@ -2,7 +2,6 @@
 //! applies the table of fields.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,7 +15,7 @@ use super::file::File;
 use super::key_source::KeySource;
 use super::reading::Format;
 use super::target::TargetSection;
-use super::{Environment, fates, reading, wrong};
+use super::{Environment, fates, input, reading, wrong};
 use crate::problem::Explain as _;
 use crate::session::Key;
 
@@ -122,11 +121,9 @@ fn is_stdin(path: &Path) -> bool {
 
 fn text(path: &Path) -> std::io::Result<String> {
     if is_stdin(path) {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        Ok(text)
+        input::standard_input(input::CONFIGURATION)
     } else {
-        std::fs::read_to_string(path)
+        input::text(path, input::CONFIGURATION)
     }
 }
 

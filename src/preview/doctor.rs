@@ -15,6 +15,7 @@ use super::rights::{self, Right};
 use super::{connected, features};
 use crate::cluster::Cluster;
 use crate::config::{Config, Environment, Overrides};
+use crate::connection::Purpose;
 use crate::output::Reporter;
 use crate::problem::{Exit, Problem, Report};
 use crate::words;
@@ -50,7 +51,7 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
     let config = Config::resolve(flags, environment, uuid::Uuid::new_v4())?;
     reporter.warnings(&config.selection.warnings);
     step.done("configuration loaded");
-    let cluster = connected(&config.selection, reporter).await?;
+    let cluster = connected(&config.selection, Purpose::Look, reporter).await?;
     let namespace = config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
     let check = Check { cluster: &cluster, config: &config, namespace: &namespace, reporter };
     let mut findings = Findings::default();

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Selector, connected, find, lifetime, unless_interrupted};
 use crate::cluster::{Cluster, Deadline, Scope};
 use crate::config::Selection;
+use crate::connection::Purpose;
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Problem};
 use crate::session::{SESSION, Session, TTL, Ttl};
@@ -28,7 +29,7 @@ pub async fn extend(
     reporter: &Reporter,
 ) -> Result<()> {
     let work = async {
-        let cluster = connected(selection, reporter).await?;
+        let cluster = connected(selection, Purpose::Change, reporter).await?;
         let step = reporter.step("finding preview sessions");
         let mut sessions = find::at_least_one(&cluster, selector, &scope, reporter).await?;
         // Sessions that are ending or being replaced are left alone.
@@ -36,8 +37,8 @@ pub async fn extend(
         if sessions.iter().any(goes_on) {
             sessions.retain(goes_on);
         }
-        step.done(&format!("found {}", words::count(sessions.len(), "session")));
         find::in_one_namespace(&sessions, selection.reach)?;
+        step.done(&format!("found {}", words::count(sessions.len(), "session")));
         let step = reporter.step("setting deadlines");
         let mut lines = Vec::new();
         let mut unset: Option<anyhow::Error> = None;

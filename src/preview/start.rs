@@ -23,6 +23,7 @@ use super::stop::Ending;
 use super::{connected, features, render, stop};
 use crate::cluster::{self, Cluster};
 use crate::config::{Config, Environment, Overrides, wrong};
+use crate::connection::Purpose;
 use crate::output::format::ObjectFormat;
 use crate::output::{self, Reporter};
 use crate::problem::{Exit, Explain as _, Problem};
@@ -166,7 +167,8 @@ pub async fn start(
 
 /// Inspects, asks and plans. Creates nothing.
 async fn prepared(config: &Config, target: Target, extent: Extent, reporter: &Reporter) -> Result<Prepared> {
-    let cluster = connected(&config.selection, reporter).await?;
+    let purpose = if extent == Extent::Planned { Purpose::Look } else { Purpose::Change };
+    let cluster = connected(&config.selection, purpose, reporter).await?;
     let namespace = config.selection.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
     let step = reporter.step("creating preview session resource");
     let counted_from = if extent == Extent::Created { CountedFrom::Creation } else { CountedFrom::Readiness };

@@ -16,6 +16,7 @@ use super::render::{self, View};
 use super::{Selector, Standing};
 use crate::cluster::{Change, Cluster, Scope};
 use crate::config::Selection;
+use crate::connection::Purpose;
 use crate::output::format::ListFormat;
 use crate::output::{self, Mode, Reporter};
 use crate::problem::{Exit, Problem};
@@ -66,7 +67,8 @@ pub async fn status(
     reporter: &Reporter,
 ) -> Result<()> {
     let what = "could not show the environments";
-    let cluster = Cluster::connect(&selection.connection).await.map_err(|error| error.context(what))?;
+    let cluster =
+        Cluster::connect(&selection.connection, Purpose::Look).await.map_err(|error| error.context(what))?;
     let list = List { cluster: &cluster, selector, format: show.format, reporter };
     let (listed, searched) = list.look(&scope).await.map_err(|error| error.context(what))?;
     if searched != scope {

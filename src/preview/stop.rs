@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::{Interrupts, Selector, connected, features, find};
 use crate::cluster::{Cluster, END, Found, Remains, Scope, persist};
 use crate::config::Selection;
+use crate::connection::Purpose;
 use crate::output::Reporter;
 use crate::problem::{Exit, Explain as _, Problem};
 use crate::session::{Session, SessionId};
@@ -71,7 +72,7 @@ pub async fn stop(
 ) -> Result<()> {
     let mut interrupts = Interrupts::listen()?;
     let work = async {
-        let cluster = connected(selection, reporter).await?;
+        let cluster = connected(selection, Purpose::Change, reporter).await?;
         let step = reporter.step("finding preview sessions");
         let Found { sessions, scope: searched } =
             find::matching(&cluster, selector, &scope, reporter).await?;
@@ -82,8 +83,8 @@ pub async fn stop(
             step.done(&selector.nothing_in(&searched));
             return Ok(sessions);
         }
-        step.done(&format!("found {} to delete", words::count(sessions.len(), "session")));
         find::in_one_namespace(&sessions, selection.reach)?;
+        step.done(&format!("found {} to delete", words::count(sessions.len(), "session")));
         let step = reporter.step("deleting sessions");
         // All deadlines are set before the first wait, so that an interrupt spares none.
         let mut untold: Option<anyhow::Error> = None;

@@ -97,3 +97,87 @@ fn without_a_kubeconfig_rbac_needs_only_a_namespace() {
     assert!(screen.contains("hint: pass `-n <namespace>`"), "{screen}");
     assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
 }
+
+/// The kubeconfig of a checkout: to log in, it runs a program that writes a marker.
+fn marking() -> String {
+    REFUSING.replace(
+        "user: {}",
+        "user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, \": > $MARKER; exit 3\"], interactiveMode: Never}}",
+    )
+}
+
+/// The screen of a command in a checkout whose configuration file names such a
+/// kubeconfig, and whether the program ran.
+fn in_a_checkout(kubeconfig: &str, arguments: &[&str]) -> (String, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("marker");
+    let files = [
+        ("kube/config", kubeconfig),
+        (
+            ".mirrord/mirrord.json",
+            r#"{"kubeconfig": "kube/config", "key": "x", "target": "deployment/shop"}"#,
+        ),
+    ];
+    let screen = screen(arguments, &[("MARKER", marker.to_str().unwrap())], &files);
+    (screen, marker.exists())
+}
+
+#[test]
+fn completion_and_looking_run_no_program_of_a_checkout() {
+    for arguments in [
+        &["candidates", "key", "--", "preview", "status", "-f", "-k"][..],
+        &["candidates", "namespace", "--", "preview", "start", "-f", "-n"],
+        &["candidates", "target", "--", "preview", "start", "-f", ".mirrord/mirrord.json", "-t"],
+    ] {
+        let (screen, ran) = in_a_checkout(&marking(), arguments);
+        assert!(!ran && screen.contains("--- stdout\n--- stderr\n--- exit code 0\n"), "{screen}");
+    }
+    let provider = REFUSING.replace(
+        "user: {}",
+        "user: {auth-provider: {name: gcp, config: {cmd-path: /bin/sh, cmd-args: '-c \": > $MARKER\"'}}}",
+    );
+    for (kubeconfig, program) in [(marking(), "/bin/sh"), (provider, "gcp")] {
+        for verb in [&["status"][..], &["doctor"], &["start", "-i", "x", "--dry-run"]] {
+            let (screen, ran) = in_a_checkout(&kubeconfig, &[&["preview"], verb, &["-f"]].concat());
+            let refusal = format!("the kubeconfig `kube/config` would run a program to log in: `{program}`");
+            assert!(!ran && screen.contains(&refusal), "{screen}");
+            assert!(
+                screen.contains("hint: if you trust that program, pass `--kubeconfig kube/config`"),
+                "{screen}"
+            );
+            assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
+        }
+        let (screen, ran) = in_a_checkout(&kubeconfig, &["preview", "rbac", "-f"]);
+        assert!(!ran && screen.ends_with("--- exit code 0\n"), "{screen}");
+    }
+}
+
+#[test]
+fn a_program_runs_for_a_kubeconfig_of_the_users_choice() {
+    let chosen = ["--kubeconfig", "kube/config", "-f"];
+    for arguments in [
+        &[&["preview", "status"], &chosen[..]].concat()[..],
+        &[&["preview", "doctor"], &chosen[..]].concat(),
+        &[&["candidates", "key", "--", "preview", "status"], &chosen[..], &["-k"]].concat(),
+        // A command that acts.
+        &["preview", "stop", "-f"],
+    ] {
+        let (screen, ran) = in_a_checkout(&marking(), arguments);
+        assert!(ran, "{screen}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_of_a_file_and_the_files_in_it_are_regular_files() {
+    let endless = REFUSING.replace("user: {}", "user: {tokenFile: /dev/zero}");
+    for named in ["/dev/zero", "endless"] {
+        let file = format!(r#"{{"kubeconfig": "{named}"}}"#);
+        let files = [("endless", endless.as_str()), ("mirrord.json", &file)];
+        let screen = screen(&["preview", "status", "-f", "mirrord.json"], &[], &files);
+        assert!(
+            screen.contains("`/dev/zero` cannot be used") && screen.contains("it is not a regular file"),
+            "{screen}"
+        );
+        assert!(screen.ends_with("--- exit code 2\n"), "{screen}");
+    }
+}

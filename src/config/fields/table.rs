@@ -122,7 +122,8 @@ fn preview() -> Vec<Field> {
             honoured(format!("{path}[].mount_at"), Kind::Text)
                 .meaning("The absolute path of the file in the container.")
                 .required(),
-            honoured(format!("{path}[].from_file"), Kind::Text).meaning("A local file with the content."),
+            honoured(format!("{path}[].from_file"), Kind::Text)
+                .meaning("A local file with the content: a regular file of at most 1 MiB."),
             honoured(format!("{path}[].type"), Kind::Word(&["text", "binary"]))
                 .meaning("How `payload` is written: as text, or in base64."),
             honoured(format!("{path}[].payload"), Kind::Text)
@@ -151,7 +152,7 @@ fn env() -> Vec<Field> {
         honoured("feature.env.mapping", Kind::Strings)
             .meaning("A regular expression for names, and the value of the variables that match; `$1` is a group of the name."),
         honoured("feature.env.env_file", Kind::Text)
-            .meaning("A file of `NAME=value` lines to set.")
+            .meaning("A regular file of `NAME=value` lines to set, at most 1 MiB.")
             .variables(&["MIRRORD_OVERRIDE_ENV_VARS_FILE"]),
         honoured("feature.env.load_from_process", Kind::Boolean)
             .meaning("Accepted without effect: it says where local processes get their variables."),

@@ -360,3 +360,39 @@ fn a_filter_without_a_field_is_refused() {
         assert_eq!(resolve(&Overrides::default(), &[], &filter(section)).unwrap().incoming.filter, None);
     }
 }
+
+/// A pipe without a writer would block the command, and a device would fill its memory.
+#[test]
+fn only_regular_files_of_a_bounded_size_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let [fifo, huge, zero] = ["fifo", "huge", "zero"].map(|name| folder.path().join(name));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // A sparse file.
+    std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &zero).unwrap();
+    for (path, why) in [
+        (&fifo, "it is not a regular file"),
+        (&zero, "it is not a regular file"),
+        (&huge, "it has more than 1048576 bytes"),
+    ] {
+        let at = path.display();
+        for file in [
+            format!(r#"{{"feature": {{"env": {{"env_file": "{at}"}}}}}}"#),
+            format!(
+                r#"{{"feature": {{"preview": {{"config_mounts": [{{"mount_at": "/a", "from_file": "{at}"}}]}}}}}}"#
+            ),
+            format!(
+                r#"{{"feature": {{"preview": {{"secret_mounts": [{{"mount_at": "/a", "from_file": "{at}"}}]}}}}}}"#
+            ),
+        ] {
+            let error = format!("{:#}", resolve(&Overrides::default(), &[], &file).unwrap_err());
+            assert!(error.contains(why) && error.contains(&at.to_string()), "{error}");
+        }
+        let variables = [("MIRRORD_OVERRIDE_ENV_VARS_FILE", path.to_str().unwrap())];
+        assert!(resolve(&Overrides::default(), &variables, "{}").is_err());
+        let why = why.replace("1048576", "8388608");
+        let flags = Overrides { config_file: Some(path.clone()), ..Overrides::default() };
+        let error = Config::resolve(&flags, &Environment::default(), Uuid::nil()).unwrap_err();
+        assert!(format!("{error:#}").contains(&why), "{error:#}");
+    }
+}
