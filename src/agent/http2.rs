@@ -4,6 +4,7 @@
 //! agent accepts all that the application accepts, and passes on how the
 //! application ends streams.
 
+mod announced;
 mod answer;
 mod application;
 mod carry;
@@ -35,12 +36,13 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
 use super::closing::reset;
-use super::detect::{PREFACE, SETTINGS_BYTES, may_be_settings};
+use super::detect::{PREFACE, may_be_settings};
 use super::relay_buffer::RelayBuffer;
 use super::shared::Shared;
 use super::tunnel;
+use announced::Announced;
 use application::{Application, Service};
-use connect::{connect, drive, server_settings};
+use connect::{Offer, connect, drive, server_settings};
 use previews::PreviewConnections;
 use rewound::Rewound;
 use stream::Stream;
@@ -81,7 +83,7 @@ impl Http2 {
             reset(&client);
             return Ok(());
         }
-        if !speaks_http2(&server).await {
+        let Some(first) = speaks_http2(&server).await else {
             up.discard(PREFACE.len());
             let carried = tunnel::carry(&mut client, &mut server, &mut up, &mut RelayBuffer::default()).await;
             if carried.is_err() {
@@ -89,13 +91,14 @@ impl Http2 {
                 reset(&server);
             }
             return Ok(());
-        }
+        };
         let application = Rc::new(Application::default());
-        let (app, driven) = connect(Rewound::after_writing(PREFACE.len(), server)).await?;
-        let streams = driven.max_concurrent_send_streams();
+        let (app, mut driven) = connect(Rewound::after_writing(PREFACE.len(), server)).await?;
+        let offer = Offer::limited(driven.max_concurrent_send_streams(), first.header_bytes);
+        driven.set_target_window_size(offer.window_bytes());
         let probe = Rc::new(RefCell::new(app.clone()));
         spawn_local(drive(driven, Rc::downgrade(&probe), Rc::clone(&application)));
-        let mut builder = server_settings(streams);
+        let mut builder = server_settings(offer);
         if app.is_extended_connect_protocol_enabled() {
             builder.enable_connect_protocol();
         }
@@ -185,13 +188,14 @@ impl ClientConnection {
     }
 }
 
-/// Whether the application's first bytes may be HTTP/2's. A server that sends
-/// nothing after the preface waits for the client's settings, as HTTP/2 allows.
-async fn speaks_http2(server: &TcpStream) -> bool {
-    let mut bytes = [0; SETTINGS_BYTES];
+/// The settings in the application's first bytes, if these may be HTTP/2's. A server
+/// that sends nothing after the preface waits for the client's settings, as HTTP/2
+/// allows.
+async fn speaks_http2(server: &TcpStream) -> Option<Announced> {
+    let mut bytes = [0; announced::MAX_BYTES];
     match tokio::time::timeout(FIRST_BYTES_WAIT, server.peek(&mut bytes)).await {
-        Ok(Ok(seen)) => may_be_settings(&bytes[..seen]),
-        Ok(Err(_)) => false,
-        Err(_) => true,
+        Ok(Ok(seen)) => may_be_settings(&bytes[..seen]).then(|| Announced::read(&bytes[..seen])),
+        Ok(Err(_)) => None,
+        Err(_) => Some(Announced::default()),
     }
 }

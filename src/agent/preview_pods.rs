@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -20,6 +21,24 @@ pub(super) struct PreviewPods<'a> {
     port: u16,
 }
 
+/// The turn with which the next client connection begins: most connections carry few
+/// requests, so the pods also take turns from connection to connection.
+pub(super) struct Turns(AtomicUsize);
+
+// === impl Turns ===
+
+impl Turns {
+    /// Turns from the first on.
+    pub(super) const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// The next turn.
+    pub(super) fn next(&self) -> usize {
+        self.0.fetch_add(1, Relaxed)
+    }
+}
+
 // === impl PreviewPods ===
 
 impl<'a> PreviewPods<'a> {
@@ -33,6 +52,14 @@ impl<'a> PreviewPods<'a> {
         address.port() == self.port && self.addresses.contains(&address.ip())
     }
 
+    /// The pods' addresses, the one whose `turn` it is first.
+    pub(super) fn in_turn(&self, turn: usize) -> impl Iterator<Item = SocketAddr> + 'a {
+        let (addresses, port) = (self.addresses, self.port);
+        let first = turn.checked_rem(addresses.len()).unwrap_or_default();
+        let (later, earlier) = addresses.split_at(first);
+        earlier.iter().chain(later).map(move |address| SocketAddr::from((*address, port)))
+    }
+
     /// Connects to the first pod that accepts a connection on which `open`
     /// succeeds, and starts with the one whose `turn` it is.
     ///
@@ -44,10 +71,8 @@ impl<'a> PreviewPods<'a> {
         turn: usize,
         open: impl AsyncFn(TcpStream) -> io::Result<T>,
     ) -> io::Result<(SocketAddr, T)> {
-        let mut last = io::Error::other("no preview pod is ready");
-        for attempt in 0..self.addresses.len() {
-            let address = self.addresses[(turn.wrapping_add(attempt)) % self.addresses.len()];
-            let address = SocketAddr::from((address, self.port));
+        let mut last = no_pod();
+        for address in self.in_turn(turn) {
             let opened = match connect(address).await {
                 Ok(stream) => open(stream).await,
                 Err(error) => Err(error),
@@ -81,7 +106,13 @@ impl<'a> PreviewPods<'a> {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// The error where the rules name no pod.
+pub(super) fn no_pod() -> io::Error {
+    io::Error::other("no preview pod is ready")
+}
+
+/// Connects to one pod.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream =
         timeout(CONNECT_WAIT, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
@@ -93,4 +124,23 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// anything: the bytes that it sends between two exchanges announce its end.
 pub(super) fn is_quiet(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pod_is_first_in_turn() {
+        let addresses: Vec<IpAddr> =
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|one| one.parse().unwrap()).into();
+        let pods = PreviewPods { addresses: &addresses, port: 80 };
+        for (turn, order) in [(0, "123"), (1, "231"), (2, "312"), (3, "123"), (usize::MAX, "123")] {
+            let seen: Vec<_> = pods.in_turn(turn).map(|address| address.ip()).collect();
+            let expected: Vec<IpAddr> =
+                order.chars().map(|last| format!("10.0.0.{last}").parse().unwrap()).collect();
+            assert_eq!(seen, expected, "{turn}");
+        }
+        assert_eq!(PreviewPods { addresses: &[], port: 80 }.in_turn(7).count(), 0);
+    }
 }

@@ -275,45 +275,6 @@ fn the_rest_of_a_request_is_sent_after_its_whole_response() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
-fn unread_responses_do_not_stop_other_streams() {
-    let (world, runtime) = (World::new(), runtime());
-    let listener = world.listen(Place::Pod, "0.0.0.0", 8080);
-    listener.set_nonblocking(true).unwrap();
-    runtime.spawn(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let mut connection = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
-        while let Some(Ok((request, mut respond))) = connection.accept().await {
-            let length = if request.uri().path() == "/large" { 4 << 20 } else { 10 };
-            let mut send = respond.send_response(Response::new(()), false).unwrap();
-            send.send_data(Bytes::from(vec![b'x'; length]), true).unwrap();
-        }
-    });
-    let _agent = Agent::stealing(&world, &[8080]);
-    let client = world.connect(8080);
-    runtime.block_on(async {
-        client.set_nonblocking(true).unwrap();
-        let stream = tokio::net::TcpStream::from_std(client).unwrap();
-        let mut builder = h2::client::Builder::new();
-        builder.initial_connection_window_size(64 << 20);
-        let (sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
-        tokio::spawn(connection);
-        let mut held = Vec::new();
-        for _ in 0..20 {
-            let mut sender = sender.clone().ready().await.unwrap();
-            let (response, _) = sender.send_request(request("/large", None), true).unwrap();
-            held.push(response.await.unwrap());
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let mut sender = sender.clone().ready().await.unwrap();
-        let (response, _) = sender.send_request(request("/small", None), true).unwrap();
-        let read = async { drain(&mut response.await.unwrap().into_body()).await.0.len() };
-        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
-        assert_eq!(read, Ok(10), "beside {} unread responses", held.len());
-    });
-}
-
-#[test]
-#[ignore = "needs root and network namespaces"]
 fn an_unreachable_preview_is_a_503_or_a_grpc_status() {
     let (world, runtime) = (World::new(), runtime());
     serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");

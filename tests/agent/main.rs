@@ -23,6 +23,7 @@ mod filters;
 mod held;
 mod http1;
 mod http2;
+mod http2_limits;
 mod incidents;
 mod mirror;
 mod one_worker;

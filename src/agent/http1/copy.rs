@@ -22,8 +22,11 @@ use super::filter_body::FilterBody;
 use super::head::{self, RequestHead, RequestKind, filter_head};
 use crate::agent::copies::{self, Carrier, CopyOutcome};
 use crate::agent::copy_budget::Reservation;
-use crate::agent::preview_pods::{PreviewPods, is_quiet};
+use crate::agent::preview_pods::{PreviewPods, Turns, is_quiet};
 use crate::traffic::Head;
+
+/// The turns of copies' connections.
+static TURNS: Turns = Turns::new();
 
 /// How long a preview may take over one piece of a copy, or over its response.
 const PREVIEW_WAIT: Duration = Duration::from_secs(30);
@@ -169,7 +172,7 @@ async fn run(mut parts: UnboundedReceiver<CopyPart>, port: u16) {
                     idle.take().filter(|(address, stream)| pods.contains(*address) && is_quiet(stream));
                 let connected = match good {
                     Some(good) => Ok(good),
-                    None => pods.connect(0, async |stream| Ok(stream)).await,
+                    None => pods.connect(TURNS.next(), async |stream| Ok(stream)).await,
                 };
                 match connected {
                     Ok((address, stream)) => current = Some(CopyUnderWay { outcome, kind, address, stream }),

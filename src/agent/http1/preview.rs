@@ -5,7 +5,6 @@ mod exchange;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::net::TcpStream;
 
@@ -14,7 +13,7 @@ use super::exchange::{AfterExchange, MatchedRequest};
 use super::head::{Persistence, RequestKind};
 use super::upgrade;
 use crate::agent::closing::{linger, reset};
-use crate::agent::preview_pods::{PreviewPods, is_quiet};
+use crate::agent::preview_pods::{PreviewPods, Turns, is_quiet};
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::tunnel;
 use exchange::{PreviewEnd, PreviewExchange};
@@ -27,15 +26,14 @@ pub(super) struct PreviewConnection {
     turn: usize,
 }
 
-/// The turn with which the next client connection begins: most connections carry
-/// few requests, so the pods also take turns from connection to connection.
-static NEXT_TURN: AtomicUsize = AtomicUsize::new(0);
+/// The turns of client connections.
+static TURNS: Turns = Turns::new();
 
 // === impl PreviewConnection ===
 
 impl Default for PreviewConnection {
     fn default() -> Self {
-        Self { idle: None, turn: NEXT_TURN.fetch_add(1, Relaxed) }
+        Self { idle: None, turn: TURNS.next() }
     }
 }
 

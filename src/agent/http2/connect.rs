@@ -18,45 +18,86 @@ use super::application::Application;
 /// a cluster.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Bytes of one connection that may be under way, which is all the memory that a
-/// slow reader can make the agent hold. A multiple of a stream's, because
-/// unread streams must not stop the others.
-const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
+/// Streams that a client may have open at once, where the application offers more or
+/// states no limit.
+const MAX_STREAMS: u32 = 1_000;
+
+/// Bytes of one connection that may be under way before the number of its streams is
+/// known: as many streams as most servers offer.
+const CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;
 
 /// Bytes of one stream that may wait for the socket. More of them wait in the
 /// stream's window: the library would take as much again for each stream.
 const MAX_SEND_BYTES: usize = 64 * 1024;
 
 /// Overhead of small frames that have arrived together, in bytes, before the
-/// library gives the connection up: twice the window. The frames are read, and
-/// put together, as soon as this thread comes to it.
-const FRAME_BUDGET_BYTES: usize = 2 * CONNECTION_WINDOW_BYTES as usize;
+/// library gives the connection up. The frames are read, and put together, as soon
+/// as this thread comes to it.
+const FRAME_BUDGET_BYTES: usize = 32 * 1024 * 1024;
 
-/// Bytes of a header list: more than any server's default, so that the
-/// application's own limit is the one that counts.
+/// Bytes of a response's header list, and the most that a request's may have: Go's
+/// servers announce as much.
 const MAX_HEADER_BYTES: u32 = 1024 * 1024;
+
+/// Bytes of a request's header list, where the application announces no more. Most
+/// servers accept less. The library counts 32 bytes for each line beside its text.
+const DEFAULT_HEADER_BYTES: u32 = 64 * 1024;
 
 /// Streams that clients have reset and whose frames may still arrive. The
 /// libraries' defaults are tens; clients with short deadlines cancel hundreds.
 const MAX_RESET_STREAMS: usize = 1_024;
 
+/// Streams of one connection that the library may reset because the other side broke
+/// a rule, over the connection's whole life, before it ends the connection. A peer
+/// that reads nothing would otherwise make the queue of resets grow without limit
+/// (RUSTSEC-2024-0003). This is the library's default: so many resets, and the GOAWAY
+/// after them, fit into the smallest socket buffers.
+const MAX_ERROR_RESETS: usize = 1_024;
+
 /// How long the other side may take to say how many streams it offers.
 const SETTINGS_WAIT: Duration = Duration::from_secs(1);
 
-/// The settings towards a client, which is offered as many streams as the
-/// application offers to the agent.
-pub(super) fn server_settings(streams: usize) -> server::Builder {
+/// How much an application offers to its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// Streams at once.
+    streams: u32,
+    /// Bytes of a request's header list.
+    header_bytes: u32,
+}
+
+// === impl Offer ===
+
+impl Offer {
+    /// The part that the agent passes on of an offer of so many streams, and of the
+    /// header list that was announced.
+    pub(super) fn limited(streams: usize, header_bytes: Option<u32>) -> Self {
+        Self {
+            streams: u32::try_from(streams).map_or(MAX_STREAMS, |streams| streams.min(MAX_STREAMS)),
+            header_bytes: header_bytes.unwrap_or_default().clamp(DEFAULT_HEADER_BYTES, MAX_HEADER_BYTES),
+        }
+    }
+
+    /// Bytes of one connection that may be under way. Streams whose data is not read
+    /// must not stop the others, so that each has room for its whole window.
+    pub(super) fn window_bytes(self) -> u32 {
+        (self.streams + 1) * STREAM_WINDOW_BYTES
+    }
+}
+
+/// The settings towards a client.
+pub(super) fn server_settings(offer: Offer) -> server::Builder {
     let mut builder = server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(offer.window_bytes())
         .max_send_buffer_size(MAX_SEND_BYTES)
         .data_frame_budget(FRAME_BUDGET_BYTES)
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
+        .max_header_list_size(offer.header_bytes)
+        .max_concurrent_streams(offer.streams)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
-        .max_local_error_reset_streams(None);
+        .max_local_error_reset_streams(Some(MAX_ERROR_RESETS));
     builder
 }
 
@@ -76,7 +117,7 @@ pub(super) async fn connect<T: AsyncRead + AsyncWrite + Unpin>(
         .data_frame_budget(FRAME_BUDGET_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
-        .max_local_error_reset_streams(None)
+        .max_local_error_reset_streams(Some(MAX_ERROR_RESETS))
         .enable_push(false)
         .handshake::<_, Bytes>(stream)
         .await?;
@@ -119,4 +160,23 @@ pub(super) async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
         ended.map(drop)
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_is_passed_on_within_limits() {
+        for (streams, announced, expected) in [
+            (100, None, (100, 64 * 1024)),
+            (usize::MAX, Some(8 * 1024), (1_000, 64 * 1024)),
+            (0, Some(200_000), (0, 200_000)),
+            (1_001, Some(u32::MAX), (1_000, 1024 * 1024)),
+        ] {
+            let offer = Offer::limited(streams, announced);
+            assert_eq!((offer.streams, offer.header_bytes), expected, "{streams}, {announced:?}");
+            assert!(offer.window_bytes() > offer.streams * STREAM_WINDOW_BYTES);
+        }
+    }
 }
