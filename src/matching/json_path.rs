@@ -1,5 +1,7 @@
 //! JSON paths (RFC 9535), with mirrord's own function `typeof`.
 
+mod cost;
+
 use std::borrow::Cow;
 
 use serde_json::Value;
@@ -21,10 +23,10 @@ pub struct Path {
 impl Path {
     /// Compiles `text`. The error says why it cannot be used.
     pub fn compile(text: &str) -> Result<Self, String> {
-        match serde_json_path::JsonPath::parse(text) {
-            Ok(compiled) => Ok(Self { text: text.to_owned(), compiled }),
-            Err(error) => Err(format!("`{text}` is not a valid JSONPath: {error}")),
-        }
+        let compiled = serde_json_path::JsonPath::parse(text)
+            .map_err(|error| format!("`{text}` is not a valid JSONPath: {error}"))?;
+        cost::check(text).map_err(|why| format!("`{text}` could take too long: {why}"))?;
+        Ok(Self { text: text.to_owned(), compiled })
     }
 
     /// The path as it was written.

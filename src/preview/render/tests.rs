@@ -179,6 +179,12 @@ fn printed_commands_work_in_any_shell() {
         r#"mirrord preview stop --key "it's" -n staging --context 'a b' --kubeconfig /k"#
     );
     assert_eq!(command("-x", &[]), "mirrord preview stop --key=-x -n staging");
+    for key in
+        ["a b", r#"say "hi""#, "it's $(reboot) `id`; rm -rf ~ | cat > x & #!\\", "*?[a]{b,c}", "機能/π"]
+    {
+        let words = shlex::split(&command(key, &[])).unwrap();
+        assert_eq!(words, ["mirrord", "preview", "stop", "--key", key, "-n", "staging"]);
+    }
     let one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 3605}), &[]);
     let lines = started(&one.session, &[], Vec::new(), &[], NOW.parse().unwrap());
     assert_eq!(
