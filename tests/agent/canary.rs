@@ -126,11 +126,11 @@ fn a_canary_runs_no_handler_where_the_agent_does_not_read_the_connection() {
     for (arguments, is_read) in [(&[][..], true), (&["--memory-mebibytes", "1"], false)] {
         let world = World::new();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let hears = Arc::clone(&heard);
+        let written = Arc::clone(&heard);
         let _app = Server::new(world.listen(Place::Pod, "0.0.0.0", 8080), move |mut stream| {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                hears.lock().unwrap().extend_from_slice(&buffer[..read]);
+                written.lock().unwrap().extend_from_slice(&buffer[..read]);
                 stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").unwrap();
             }
         });
