@@ -14,3 +14,4 @@ pub(crate) mod nodes;
 pub(crate) mod rights;
 mod routing;
 pub(crate) mod selectors;
+mod uninvited;

@@ -71,6 +71,65 @@ async fn the_service_answers_with_stable_pods_alone() {
     .await;
 }
 
+/// A controller that does not go by Ready takes every address of an EndpointSlice.
+#[tokio::test]
+#[ignore = "needs a cluster: tests/run"]
+async fn no_endpoint_slice_holds_a_preview_where_a_service_does_not_go_by_ready() {
+    with_shop("uninvited", |world| async move {
+        for (name, spec) in [
+            ("peers", json!({"publishNotReadyAddresses": true, "clusterIP": "None"})),
+            ("registered", json!({})),
+        ] {
+            let mut service = json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": name, "annotations": {"cloud.google.com/neg-status": "{}"}},
+                "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": "http"}]},
+            });
+            crate::support::merge(&mut service["spec"], &spec);
+            world.create(service).await;
+        }
+        let screen = world.route("steal", "deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
+        for service in ["peers", "registered"] {
+            let words = format!("Service `{service}` brings requests to pods that are not ready");
+            assert!(screen.stderr.contains(&words), "{screen:#?}");
+        }
+        assert!(screen.stderr.contains("does not carry `app`"), "{screen:#?}");
+        let pod: Pod = world.api().get(&screen.info("pod")).await.unwrap();
+        assert!(!pod.labels().contains_key("app"));
+        assert_eq!(pod.labels()["tier"], "web", "labels that no such Service selects by are copied");
+        // A Service that is created now gets its slices after all of the above.
+        world
+            .create(json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "last"},
+                "spec": {"selector": {"tier": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+            }))
+            .await;
+        let slices: Api<EndpointSlice> = world.api();
+        let of = |service: &str| {
+            let (slices, label) = (slices.clone(), format!("kubernetes.io/service-name={service}"));
+            async move {
+                let found = slices.list(&ListParams::default().labels(&label)).await.unwrap().items;
+                let endpoints = found.into_iter().flat_map(|slice| slice.endpoints);
+                endpoints.filter_map(|endpoint| endpoint.target_ref?.name).collect::<BTreeSet<_>>()
+            }
+        };
+        until("the preview is in the slice of the last Service", || async {
+            of("last").await.contains(&pod.name_any()).then_some(())
+        })
+        .await;
+        for service in ["shop", "peers", "registered"] {
+            let names = of(service).await;
+            assert_eq!(names.len(), 2, "{service}: {names:?}");
+            assert!(names.iter().all(|name| name.starts_with("shop-")), "{service}: {names:?}");
+        }
+        for _ in 0..100 {
+            let answer = world.ask_service("shop").await;
+            assert!(answer.starts_with("shop stable on shop-"), "{answer}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
 async fn a_live_pod_with_required_anti_affinity_is_scheduled_again_beside_the_preview() {
@@ -164,11 +223,12 @@ async fn the_target_and_its_disruption_budget_are_not_affected() {
 #[ignore = "needs a cluster: tests/run"]
 async fn start_names_objects_that_select_the_preview_pods() {
     with_shop("budget", |world| async move {
+        // By another label, so that the budget and the autoscaler still count the preview.
         for (name, eager) in [("eager", true), ("patient", false)] {
             world
                 .create(json!({
                     "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
-                    "spec": {"selector": {"app": "shop"}, "publishNotReadyAddresses": eager, "ports": [{"port": 80}]},
+                    "spec": {"selector": {"tier": "web"}, "publishNotReadyAddresses": eager, "ports": [{"port": 80}]},
                 }))
                 .await;
         }
@@ -202,7 +262,8 @@ async fn start_names_objects_that_select_the_preview_pods() {
         let screen = world.start("deployment/shop", "pr-1", &["--ttl", "5"]).await.success();
         assert!(screen.stderr.contains("HorizontalPodAutoscaler `elastic` counts the preview"), "{screen:#?}");
         assert!(screen.stderr.contains("PodDisruptionBudget `careful` counts the preview"), "{screen:#?}");
-        assert!(screen.stderr.contains("Service `eager` routes to pods that are not ready"), "{screen:#?}");
+        assert!(screen.stderr.contains("Service `eager` brings requests to pods that are not ready"), "{screen:#?}");
+        assert!(screen.stderr.contains("so the preview does not carry `tier`"), "{screen:#?}");
         assert!(!screen.stderr.contains("`patient`"), "{screen:#?}");
     })
     .await;

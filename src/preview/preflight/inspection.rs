@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{agent_labels, routing};
+use super::{agent_labels, routing, uninvited};
 use crate::cluster::{Cluster, Services};
 use crate::config::env::Keep;
 use crate::config::{Config, wrong};
@@ -82,8 +82,12 @@ pub(crate) async fn inspect(
             target.path()
         ));
     }
-    let (claims, services) =
-        futures::join!(cluster.claims(namespace, claim_names(&source.template)), cluster.services(namespace));
+    let live_pods = routing::live_pods(&source)?;
+    let (claims, services, balancers) = futures::join!(
+        cluster.claims(namespace, claim_names(&source.template)),
+        cluster.services(namespace),
+        cluster.load_balancers(namespace, &source, live_pods.as_ref())
+    );
     if let Some(why) = volumes::refused(&source, &claims) {
         return Err(wrong(format!("`{}` cannot be copied", target.path()))
             .because_of(why)
@@ -113,11 +117,15 @@ pub(crate) async fn inspect(
     if decision.assignment.is_some() {
         agent_labels::checked(&config.agent.labels, &identity, &source, &services)?;
     }
-    let left_off = match &config.labels {
+    let mut left_off = match &config.labels {
         // The user names the labels that are kept.
         Keep::Only(_) => BTreeSet::new(),
         Keep::All | Keep::AllBut(_) => scheduling::keeping_apart(&source, namespace),
     };
+    let carried = labels::preview(&identity, &source, &config.labels, &left_off);
+    let verdict = uninvited::judged(&services, &balancers, &source.labels(), &carried, &config.labels);
+    reporter.warnings(&verdict.warnings);
+    left_off.extend(verdict.left_off);
     Ok(Inspection {
         identity,
         namespace: namespace.to_owned(),

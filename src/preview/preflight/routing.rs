@@ -74,11 +74,7 @@ impl Inputs<'_> {
             Mode::Steal => Filter::Baggage(Baggage::new(self.config.selection.key.key().as_str())),
             Mode::Mirror => Filter::Everything,
         });
-        let pods = match &self.source.pods {
-            Some(LivePods::Named(name)) => Pods::Named(name.clone()),
-            Some(LivePods::Selected(selector)) => Pods::Labelled(selector_text(selector)?),
-            None => return Ok(Decision::default()),
-        };
+        let Some(pods) = live_pods(self.source)? else { return Ok(Decision::default()) };
         Ok(Decision { assignment: Some(self.assignment(mode, filter, pods)), warnings: Vec::new() })
     }
 
@@ -181,6 +177,15 @@ impl Inputs<'_> {
                 .hint(format!("list ports in `feature.network.incoming.ports`, {off}"))
         })
     }
+}
+
+/// The target's pods as the API's parameters select them; `None` if it keeps none running.
+pub(super) fn live_pods(source: &Source) -> Result<Option<Pods>> {
+    Ok(match &source.pods {
+        Some(LivePods::Named(name)) => Some(Pods::Named(name.clone())),
+        Some(LivePods::Selected(selector)) => Some(Pods::Labelled(selector_text(selector)?)),
+        None => None,
+    })
 }
 
 /// A label selector as the API's `labelSelector` parameter takes it. Others append
