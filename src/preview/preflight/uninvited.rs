@@ -107,17 +107,11 @@ fn publishes(spec: &ServiceSpec) -> bool {
     spec.publish_not_ready_addresses == Some(true)
 }
 
-/// How the user of a Service takes pods that are not ready, where it does.
-trait Users {
-    /// By the Service, and by objects that name it.
-    fn user(&self, service: &Service, spec: &ServiceSpec) -> Option<String>;
-    /// By a sign that names no Service.
-    fn sign_of_any(&self) -> Option<String>;
-}
-
 // === impl LoadBalancers ===
 
-impl Users for LoadBalancers {
+impl LoadBalancers {
+    /// How a user of the Service takes pods that are not ready, where one does: by the
+    /// Service, and by objects that name it.
     fn user(&self, service: &Service, spec: &ServiceSpec) -> Option<String> {
         if publishes(spec) {
             return Some("`publishNotReadyAddresses`".to_owned());
@@ -168,6 +162,7 @@ impl Users for LoadBalancers {
         None
     }
 
+    /// The same by a sign that names no Service.
     fn sign_of_any(&self) -> Option<String> {
         let gate = self.gates.iter().find(|gate| GATES.iter().any(|known| gate.starts_with(known)));
         if let Some(gate) = gate {
