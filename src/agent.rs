@@ -19,11 +19,13 @@ mod filter_time;
 mod http1;
 mod http2;
 mod keep_alive;
+mod lease;
 mod limits;
 mod memory;
 mod older_connections;
 mod open_connections;
 mod overload;
+mod preview_answer;
 mod preview_pods;
 mod relay_buffer;
 mod repeated_error;
@@ -178,6 +180,7 @@ async fn tend(
             }
             _ = looks.tick() => {
                 rules.expire();
+                rules.watch_silent();
                 rules.follow();
                 memory::check_budget(&shared, memory_mebibytes);
                 log.note_dropped();

@@ -9,11 +9,16 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::keep_alive;
+use super::preview_answer::{self, Answer};
 use crate::traffic::Rules;
 
 /// How long a preview pod may take to accept a connection. It runs in the same
 /// cluster: a pod that takes longer is not there.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a pod that is there takes at most to accept a connection: the kernel sends
+/// a second packet after 1 s, which another pod might answer.
+const FIRST_TRY: Duration = Duration::from_millis(900);
 
 /// Where the preview of a session answers requests for one port of the application.
 pub(super) struct PreviewPods<'a> {
@@ -85,24 +90,44 @@ impl<'a> PreviewPods<'a> {
         Err(last)
     }
 
-    /// Whether every pod accepts connections.
+    /// The worst answer of the pods.
     ///
     /// # Errors
     ///
-    /// For people: the first pod that does not accept one, and why.
-    pub(super) async fn reach_all(&self) -> Result<(), String> {
+    /// For people: the first pod that does not accept a connection, and why.
+    pub(super) async fn ask_all(&self) -> Result<Answer, String> {
         if self.addresses.is_empty() {
             return Err("no preview pod is ready".to_owned());
         }
+        let mut worst = Answer::Http;
         for address in self.addresses.iter().map(|address| SocketAddr::from((*address, self.port))) {
-            connect(address).await.map_err(|error| match error.kind() {
-                io::ErrorKind::TimedOut => {
-                    format!("{address}: no answer within {} s", CONNECT_WAIT.as_secs())
-                }
-                _ => format!("{address}: {error}"),
-            })?;
+            let answer = preview_answer::first(address, connect).await;
+            match answer.map_err(|error| unreached(address, &error))? {
+                Answer::Nothing(why) => return Ok(Answer::Nothing(format!("{address}: {why}"))),
+                Answer::Other => worst = Answer::Other,
+                Answer::Http => {}
+            }
         }
-        Ok(())
+        Ok(worst)
+    }
+
+    /// Whether the pod at `address` accepts a connection to any of the session's ports.
+    pub(super) async fn accepts(rules: &Rules, address: IpAddr) -> bool {
+        for port in &rules.ports {
+            let port = port.preview_port.unwrap_or(port.port);
+            if let Ok(Ok(_)) = timeout(FIRST_TRY, TcpStream::connect((address, port))).await {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Why a pod does not accept a connection, for people.
+fn unreached(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => format!("{address}: no answer within {} s", CONNECT_WAIT.as_secs()),
+        _ => format!("{address}: {error}"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The sessions' rules in force and the capture that follows from them: only this
 //! module changes either.
 
+mod silent_keeper;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::capture::{Capture, Change, MAX_SILENCE, Place, Which};
+use super::lease::Lease;
 use super::older_connections::OlderConnections;
 use super::overload::Overload;
 use super::repeated_error::RepeatedError;
@@ -40,8 +43,8 @@ pub(super) struct RulesInForce {
     shared: Arc<Shared>,
     capture: RefCell<Capture>,
     older: OlderConnections,
-    /// The end of each session's lease.
-    leases: RefCell<BTreeMap<String, Instant>>,
+    /// Each session's lease.
+    leases: RefCell<BTreeMap<String, Lease>>,
     /// How many sessions there are.
     sessions: watch::Sender<usize>,
     /// How many places are captured.
@@ -144,8 +147,11 @@ impl RulesInForce {
     }
 
     fn renew(&self, session: String, generation: u64) -> Reply {
-        let is_held = self.generation(&session) == Some(generation);
-        if is_held { self.extend(session, generation) } else { Reply::NotHeld { session } }
+        if self.generation(&session) != Some(generation) {
+            return Reply::NotHeld { session };
+        }
+        self.restore(&session);
+        self.extend(session, generation)
     }
 
     fn generation(&self, session: &str) -> Option<u64> {
@@ -156,8 +162,9 @@ impl RulesInForce {
     fn extend(&self, session: String, generation: u64) -> Reply {
         let table = self.shared.rules();
         let rules = &table.get(&session).expect("the rules are in force").rules;
-        let lease = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
-        self.leases.borrow_mut().insert(session.clone(), Instant::now() + lease);
+        let length = Duration::from_secs(rules.lease_seconds).min(MAX_LEASE);
+        let lease = Lease::renew(self.leases.borrow().get(&session), length, Instant::now());
+        self.leases.borrow_mut().insert(session.clone(), lease);
         self.sessions.send_replace(self.leases.borrow().len());
         let captured = self.captured_ports();
         let wanted = rules.ports.iter().map(|port| port.port);
@@ -186,7 +193,11 @@ impl RulesInForce {
         let now = Instant::now();
         let expired: Vec<String> = {
             let leases = self.leases.borrow();
-            leases.iter().filter(|(_, until)| **until <= now).map(|(session, _)| session.clone()).collect()
+            leases
+                .iter()
+                .filter(|(_, lease)| lease.until <= now)
+                .map(|(session, _)| session.clone())
+                .collect()
         };
         for session in expired {
             self.withdraw(&session);
@@ -328,7 +339,7 @@ impl RulesInForce {
         let leases = self.leases.borrow();
         let status = |session: &Arc<Session<Arc<Counters>>>| {
             let Session { rules, kept } = &**session;
-            let until = leases.get(&rules.session).copied().unwrap_or(now);
+            let until = leases.get(&rules.session).map_or(now, |lease| lease.until);
             SessionStatus {
                 session: rules.session.clone(),
                 key: rules.key.clone(),

@@ -53,6 +53,7 @@ pub(super) async fn prove(
                 .to_owned(),
         );
     }
+    let (mut is_answered, mut unanswered) = (false, Vec::new());
     for port in ports {
         let to = SocketAddr::from((address, *port));
         let (keyed, value) = match &sample {
@@ -80,6 +81,13 @@ pub(super) async fn prove(
                 ),
             });
         }
+        match found.unanswered {
+            Some(why) => unanswered.push(why),
+            None => is_answered = true,
+        }
+        if found.is_foreign {
+            notes.push(format!("the preview's answer on port {port} is not HTTP"));
+        }
         if sample.is_some() && !found.matched {
             return Err(Unproven {
                 why: "a request with the key did not match at the agent".to_owned(),
@@ -91,6 +99,17 @@ pub(super) async fn prove(
             notes.push(format!("a request without the key to port {port} matches the filter too"));
         }
     }
+    // A target may also have ports of other protocols, which no request with a key reaches.
+    if let Some(why) = unanswered.first().filter(|_| !is_answered) {
+        return Err(Unproven {
+            why: format!("the preview accepts connections and answers no request: {why}"),
+            hint: Some(
+                "the preview must speak HTTP on this port; a service mesh's sidecar may accept connections in its place"
+                    .to_owned(),
+            ),
+        });
+    }
+    notes.extend(unanswered.into_iter().map(|why| format!("the preview answers no HTTP request at {why}")));
     Ok(notes)
 }
 
@@ -199,6 +218,16 @@ mod tests {
         let why = async |answer| proven(vec![answer]).await.unwrap_err().why;
         let unreached = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":true,\"unreached\":\"10.0.0.9:80: refused\"}";
         assert!(why(unreached).await.contains("cannot be reached from the target's pod: 10.0.0.9:80"));
+        let unanswered =
+            "HTTP/1.1 200 OK\r\n\r\n{\"matched\":true,\"unanswered\":\"10.0.0.9:80: it closes\"}";
+        let silent = proven(vec![unanswered, PLAIN]).await.unwrap_err();
+        assert_eq!(
+            silent.why,
+            "the preview accepts connections and answers no request: 10.0.0.9:80: it closes"
+        );
+        assert!(silent.hint.unwrap().contains("must speak HTTP"));
+        let foreign = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":true,\"is_foreign\":true}";
+        assert!(proven(vec![foreign, PLAIN]).await.unwrap()[0].ends_with("is not HTTP"));
         assert!(why(PLAIN).await.contains("did not match at the agent"));
         let taken = "HTTP/1.1 200 OK\r\n\r\n{\"matched\":false,\"taken_by\":\"pr-0\"}";
         assert!(why(taken).await.contains("`pr-0` takes these requests first"));

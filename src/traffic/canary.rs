@@ -3,8 +3,8 @@
 //!
 //! It is sent from pod to pod like every request, and its head is judged like
 //! every other. But the agent answers it itself, after it has connected to the
-//! port that the request would have gone to: neither the application nor the
-//! preview handles it.
+//! port that the request would have gone to. The application gets no request, and
+//! the preview only `OPTIONS *`, which servers answer without a handler.
 
 use std::sync::Arc;
 
@@ -40,6 +40,12 @@ pub struct Found {
     /// to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreached: Option<String>,
+    /// Why a preview that accepts connections gives no answer to a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<String>,
+    /// Whether the preview answers with something else than HTTP.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_foreign: bool,
 }
 
 /// A canary that was recognised, and how it was judged.
@@ -84,7 +90,7 @@ impl<T: Meter> Judged<T> {
         // A mirror gets its copy even where another session steals the request.
         let taken_by = judgement.stealer.as_ref().filter(|one| !matched && !is_this(one));
         let found =
-            Found { matched, taken_by: taken_by.map(|other| other.rules.key.clone()), unreached: None };
+            Found { matched, taken_by: taken_by.map(|other| other.rules.key.clone()), ..Found::default() };
         Some(Self { session: Arc::clone(session), reach: reach || found.matched, found })
     }
 }

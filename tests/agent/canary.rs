@@ -25,6 +25,18 @@ fn counting(listener: TcpListener) -> (Server, Arc<AtomicUsize>) {
     (server, received)
 }
 
+/// A server that notes the requests it receives, and answers each.
+fn noting(listener: TcpListener) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&requests);
+    let server = Server::new(listener, move |mut stream| {
+        let request = read_until(&mut stream, b"\r\n\r\n");
+        noted.lock().unwrap().push(String::from_utf8(request).unwrap());
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    });
+    (server, requests)
+}
+
 /// The agent's answer to a canary with these further header lines.
 fn ask(world: &World, canary: &str, headers: &str) -> Value {
     let mut client = world.connect(8080);
@@ -42,7 +54,7 @@ fn a_canary_reaches_the_side_it_would_go_to_and_runs_no_handler() {
     let key = "baggage: mirrord-session=pr-1\r\n";
     let world = World::new();
     let (app, app_bytes) = counting(world.listen(Place::Pod, "0.0.0.0", 8080));
-    let (preview, preview_bytes) = counting(world.listen(Place::Preview, PREVIEW4, 8080));
+    let (preview, requests) = noting(world.listen(Place::Preview, PREVIEW4, 8080));
     let mut agent = Agent::start(&world, &[]);
     let mut rules = agent.snapshot("s1", "pr-1", "steal", &[8080], &json!({"baggage": "pr-1"}));
     rules["canary"] = "secret".into();
@@ -63,7 +75,10 @@ fn a_canary_reaches_the_side_it_would_go_to_and_runs_no_handler() {
     let found = ask(&world, "secret", key);
     assert_eq!(found["matched"], true);
     assert!(found["unreached"].as_str().unwrap().contains("Connection refused"), "{found}");
-    assert_eq!((app_bytes.load(Relaxed), preview_bytes.load(Relaxed)), (0, 0), "neither side got a request");
+    assert_eq!(app_bytes.load(Relaxed), 0, "the application got no request");
+    // Servers answer this one themselves.
+    let requests = requests.lock().unwrap();
+    assert!(requests.iter().all(|one| one.starts_with("OPTIONS * HTTP/1.1\r\n")), "{requests:?}");
     let counts = agent.counts("s1");
     assert_eq!(
         (&counts["passed"], &counts["matched"]),
@@ -75,6 +90,24 @@ fn a_canary_reaches_the_side_it_would_go_to_and_runs_no_handler() {
     let mut client = world.connect(8080);
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nx-mirrord-canary: secrets\r\n\r\n").unwrap();
     wait_until("the application is asked", || app_bytes.load(Relaxed) > 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_preview_that_accepts_connections_and_closes_them_does_not_count_as_reached() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let mut agent = Agent::start(&world, &[]);
+    let mut rules = agent.snapshot("s1", "pr-1", "steal", &[8080], &json!({"baggage": "pr-1"}));
+    rules["canary"] = "secret".into();
+    assert_eq!(agent.ask(&json!({"type": "rules", "rules": rules}))["type"], "accepted");
+    let found = ask(&world, "secret", "baggage: mirrord-session=pr-1\r\n");
+    let why = format!("{PREVIEW4}:8080: it closes the connection without an answer");
+    assert_eq!(found, json!({"matched": true, "unanswered": why}));
+    assert_eq!(preview.accepted(), 2, "once for HTTP/1 and once for HTTP/2");
 }
 
 #[test]

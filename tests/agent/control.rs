@@ -41,6 +41,43 @@ fn a_lease_that_is_not_renewed_ends_the_session_and_its_capture() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn an_address_that_changes_hands_while_the_keeper_is_silent_gets_no_request() {
+    let world = World::new();
+    let _app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let preview = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "preview");
+    let mut agent = Agent::start(&world, &[]);
+    let accepted = rules("s1", 60, &json!({"baggage": "pr-1"}));
+    assert_eq!(agent.ask(&accepted)["type"], "accepted");
+    // From the second renewal on, the agent knows how often they come.
+    assert_eq!(agent.ask(&accepted)["type"], "accepted");
+    let ask = |end: &[u8]| {
+        let mut client = world.connect(8080);
+        client.write_all(b"GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n\r\n").unwrap();
+        String::from_utf8(read_until(&mut client, end)).unwrap()
+    };
+    // The keeper is silent and the preview is there: nothing changes.
+    wait_until("the preview is tried", || preview.accepted() >= 2);
+    ask(b"preview / 0\n");
+    assert!(!agent.log().contains("preview pods are gone"), "{}", agent.log());
+
+    drop(preview);
+    wait_until("the agent has noticed", || agent.log().contains("preview pods are gone"));
+    let stranger = Server::http(world.listen(Place::Preview, PREVIEW4, 8080), "stranger");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let answer = ask(b"no preview pod is ready\n");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(stranger.accepted(), 0);
+    let sessions = agent.status()["sessions"].clone();
+    assert_eq!(sessions.as_array().unwrap().len(), 1, "the session keeps its requests");
+
+    // The next renewal says that the address is the preview's after all.
+    let renewed = agent.ask(&json!({"type": "renew", "session": "s1", "generation": 1}));
+    assert_eq!(renewed["type"], "accepted", "{renewed}");
+    ask(b"stranger / 0\n");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn unknown_rules_end_their_session_and_no_other() {
     let world = World::new();
     let mut agent = Agent::start(&world, &[]);

@@ -1,6 +1,6 @@
 //! The answer to the keeper's canary request. The agent gives it itself, so no
-//! handler of the application or the preview runs; the application has accepted
-//! a connection for it, as for every request.
+//! handler of the application runs; the application has accepted a connection for
+//! it, as for every request. The preview is asked for its options only.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::agent::closing::linger;
+use crate::agent::preview_answer::Answer;
 use crate::agent::preview_pods::PreviewPods;
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Counters;
@@ -25,13 +26,18 @@ pub(super) struct CanaryRequest {
 // === impl CanaryRequest ===
 
 impl CanaryRequest {
-    /// Connects to the preview if the canary asks for that, sends the result, and
+    /// Asks the preview for its options if the canary is for it, sends the result, and
     /// ends the connection.
     pub(super) async fn answer(self, client: &mut TcpStream, up: &mut RelayBuffer) -> std::io::Result<()> {
         up.discard(self.length);
         let mut found = self.canary.found;
         if self.canary.reach {
-            found.unreached = PreviewPods::of(&self.canary.session.rules, self.port).reach_all().await.err();
+            match PreviewPods::of(&self.canary.session.rules, self.port).ask_all().await {
+                Ok(Answer::Http) => {}
+                Ok(Answer::Other) => found.is_foreign = true,
+                Ok(Answer::Nothing(why)) => found.unanswered = Some(why),
+                Err(why) => found.unreached = Some(why),
+            }
         }
         let body = serde_json::to_string(&found)?;
         let head = format!(
