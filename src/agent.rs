@@ -149,9 +149,11 @@ async fn work(arguments: Run, log: Rc<Log>) -> anyhow::Result<Reason> {
     let (stay, drain) = (seconds(arguments.stay_seconds), seconds(arguments.drain_seconds));
     let deadlines = Deadlines::of(reason, Instant::now(), stay, drain);
     deadlines.stay(rules.watch_captured()).await;
+    let has_stopped_listening = *rules.watch_captured().borrow() == 0 && *rules.watch_sessions().borrow() > 0;
     rules.release();
     info!(why = %reason, "leaving");
-    deadlines.drain(shared.connections.watch()).await;
+    let connections = &shared.connections;
+    deadlines.drain(connections.watch(), || connections.reach_application(), has_stopped_listening).await;
     Ok(reason)
 }
 

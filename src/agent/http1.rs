@@ -64,6 +64,8 @@ impl Http1 {
     pub(super) async fn serve(self) -> io::Result<()> {
         let Self { shared, original, mut client, server, up } = self;
         let mut server = Some(server);
+        // While `server` is `None`.
+        let mut preview_only = None;
         let mut relay = Relay::new(Arc::clone(&shared), original.port(), up);
         let mut preview = PreviewConnection::default();
         let result = loop {
@@ -75,7 +77,10 @@ impl Http1 {
                 }
                 Ok(RelayOutcome::Over) => break Ok(()),
                 Ok(RelayOutcome::Redial) => match connection::dial(&shared, original).await {
-                    Ok(another) => server = Some(another),
+                    Ok(another) => {
+                        server = Some(another);
+                        preview_only = None;
+                    }
                     Err(error) => break Err(error),
                 },
                 Ok(RelayOutcome::Taken(Taken::Canary(canary))) => {
@@ -87,6 +92,7 @@ impl Http1 {
                 Ok(RelayOutcome::Taken(Taken::Matched(request))) => {
                     if let Some(server) = server.take() {
                         give_back(server);
+                        preview_only = Some(shared.connections.preview_only());
                     }
                     match preview.exchange(request, &mut client, relay.up()).await {
                         Ok(AfterExchange::NextRequest) => relay.resume(),
@@ -97,6 +103,7 @@ impl Http1 {
                 Err(error) => break Err(error),
             }
         };
+        drop(preview_only);
         if result.is_err() {
             // Reset both ends, so that each sees the failure it would have seen without the agent.
             reset(&client);

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -21,6 +22,8 @@ pub(super) struct Ends {
 pub(super) struct OpenConnections {
     max: usize,
     count: watch::Sender<usize>,
+    /// How many of them have no connection to the application.
+    preview_only: AtomicUsize,
     known: Mutex<Known>,
 }
 
@@ -39,6 +42,11 @@ pub(super) struct Open {
     ends: Ends,
 }
 
+/// A connection that has no connection to the application, until this value is
+/// dropped.
+#[derive(Debug)]
+pub(super) struct PreviewOnly(Arc<OpenConnections>);
+
 // === impl Ends ===
 
 impl Ends {
@@ -54,7 +62,7 @@ impl Ends {
 impl OpenConnections {
     /// No connections, of which there may be `max` at once.
     pub(super) fn new(max: usize) -> Self {
-        Self { max, count: watch::Sender::new(0), known: Mutex::default() }
+        Self { max, count: watch::Sender::new(0), preview_only: AtomicUsize::new(0), known: Mutex::default() }
     }
 
     /// Counts a connection until the result is dropped.
@@ -67,6 +75,18 @@ impl OpenConnections {
     /// How many are open now.
     pub(super) fn count(&self) -> usize {
         *self.count.borrow()
+    }
+
+    /// Counts one of the open connections as one without a connection to the
+    /// application until the result is dropped.
+    pub(super) fn preview_only(self: &Arc<Self>) -> PreviewOnly {
+        self.preview_only.fetch_add(1, Relaxed);
+        PreviewOnly(Arc::clone(self))
+    }
+
+    /// Whether one of the open connections has a connection to the application.
+    pub(super) fn reach_application(&self) -> bool {
+        self.count() > self.preview_only.load(Relaxed)
     }
 
     /// Whether there are as many as there may be.
@@ -105,6 +125,12 @@ impl OpenConnections {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics between two changes that belong together.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for PreviewOnly {
+    fn drop(&mut self) {
+        self.0.preview_only.fetch_sub(1, Relaxed);
     }
 }
 

@@ -23,6 +23,16 @@ const HANDSHAKES: Duration = Duration::from_secs(1);
 /// whole pod ends: the process must end before Kubernetes kills it.
 const STAYS_LONGER: Duration = Duration::from_secs(2);
 
+/// How long connections may go on that only a preview serves, when nothing listens
+/// on the captured ports any more: the pod ends with its last container.
+const PREVIEW_ONLY_WITHOUT_APPLICATION: Duration = Duration::from_secs(1);
+
+/// The same while the application listens, or when no session is left.
+const PREVIEW_ONLY: Duration = Duration::from_secs(10);
+
+/// How often to look whether only previews serve.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+
 /// Why the agent ends without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
@@ -107,13 +117,37 @@ impl Deadlines {
         let _ = timeout_at(self.stay, captured.wait_for(|count| *count == 0)).await;
     }
 
-    /// Lets open connections finish until the deadline.
-    pub(super) async fn drain(&self, mut connections: watch::Receiver<usize>) {
+    /// Lets open connections finish until the deadline. Those that only a preview
+    /// serves, once no connection reaches the application, get 1 s if the application
+    /// has stopped listening, and 10 s otherwise.
+    pub(super) async fn drain(
+        &self,
+        mut connections: watch::Receiver<usize>,
+        reach_application: impl Fn() -> bool,
+        has_stopped_listening: bool,
+    ) {
         let finished = async {
             sleep(HANDSHAKES).await;
             let _ = connections.wait_for(|count| *count == 0).await;
         };
-        let _ = timeout_at(self.drain, finished).await;
+        let patience = if has_stopped_listening { PREVIEW_ONLY_WITHOUT_APPLICATION } else { PREVIEW_ONLY };
+        let only_previews = async {
+            sleep(HANDSHAKES).await;
+            let mut since = Instant::now();
+            while since.elapsed() < patience {
+                sleep(LOOKS_EVERY).await;
+                if reach_application() {
+                    since = Instant::now();
+                }
+            }
+        };
+        let drained = async {
+            tokio::select! {
+                () = finished => {}
+                () = only_previews => {}
+            }
+        };
+        let _ = timeout_at(self.drain, drained).await;
     }
 }
 
@@ -171,17 +205,32 @@ mod tests {
         let start = Instant::now();
         let deadlines = Deadlines { stay: start, drain: start + Duration::from_secs(10) };
         let connections = watch::Sender::new(0);
-        deadlines.drain(connections.subscribe()).await;
+        let drain = |has_stopped| deadlines.drain(connections.subscribe(), || true, has_stopped);
+        drain(true).await;
         assert_eq!(start.elapsed(), HANDSHAKES, "handshakes may still end");
         connections.send_replace(1);
         let last = async {
             sleep(Duration::from_secs(3)).await;
             connections.send_replace(0);
         };
-        tokio::join!(deadlines.drain(connections.subscribe()), last);
+        tokio::join!(drain(true), last);
         assert_eq!(start.elapsed(), HANDSHAKES + Duration::from_secs(3));
         connections.send_replace(1);
-        deadlines.drain(connections.subscribe()).await;
+        drain(false).await;
         assert_eq!(start.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_only_a_preview_serves_do_not_hold_the_pod() {
+        for (has_stopped_listening, application, seconds) in
+            [(true, 0, 2), (false, 0, 11), (true, 4, 5), (true, 200, 120)]
+        {
+            let start = Instant::now();
+            let deadlines = Deadlines { stay: start, drain: start + Duration::from_secs(120) };
+            let connections = watch::Sender::new(1);
+            let reach = || start.elapsed() < Duration::from_secs(application);
+            deadlines.drain(connections.subscribe(), reach, has_stopped_listening).await;
+            assert_eq!(start.elapsed().as_secs(), seconds, "{has_stopped_listening}, {application} s");
+        }
     }
 }

@@ -238,6 +238,29 @@ fn open_requests_may_take_all_the_time_that_the_pod_has() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn a_connection_that_only_the_preview_serves_does_not_hold_a_pod_that_ends() {
+    let world = World::new();
+    let app = Server::http(world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    let _preview = Server::new(world.listen(Place::Preview, PREVIEW4, 8080), |mut stream| {
+        read_until(&mut stream, b"\r\n\r\n");
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    });
+    let mut agent = Agent::start(&world, &["--stay-seconds", "119"]);
+    agent.steal(&[8080]);
+    let mut client = world.connect(8080);
+    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    write!(client, "GET / HTTP/1.1\r\nbaggage: mirrord-session=pr-1\r\n{upgrade}\r\n").unwrap();
+    read_until(&mut client, b"\r\n\r\n");
+    agent.signal(Signal::SIGTERM);
+    drop(app);
+    let begun = std::time::Instant::now();
+    wait_until("the agent has ended", || !agent.is_running());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn a_session_that_is_refused_for_a_conflict_has_no_rules_in_force() {
     let world = World::new();
     let mut agent = Agent::start(&world, &[]);
