@@ -70,10 +70,10 @@ impl Http1 {
         let mut preview = PreviewConnection::default();
         let result = loop {
             match relay.run(&mut client, server.as_mut()).await {
-                Ok(RelayOutcome::Tunnel) => {
+                Ok(RelayOutcome::Tunnel(held)) => {
                     let server = server.as_mut().expect("a relay without the application dials it first");
                     let (up, down) = relay.end_as_tunnel();
-                    break tunnel::carry(&mut client, server, up, down).await;
+                    break tunnel::carry_held(&mut client, server, up, down, held).await;
                 }
                 Ok(RelayOutcome::Over) => break Ok(()),
                 Ok(RelayOutcome::Redial) => match connection::dial(&shared, original).await {

@@ -13,6 +13,7 @@ macro_rules! report {
     }};
 }
 
+mod application_closes;
 mod canary;
 mod capture;
 mod conformance;

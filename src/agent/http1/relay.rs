@@ -13,15 +13,16 @@ use tokio::net::TcpStream;
 
 use crate::agent::relay_buffer::RelayBuffer;
 use crate::agent::shared::Shared;
+use crate::agent::tunnel::Held;
 use exchanges::Exchanges;
 pub(super) use requests::Taken;
 use requests::{Requested, Requests};
-use responses::{Responded, Responses};
+use responses::{LastResponse, Responded, Responses};
 
 /// Why the relay stops: its caller has to act.
 pub(super) enum RelayOutcome {
     /// The connection is to be carried unread from here on.
-    Tunnel,
+    Tunnel(Held),
     /// The application has ended the connection between two exchanges, or the client
     /// has after one with the preview.
     Over,
@@ -59,6 +60,8 @@ impl Relay {
     /// Continues after an exchange with the preview.
     pub(super) fn resume(&mut self) {
         self.requests.resume();
+        // What a closed connection may have left has no request.
+        self.responses = Responses::default();
     }
 
     /// Gives up reading: the rest is carried unread. Returns the bytes on their
@@ -93,13 +96,13 @@ impl Relay {
             // Responses first: they make room for later ones.
             let responded = self.responses.poll(context, client, server.as_deref_mut(), &mut self.exchanges);
             if let Poll::Ready(responded) = responded {
-                let is_idle = match responded? {
-                    Responded::Waits => None,
-                    Responded::Tunnel => Some(false),
-                    Responded::Ended => Some(self.is_between() && self.requests.is_idle()),
-                };
-                if let Some(is_idle) = is_idle {
-                    return Poll::Ready(Ok(self.ended(is_idle)));
+                match responded? {
+                    Responded::Waits => {}
+                    Responded::Tunnel(last) => return Poll::Ready(Ok(self.ended(last))),
+                    Responded::Ended if self.is_between() && self.requests.is_idle() => {
+                        return Poll::Ready(Ok(RelayOutcome::Over));
+                    }
+                    Responded::Ended => return Poll::Ready(Ok(self.ended(LastResponse::Unasked))),
                 }
             }
             if self.is_between()
@@ -109,7 +112,7 @@ impl Relay {
             }
             let requested = self.requests.poll(context, client, server.as_deref_mut(), &mut self.exchanges);
             return match requested {
-                Poll::Ready(Ok(Requested::Tunnel)) => Poll::Ready(Ok(RelayOutcome::Tunnel)),
+                Poll::Ready(Ok(Requested::Tunnel)) => Poll::Ready(Ok(RelayOutcome::Tunnel(Held::Sent))),
                 Poll::Ready(Ok(Requested::Over)) => Poll::Ready(Ok(RelayOutcome::Over)),
                 Poll::Ready(Ok(Requested::Redial)) => Poll::Ready(Ok(RelayOutcome::Redial)),
                 Poll::Ready(Ok(Requested::Waits)) if self.is_between() => continue,
@@ -120,15 +123,23 @@ impl Relay {
     }
 
     /// How the relay goes on when no more responses are read.
-    fn ended(&self, is_idle: bool) -> RelayOutcome {
-        if is_idle {
-            return RelayOutcome::Over;
+    fn ended(&mut self, last: LastResponse) -> RelayOutcome {
+        let is_first = self.exchanges.pending.is_empty() && !self.responses.is_in_body();
+        if self.requests.is_taken() {
+            // A client that was told of the close expects no further response. One whose
+            // request has crossed the application's close gets the preview's.
+            let is_served = last == LastResponse::Unasked && is_first && self.requests.up.is_drained();
+            let taken = if is_served { self.requests.take() } else { None };
+            return taken.map_or(RelayOutcome::Tunnel(Held::Dropped), RelayOutcome::Taken);
         }
+        let held = match last {
+            LastResponse::Closes | LastResponse::Unasked if !self.requests.is_in_body() => Held::Awaits,
+            _ => Held::Sent,
+        };
         // An application that sends HTTP/2 settings first makes every HTTP/1
         // connection a tunnel. The canary is answered all the same.
-        let is_first = self.exchanges.pending.is_empty() && !self.responses.is_in_body();
         let canary = is_first.then(|| self.requests.held_canary()).flatten();
-        canary.map_or(RelayOutcome::Tunnel, |canary| RelayOutcome::Taken(Taken::Canary(canary)))
+        canary.map_or(RelayOutcome::Tunnel(held), |canary| RelayOutcome::Taken(Taken::Canary(canary)))
     }
 
     /// Whether every request so far has its whole response.

@@ -117,6 +117,16 @@ impl Requests {
         }
     }
 
+    /// Whether the client's next bytes belong to a request that goes elsewhere.
+    pub(super) const fn is_taken(&self) -> bool {
+        matches!(self.place, RequestPlace::Taken(_))
+    }
+
+    /// Whether the body of a request is on its way.
+    pub(super) const fn is_in_body(&self) -> bool {
+        matches!(self.place, RequestPlace::Body(_))
+    }
+
     /// The canary at the start of what is held, if there is one. For bytes that
     /// have not been judged.
     pub(super) fn held_canary(&self) -> Option<CanaryRequest> {

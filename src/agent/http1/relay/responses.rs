@@ -18,9 +18,21 @@ pub(super) struct Responses {
     body: Option<(Framing, Persistence)>,
     /// How many bytes of the next head were looked at.
     scanned: usize,
-    /// Whether no more heads are read: the connection becomes a tunnel once the
-    /// cleared bytes have left.
-    is_tunnel: bool,
+    /// Why no more heads are read, once that is so: the connection becomes a tunnel
+    /// when the cleared bytes have left.
+    last: Option<LastResponse>,
+}
+
+/// Why no more heads are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastResponse {
+    /// The protocol changes, or a byte can be read in two ways.
+    Unread,
+    /// The application has announced that it closes the connection.
+    Closes,
+    /// The application speaks although it was not asked, as before it closes an idle
+    /// connection.
+    Unasked,
 }
 
 /// How the response half goes on.
@@ -28,7 +40,7 @@ pub(super) enum Responded {
     /// Nothing to do until the next request.
     Waits,
     /// The rest is to be carried unread.
-    Tunnel,
+    Tunnel(LastResponse),
     /// The application has ended its side.
     Ended,
 }
@@ -36,7 +48,7 @@ pub(super) enum Responded {
 /// Whether more bytes are needed to go on.
 enum ResponseRead {
     NeedsMore,
-    Tunnel,
+    Last(LastResponse),
 }
 
 // === impl Responses ===
@@ -57,12 +69,14 @@ impl Responses {
     ) -> Poll<io::Result<Responded>> {
         let Some(server) = server else { return Poll::Ready(Ok(Responded::Waits)) };
         loop {
-            let read = self.read(exchanges);
-            self.is_tunnel = !matches!(read, Ok(ResponseRead::NeedsMore));
+            let read = self.read(exchanges).unwrap_or(ResponseRead::Last(LastResponse::Unread));
+            self.last = match read {
+                ResponseRead::NeedsMore => None,
+                ResponseRead::Last(last) => Some(last),
+            };
             ready!(self.down.poll_drain(context, client))?;
-            match read {
-                Err(Doubt) | Ok(ResponseRead::Tunnel) => return Poll::Ready(Ok(Responded::Tunnel)),
-                Ok(ResponseRead::NeedsMore) => {}
+            if let Some(last) = self.last {
+                return Poll::Ready(Ok(Responded::Tunnel(last)));
             }
             let filled = match &mut self.body {
                 Some((framing, _)) => framing.poll_fill(context, &mut self.down, server),
@@ -77,8 +91,8 @@ impl Responses {
     /// Clears heads that are whole and all that is held of bodies.
     fn read(&mut self, exchanges: &mut Exchanges) -> Result<ResponseRead, Doubt> {
         loop {
-            if self.is_tunnel {
-                return Ok(ResponseRead::Tunnel);
+            if let Some(last) = self.last {
+                return Ok(ResponseRead::Last(last));
             }
             if let Some((framing, persistence)) = &mut self.body {
                 let length = framing.advance(self.down.held(), |_| {}).map_err(|_| Doubt)?;
@@ -91,14 +105,15 @@ impl Responses {
                 exchanges.pending.pop_front();
                 if persistence == Persistence::Closes {
                     // The application has announced the end: more bytes are not read.
-                    return Ok(ResponseRead::Tunnel);
+                    return Ok(ResponseRead::Last(LastResponse::Closes));
                 }
             }
             if self.down.held().is_empty() {
                 return Ok(ResponseRead::NeedsMore);
             }
-            // Without a pending request, the application was not asked.
-            let kind = *exchanges.pending.front().ok_or(Doubt)?;
+            let Some(&kind) = exchanges.pending.front() else {
+                return Ok(ResponseRead::Last(LastResponse::Unasked));
+            };
             let Some(head) = head::response(self.down.held(), &mut self.scanned, kind)? else {
                 return Ok(ResponseRead::NeedsMore);
             };
@@ -106,7 +121,7 @@ impl Responses {
             self.down.clear(head.length);
             match head.next {
                 Next::AnotherHead => {}
-                Next::Tunnel => return Ok(ResponseRead::Tunnel),
+                Next::Tunnel => return Ok(ResponseRead::Last(LastResponse::Unread)),
                 Next::Body(framing) => self.body = Some((framing, head.persistence)),
             }
         }
