@@ -34,6 +34,7 @@ pub(super) fn give_back(server: TcpStream) {
     if count > MAX_CLOSED {
         reset(&server);
     }
+    drop(server);
 }
 
 /// Makes the close of `stream` a reset: the peer of a connection that broke on
