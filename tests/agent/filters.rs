@@ -41,7 +41,7 @@ fn ask(client: &mut TcpStream, headers: &str, answer: &[u8]) -> Duration {
 #[ignore = "needs root and network namespaces"]
 fn thirty_thousand_header_lines_delay_nobody() {
     let (world, runtime) = (World::new(), http2::runtime());
-    http2::serve(&runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
+    http2::serve_heads_of(Some(1024 * 1024), &runtime, world.listen(Place::Pod, "0.0.0.0", 8080), "app");
     let _other = Server::http(world.listen(Place::Pod, "0.0.0.0", 8081), "other");
     let mut agent = Agent::start(&world, &[]);
     let filter = json!({"jq": r#"test("^x-user: ann$")"#});

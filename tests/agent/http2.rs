@@ -24,6 +24,16 @@ pub(crate) fn runtime() -> Runtime {
 
 /// Serves HTTP/2. The path chooses the response.
 pub(crate) fn serve(runtime: &Runtime, listener: TcpListener, name: &'static str) {
+    serve_heads_of(None, runtime, listener, name);
+}
+
+/// The same, with an announced limit for the size of a head, in bytes.
+pub(crate) fn serve_heads_of(
+    bytes: Option<u32>,
+    runtime: &Runtime,
+    listener: TcpListener,
+    name: &'static str,
+) {
     listener.set_nonblocking(true).unwrap();
     runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -32,6 +42,9 @@ pub(crate) fn serve(runtime: &Runtime, listener: TcpListener, name: &'static str
                 stream.set_nodelay(true).unwrap();
                 let mut builder = h2::server::Builder::new();
                 builder.max_concurrent_streams(200);
+                if let Some(bytes) = bytes {
+                    builder.max_header_list_size(bytes);
+                }
                 let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
                 while let Some(Ok((request, respond))) = connection.accept().await {
                     tokio::spawn(answer(request, respond, name));
