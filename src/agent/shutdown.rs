@@ -227,7 +227,7 @@ mod tests {
             [(true, 0, 2_000), (false, 0, 11_000), (true, 4, 4_900), (true, 200, 120_000)]
         {
             let start = Instant::now();
-            let deadlines = Deadlines { stay: start, drain: start + Duration::from_secs(120) };
+            let deadlines = Deadlines { stay: start, drain: start + Duration::from_mins(2) };
             let connections = watch::Sender::new(1);
             let reach = || start.elapsed() < Duration::from_secs(application);
             deadlines.drain(connections.subscribe(), reach, has_stopped_listening).await;
