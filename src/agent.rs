@@ -59,7 +59,7 @@ use older_connections::OlderConnections;
 use open_connections::Ends;
 use rules_in_force::RulesInForce;
 use shared::Shared;
-use shutdown::{Deadlines, Reason};
+use shutdown::{Deadlines, ShutdownReason};
 use watchdog::Heartbeats;
 
 /// How often the event loop sends its heartbeat: many times within the silence that
@@ -95,7 +95,7 @@ pub fn run(arguments: Agent) -> anyhow::Result<()> {
     }
 }
 
-fn serve(arguments: Run, log: Rc<Log>) -> anyhow::Result<Reason> {
+fn serve(arguments: Run, log: Rc<Log>) -> anyhow::Result<ShutdownReason> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,7 +103,7 @@ fn serve(arguments: Run, log: Rc<Log>) -> anyhow::Result<Reason> {
     LocalSet::new().block_on(&runtime, work(arguments, log))
 }
 
-async fn work(arguments: Run, log: Rc<Log>) -> anyhow::Result<Reason> {
+async fn work(arguments: Run, log: Rc<Log>) -> anyhow::Result<ShutdownReason> {
     memory::raise_oom_score();
     let descriptors = limits::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!(%error, "could not raise the limit of descriptors");

@@ -36,7 +36,7 @@ pub use load_balancers::LoadBalancers;
 pub use neighbourhood::{Budget, Budgets, Services};
 pub(crate) use persist::{SILENCE, persist};
 pub use postmortem::Remains;
-pub use sessions::{Found, Scope};
+pub use sessions::{Scope, SessionList};
 pub use watch::Change;
 
 /// The most requests under way at once for one question.

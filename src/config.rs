@@ -40,7 +40,7 @@ use uuid::Uuid;
 pub use agent::Agent;
 pub use environment::Environment;
 pub use key_source::KeySource;
-pub use scalar::{Mode, PullPolicy};
+pub use scalar::{IncomingMode, PullPolicy};
 pub use selection::{Named, Selection};
 
 use crate::problem::{Exit, Problem};
@@ -49,7 +49,7 @@ use crate::workload::Target;
 use env::{Env, Keep};
 use incoming::Incoming;
 use mounts::Mount;
-use selection::Found;
+use selection::Resolved;
 
 /// The values of flags: the strongest source.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +123,7 @@ impl Config {
     ///
     /// `randomness` makes the key where no source gives one.
     pub fn resolve(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Self> {
-        let Found { selection, file, troubles } = Selection::find(flags, environment, randomness)?;
+        let Resolved { selection, file, troubles } = Selection::find(flags, environment, randomness)?;
         if let Some((_, trouble)) = troubles.into_iter().next() {
             return Err(trouble);
         }

@@ -34,7 +34,7 @@ use actor::Actor;
 use crate::cluster::{Change, Cluster};
 use crate::contract::assignment::{Assignment, Pods};
 use crate::logging::{self, Log, TERMINATION_LOG};
-use crate::problem::{Explain as _, Problem, Report};
+use crate::problem::{ErrorReport, Explain as _, Problem};
 use crate::session::{ASSIGNMENT, Role, SESSION, Session};
 
 /// How often pauses are checked for their end. No request is made for that.
@@ -60,7 +60,7 @@ pub async fn run(assignment: Option<String>) -> Result<()> {
         Err(error) => Err(error),
     };
     if let Err(error) = &result {
-        let why = Report::of(error).to_string();
+        let why = ErrorReport::of(error).to_string();
         tracing::error!(why, "ended");
         logging::write_termination_message(Path::new(TERMINATION_LOG), &why);
     }

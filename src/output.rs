@@ -17,11 +17,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// How progress is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum ProgressMode {
     /// A tree with spinners, for a terminal.
     Standard,
     /// Lines of text.
@@ -55,7 +55,7 @@ trait Writer: Send {
     /// task.
     fn info(&mut self, root: &str, lines: &[String]);
     /// The error that ended the command; nothing is written after it.
-    fn problem(&mut self, report: &Report);
+    fn problem(&mut self, report: &ErrorReport);
     /// Runs `print`, which writes to standard output: perhaps to the same screen.
     fn aside(&mut self, print: &mut dyn FnMut()) {
         print();
@@ -73,7 +73,7 @@ enum Outcome {
 /// Reports the progress of one command.
 #[derive(Clone)]
 pub struct Reporter {
-    mode: Mode,
+    mode: ProgressMode,
     root: &'static str,
     writer: Arc<Mutex<Box<dyn Writer>>>,
 }
@@ -85,9 +85,9 @@ pub struct Step {
     done: bool,
 }
 
-// === impl Mode ===
+// === impl ProgressMode ===
 
-impl FromStr for Mode {
+impl FromStr for ProgressMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -101,7 +101,7 @@ impl FromStr for Mode {
     }
 }
 
-impl Mode {
+impl ProgressMode {
     /// The mode to use: `chosen`, or the default for this terminal. Without a
     /// terminal the spinners' library writes nothing, so plain lines replace them.
     pub fn fitting(chosen: Option<Self>, terminal: Terminal) -> Self {
@@ -114,7 +114,7 @@ impl Mode {
     }
 }
 
-impl Mode {
+impl ProgressMode {
     /// `text` as this mode shows it: JSON escapes by itself, the others show control
     /// characters as escapes.
     fn shown(self, text: &str) -> Cow<'_, str> {
@@ -142,25 +142,25 @@ impl Terminal {
 
 impl Reporter {
     /// Begins the task tree of the command named `root`.
-    pub fn new(mode: Mode, root: &'static str) -> Self {
+    pub fn new(mode: ProgressMode, root: &'static str) -> Self {
         let mut writer: Box<dyn Writer> = match mode {
-            Mode::Standard => Box::new(spinner::Spinner::default()),
-            Mode::Plain => Box::new(plain::Plain::default()),
-            Mode::Json => Box::new(json::Json::default()),
-            Mode::Off => Box::new(Silent { mode }),
+            ProgressMode::Standard => Box::new(spinner::Spinner::default()),
+            ProgressMode::Plain => Box::new(plain::Plain::default()),
+            ProgressMode::Json => Box::new(json::Json::default()),
+            ProgressMode::Off => Box::new(Silent { mode }),
         };
         writer.begin(root, None);
         Self { mode, root, writer: Arc::new(Mutex::new(writer)) }
     }
 
     /// Writes problems and warnings only: for commands that print data.
-    pub fn quiet(mode: Mode) -> Self {
+    pub fn quiet(mode: ProgressMode) -> Self {
         let writer: Box<dyn Writer> = Box::new(Silent { mode });
         Self { mode, root: "", writer: Arc::new(Mutex::new(writer)) }
     }
 
-    /// The progress mode; in [`Mode::Json`], data is printed as JSON too.
-    pub fn mode(&self) -> Mode {
+    /// The progress mode; in [`ProgressMode::Json`], data is printed as JSON too.
+    pub fn mode(&self) -> ProgressMode {
         self.mode
     }
 
@@ -202,7 +202,7 @@ impl Reporter {
     }
 
     /// Finishes with a problem.
-    pub fn problem(&self, report: &Report) {
+    pub fn problem(&self, report: &ErrorReport) {
         self.with(|writer| {
             writer.finish(self.root, Outcome::Failure, Some(&report.to_string()));
             writer.close();
@@ -249,7 +249,7 @@ impl Drop for Step {
 
 /// Writes problems and warnings, and no progress.
 struct Silent {
-    mode: Mode,
+    mode: ProgressMode,
 }
 
 // === impl Silent ===
@@ -260,13 +260,13 @@ impl Writer for Silent {
     fn finish(&mut self, _: &str, _: Outcome, _: Option<&str>) {}
     fn warning(&mut self, message: &str) {
         match self.mode {
-            Mode::Off => {}
-            Mode::Json => json::message("Warning", message),
-            Mode::Standard | Mode::Plain => to_stderr(&format!("! {message}")),
+            ProgressMode::Off => {}
+            ProgressMode::Json => json::message("Warning", message),
+            ProgressMode::Standard | ProgressMode::Plain => to_stderr(&format!("! {message}")),
         }
     }
     fn info(&mut self, _: &str, _: &[String]) {}
-    fn problem(&mut self, report: &Report) {
+    fn problem(&mut self, report: &ErrorReport) {
         problem(self.mode, report);
     }
 }
@@ -290,22 +290,24 @@ pub fn lines(texts: &[String]) -> io::Result<()> {
 }
 
 /// Writes a sentence to standard error, outside any task.
-pub fn note(mode: Mode, message: &str) {
+pub fn note(mode: ProgressMode, message: &str) {
     match mode {
-        Mode::Json => json::message("Info", message),
-        Mode::Off => {}
-        Mode::Standard | Mode::Plain => to_stderr(&visible::text(message)),
+        ProgressMode::Json => json::message("Info", message),
+        ProgressMode::Off => {}
+        ProgressMode::Standard | ProgressMode::Plain => to_stderr(&visible::text(message)),
     }
 }
 
 /// Writes a problem of the command line itself, before any task has begun.
-pub fn problem(mode: Mode, report: &Report) {
+pub fn problem(mode: ProgressMode, report: &ErrorReport) {
     match mode {
-        Mode::Json => {
+        ProgressMode::Json => {
             let mut json = json::Json::default();
             json.finish(crate::session::MIRRORD, Outcome::Failure, Some(&report.to_string()));
         }
-        Mode::Standard | Mode::Plain | Mode::Off => to_stderr(&visible::text(&report.to_string())),
+        ProgressMode::Standard | ProgressMode::Plain | ProgressMode::Off => {
+            to_stderr(&visible::text(&report.to_string()));
+        }
     }
 }
 
@@ -326,23 +328,23 @@ mod tests {
     #[test]
     fn spinners_are_used_on_an_interactive_terminal_only() {
         for (is_terminal, term, ci, unchosen, chosen) in [
-            (true, Some("xterm"), None, Mode::Standard, Mode::Standard),
-            (true, Some("xterm"), Some("false"), Mode::Standard, Mode::Standard),
-            (true, Some("xterm"), Some("true"), Mode::Plain, Mode::Standard),
+            (true, Some("xterm"), None, ProgressMode::Standard, ProgressMode::Standard),
+            (true, Some("xterm"), Some("false"), ProgressMode::Standard, ProgressMode::Standard),
+            (true, Some("xterm"), Some("true"), ProgressMode::Plain, ProgressMode::Standard),
             // The spinners' library writes nothing there, and warnings would be lost.
-            (true, Some("dumb"), None, Mode::Plain, Mode::Plain),
-            (true, None, None, Mode::Plain, Mode::Plain),
-            (false, Some("xterm"), None, Mode::Plain, Mode::Plain),
+            (true, Some("dumb"), None, ProgressMode::Plain, ProgressMode::Plain),
+            (true, None, None, ProgressMode::Plain, ProgressMode::Plain),
+            (false, Some("xterm"), None, ProgressMode::Plain, ProgressMode::Plain),
         ] {
             let terminal = Terminal::of(is_terminal, term, ci);
-            assert_eq!(Mode::fitting(None, terminal), unchosen, "{is_terminal} {term:?} {ci:?}");
+            assert_eq!(ProgressMode::fitting(None, terminal), unchosen, "{is_terminal} {term:?} {ci:?}");
             assert_eq!(
-                Mode::fitting(Some(Mode::Standard), terminal),
+                ProgressMode::fitting(Some(ProgressMode::Standard), terminal),
                 chosen,
                 "{is_terminal} {term:?} {ci:?}"
             );
-            for other in [Mode::Plain, Mode::Json, Mode::Off] {
-                assert_eq!(Mode::fitting(Some(other), terminal), other);
+            for other in [ProgressMode::Plain, ProgressMode::Json, ProgressMode::Off] {
+                assert_eq!(ProgressMode::fitting(Some(other), terminal), other);
             }
         }
     }

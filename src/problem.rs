@@ -122,7 +122,7 @@ impl<T, E: Into<anyhow::Error>> Explain<T> for Result<T, E> {
 
 /// An error laid out for a reader.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ErrorReport {
     /// What could not be done.
     pub what: String,
     /// The causes, outermost first, the server's own words last.
@@ -133,9 +133,9 @@ pub struct Report {
     pub exit: Exit,
 }
 
-// === impl Report ===
+// === impl ErrorReport ===
 
-impl Report {
+impl ErrorReport {
     /// Reads the chain of an error, whose [`Problem`]s may sit at any depth.
     ///
     /// The innermost hint wins, because the code there knew most; the outermost
@@ -178,7 +178,7 @@ fn lines(error: &anyhow::Error, text: impl Fn(&(dyn std::error::Error + 'static)
     lines
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ErrorReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "error: {}", self.what)?;
         for cause in &self.causes {
@@ -212,7 +212,7 @@ mod tests {
             })
             .context("could not start the preview")
             .unwrap_err();
-        let report = Report::of(&error);
+        let report = ErrorReport::of(&error);
         assert_eq!(report.exit, Exit::NotFound);
         assert_eq!(
             report.to_string(),
@@ -237,7 +237,7 @@ mod tests {
                 Some(&self.0)
             }
         }
-        let report = Report::of(&Outer(std::io::Error::other("refused")).into());
+        let report = ErrorReport::of(&Outer(std::io::Error::other("refused")).into());
         assert_eq!(report.causes, Vec::<String>::new());
         assert_eq!(report.what, "request failed: refused");
     }

@@ -17,13 +17,13 @@ use crate::cluster::Scope;
 use crate::completion::{Typed, Wanted};
 use crate::config::{Environment, Named, Overrides, Reach, Selection};
 use crate::output::log::Verbosity;
-use crate::output::{Mode, Reporter, Terminal};
+use crate::output::{ProgressMode, Reporter, Terminal};
 use crate::preview::rbac::Subject;
 use crate::preview::start::{self, Extent};
 use crate::preview::status::{Show, Watch};
 use crate::preview::stop::{self, NotFound, Patience};
 use crate::preview::{Selector, Standing, unless_interrupted};
-use crate::problem::{Exit, Problem, Report};
+use crate::problem::{ErrorReport, Exit, Problem};
 use crate::{agent, cli, cluster, completion, config, keeper, output, preview, session};
 
 /// Runs the command line `arguments`, program name first.
@@ -31,7 +31,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let environment = Environment::of_process();
     let mode = match mode(&environment) {
         Ok(mode) => mode,
-        Err(error) => return ended(Mode::Plain, Err(error)),
+        Err(error) => return ended(ProgressMode::Plain, Err(error)),
     };
     report_bugs(mode);
     let arguments: Vec<OsString> = arguments.collect();
@@ -61,8 +61,8 @@ fn within_pod(arguments: &[OsString]) -> ExitCode {
         Ok(arguments) if arguments.command.is_none() => {
             agent::run(arguments).map_or_else(|error| exit_code(&error), |()| ExitCode::SUCCESS)
         }
-        Ok(arguments) => ended(Mode::Plain, agent::run(arguments)),
-        Err(error) => refused(&error, Mode::Plain),
+        Ok(arguments) => ended(ProgressMode::Plain, agent::run(arguments)),
+        Err(error) => refused(&error, ProgressMode::Plain),
     }
 }
 
@@ -80,7 +80,7 @@ fn keeper(environment: &Environment) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(Report::of(error).exit as u8)
+    ExitCode::from(ErrorReport::of(error).exit as u8)
 }
 
 /// How long a shell waits for candidates at most.
@@ -112,7 +112,7 @@ fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
 }
 
 /// The progress mode: `MIRRORD_PROGRESS_MODE`, or the default for this terminal.
-fn mode(environment: &Environment) -> Result<Mode> {
+fn mode(environment: &Environment) -> Result<ProgressMode> {
     let terminal =
         Terminal::of_process(environment.text("TERM").as_deref(), environment.text("CI").as_deref());
     let chosen = environment.text("MIRRORD_PROGRESS_MODE").map(|text| {
@@ -121,12 +121,12 @@ fn mode(environment: &Environment) -> Result<Mode> {
                 .because_of(why)
         })
     });
-    Ok(Mode::fitting(chosen.transpose()?, terminal))
+    Ok(ProgressMode::fitting(chosen.transpose()?, terminal))
 }
 
 /// Starts the log if `MIRRORD_LOG` is set. Progress is then plain, because a
 /// spinner would overwrite the log.
-fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
+fn logging(environment: &Environment, mode: ProgressMode) -> Result<ProgressMode> {
     let Some(text) = environment.text("MIRRORD_LOG") else { return Ok(mode) };
     let verbosity: Verbosity = text.parse().map_err(|why: String| {
         config::wrong(format!("`MIRRORD_LOG` holds `{text}`, which cannot be used")).because_of(why)
@@ -137,16 +137,16 @@ fn logging(environment: &Environment, mode: Mode) -> Result<Mode> {
         ));
     }
     verbosity.begin(mode);
-    Ok(if mode == Mode::Standard { Mode::Plain } else { mode })
+    Ok(if mode == ProgressMode::Standard { ProgressMode::Plain } else { mode })
 }
 
 /// Prints help or the version if the user asked for it; anything else is a usage
 /// error.
-fn refused(error: &clap::Error, mode: Mode) -> ExitCode {
+fn refused(error: &clap::Error, mode: ProgressMode) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ended(mode, output::data(&error.render().to_string()).map_err(Into::into));
     }
-    if mode != Mode::Json {
+    if mode != ProgressMode::Json {
         // clap colours its own message where the terminal has colours.
         let _ = error.print();
         return ExitCode::from(Exit::Usage as u8);
@@ -161,7 +161,7 @@ fn refused(error: &clap::Error, mode: Mode) -> ExitCode {
     ended(mode, Err(Problem::new(text).exit(Exit::Usage).into()))
 }
 
-fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
+fn dispatch(cli: Cli, environment: &Environment, mode: ProgressMode) -> ExitCode {
     match cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -188,7 +188,7 @@ fn dispatch(cli: Cli, environment: &Environment, mode: Mode) -> ExitCode {
     }
 }
 
-async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCode {
+async fn verb(preview: Preview, environment: &Environment, mode: ProgressMode) -> ExitCode {
     let Preview { common, verb } = preview;
     let name = match verb {
         Verb::Start(_) => "mirrord preview start",
@@ -207,7 +207,7 @@ async fn verb(preview: Preview, environment: &Environment, mode: Mode) -> ExitCo
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let report = Report::of(&error);
+            let report = ErrorReport::of(&error);
             reporter.problem(&report);
             ExitCode::from(report.exit as u8)
         }
@@ -307,12 +307,12 @@ fn select(
 }
 
 /// The exit code of a command without a progress tree; prints its problem.
-fn ended(mode: Mode, result: Result<()>) -> ExitCode {
+fn ended(mode: ProgressMode, result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let report = Report::of(&error);
+            let report = ErrorReport::of(&error);
             output::problem(mode, &report);
             ExitCode::from(report.exit as u8)
         }
@@ -325,9 +325,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// A panic is a bug of ours, and says so in the form of every other problem.
-fn report_bugs(mode: Mode) {
+fn report_bugs(mode: ProgressMode) {
     std::panic::set_hook(Box::new(move |panic| {
-        let report = Report::of(
+        let report = ErrorReport::of(
             &Problem::new("this is a bug in mirrord")
                 .because_of(panic.to_string())
                 .hint("run it again; an environment that was under way ends by itself")
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     #[ignore = "ends its process: the test below runs it in one of its own"]
     fn a_bug() {
-        report_bugs(Mode::Plain);
+        report_bugs(ProgressMode::Plain);
         panic!("two and two are five");
     }
 

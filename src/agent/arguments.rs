@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::contract::control::Method;
+use crate::contract::control::CaptureMethod;
 use crate::logging::TERMINATION_LOG;
 
 /// The socket for keepers, on the file system of the agent's own container, which the
@@ -54,7 +54,7 @@ pub struct Run {
     pub termination_log: PathBuf,
     /// How to capture connections, instead of the first method that works
     #[arg(long, value_name = "METHOD", value_parser = method())]
-    pub method: Option<Method>,
+    pub method: Option<CaptureMethod>,
 }
 
 #[derive(Debug, Args)]
@@ -64,10 +64,10 @@ pub struct Control {
     pub socket: PathBuf,
 }
 
-/// Reads a [`Method`] from its name.
-fn method() -> impl TypedValueParser<Value = Method> {
-    PossibleValuesParser::new(Method::ALL.map(Method::as_str)).map(|word| {
-        Method::ALL
+/// Reads a [`CaptureMethod`] from its name.
+fn method() -> impl TypedValueParser<Value = CaptureMethod> {
+    PossibleValuesParser::new(CaptureMethod::ALL.map(CaptureMethod::as_str)).map(|word| {
+        CaptureMethod::ALL
             .into_iter()
             .find(|method| method.as_str() == word)
             .expect("the parser accepts only these names")

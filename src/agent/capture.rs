@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::keep_alive;
-use crate::contract::control::Method;
+use crate::contract::control::CaptureMethod;
 use crate::problem::{Explain as _, Problem};
 use diag::Sockets;
 pub(super) use dial::{dial, is_exhausted};
@@ -60,7 +60,7 @@ impl Capture {
     /// Attaches to the network namespace by this method, or by the first one that
     /// works; versions do not tell. Up to `backlog` connections wait in each listener
     /// for the agent to accept them.
-    pub(super) fn open(method: Option<Method>, backlog: i32) -> anyhow::Result<Self> {
+    pub(super) fn open(method: Option<CaptureMethod>, backlog: i32) -> anyhow::Result<Self> {
         let sockets =
             Sockets::open().explain(|| Problem::new("could not ask the kernel for the pod's listeners"))?;
         let version4 = listener(Ipv4Addr::LOCALHOST.into(), backlog)
@@ -71,7 +71,7 @@ impl Capture {
     }
 
     /// The method by which it is attached.
-    pub(super) fn method(&self) -> Method {
+    pub(super) fn method(&self) -> CaptureMethod {
         self.hook.method()
     }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::net::{UnixListener, UnixStream};
 
 use super::rules_in_force::RulesInForce;
-use crate::contract::control::{Reply, Request};
+use crate::contract::control::{ControlRequest, Reply};
 
 /// The longest line that a keeper sends, in bytes.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ async fn converse(stream: UnixStream, rules: &Rc<RulesInForce>) -> io::Result<()
     write(&mut writer, &rules.hello()).await?;
     let mut line = Vec::new();
     while read_line(&mut reader, &mut line).await? {
-        let reply = match serde_json::from_slice::<Request>(&line) {
+        let reply = match serde_json::from_slice::<ControlRequest>(&line) {
             Ok(request) => rules.answer(request).await,
             Err(error) => Reply::Error { why: format!("the message is not understood: {error}") },
         };

@@ -24,7 +24,7 @@ use super::overload::Overload;
 use super::repeated_error::RepeatedError;
 use super::shared::{Counters, Shared};
 use super::unclaimed_ports::UnclaimedPorts;
-use crate::contract::control::{Captured, PROTOCOL, Reply, Request, SessionStatus, Status};
+use crate::contract::control::{AgentStatus, Captured, ControlRequest, PROTOCOL, Reply, SessionStatus};
 use crate::traffic::judge::Session;
 use crate::traffic::{Refusal, Rules};
 
@@ -96,13 +96,13 @@ impl RulesInForce {
     }
 
     /// Serves a request of a keeper.
-    pub(super) async fn answer(self: &Rc<Self>, request: Request) -> Reply {
+    pub(super) async fn answer(self: &Rc<Self>, request: ControlRequest) -> Reply {
         match request {
             // Another agent follows, and the keeper asks that one.
-            Request::Rules { .. } | Request::Renew { .. } if self.is_released.get() => {
+            ControlRequest::Rules { .. } | ControlRequest::Renew { .. } if self.is_released.get() => {
                 Reply::Error { why: "this agent is leaving".to_owned() }
             }
-            Request::Rules { rules } => match self.take(rules) {
+            ControlRequest::Rules { rules } => match self.take(rules) {
                 Ok(reply) => reply,
                 Err(refusal) => {
                     let Refusal { session, why, .. } = &refusal;
@@ -110,12 +110,12 @@ impl RulesInForce {
                     Reply::Refused(refusal)
                 }
             },
-            Request::Renew { session, generation } => self.renew(session, generation),
-            Request::Withdraw { session } => {
+            ControlRequest::Renew { session, generation } => self.renew(session, generation),
+            ControlRequest::Withdraw { session } => {
                 self.withdraw(&session);
                 Reply::Withdrawn { session }
             }
-            Request::Status { session } => Reply::Status(self.status(session.as_deref()).await),
+            ControlRequest::Status { session } => Reply::Status(self.status(session.as_deref()).await),
         }
     }
 
@@ -332,7 +332,7 @@ impl RulesInForce {
         Ok((capture.listeners()?, capture.addresses()))
     }
 
-    async fn status(&self, only: Option<&str>) -> Status {
+    async fn status(&self, only: Option<&str>) -> AgentStatus {
         let predating = self.older.count(self.captured_ports()).await;
         self.count_error.note(&predating, "could not count older connections");
         let now = Instant::now();
@@ -351,7 +351,7 @@ impl RulesInForce {
         };
         let is_asked_for = |session: &&Arc<Session<_>>| only.is_none_or(|only| session.rules.session == only);
         let capture = self.capture.borrow();
-        Status {
+        AgentStatus {
             method: capture.method(),
             captured: capture.captured().iter().map(|place| (*place).into()).collect(),
             connections: self.shared.connections.count(),

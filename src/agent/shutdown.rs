@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::open_connections::OpenConnections;
 use super::rules_in_force::RulesInForce;
 use crate::logging::write_termination_message;
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// How long connections may still arrive after the capture is removed: those whose
 /// handshake the kernel had begun for the agent.
@@ -35,16 +35,16 @@ const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// Why the agent ends without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum ShutdownReason {
     /// A signal told it to.
     Told,
     /// It had no rules for a while.
     Idle,
 }
 
-// === impl Reason ===
+// === impl ShutdownReason ===
 
-impl fmt::Display for Reason {
+impl fmt::Display for ShutdownReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Told => "told to stop",
@@ -58,13 +58,13 @@ pub(super) async fn reason(
     rules: &RulesInForce,
     connections: &OpenConnections,
     idle: Duration,
-) -> anyhow::Result<Reason> {
+) -> anyhow::Result<ShutdownReason> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        _ = terminate.recv() => Ok(Reason::Told),
-        _ = interrupt.recv() => Ok(Reason::Told),
-        () = idleness(rules.watch_sessions(), connections.watch(), idle) => Ok(Reason::Idle),
+        _ = terminate.recv() => Ok(ShutdownReason::Told),
+        _ = interrupt.recv() => Ok(ShutdownReason::Told),
+        () = idleness(rules.watch_sessions(), connections.watch(), idle) => Ok(ShutdownReason::Idle),
     }
 }
 
@@ -103,10 +103,10 @@ impl Deadlines {
     /// The deadlines of an agent that begins to end `now`. If it was told to, it stays
     /// as long as its pod, and open connections may take all of that time, even when
     /// new ones have stopped earlier.
-    pub(super) fn of(reason: Reason, now: Instant, stay: Duration, drain: Duration) -> Self {
+    pub(super) fn of(reason: ShutdownReason, now: Instant, stay: Duration, drain: Duration) -> Self {
         match reason {
-            Reason::Told => Self { stay: now + stay, drain: now + drain.max(stay + STAYS_LONGER) },
-            Reason::Idle => Self { stay: now, drain: now + drain },
+            ShutdownReason::Told => Self { stay: now + stay, drain: now + drain.max(stay + STAYS_LONGER) },
+            ShutdownReason::Idle => Self { stay: now, drain: now + drain },
         }
     }
 
@@ -152,10 +152,10 @@ impl Deadlines {
 }
 
 /// Writes how the agent ended into the log, and where Kubernetes keeps it.
-pub(super) fn write(path: &Path, result: &anyhow::Result<Reason>) {
+pub(super) fn write(path: &Path, result: &anyhow::Result<ShutdownReason>) {
     let words = match result {
         Ok(reason) => reason.to_string(),
-        Err(error) => Report::of(error).to_string(),
+        Err(error) => ErrorReport::of(error).to_string(),
     };
     if result.is_ok() {
         info!(why = words, "ended");
@@ -176,10 +176,14 @@ mod tests {
             let deadlines = Deadlines::of(reason, now, Duration::from_secs(stay), Duration::from_secs(drain));
             ((deadlines.stay - now).as_secs(), (deadlines.drain - now).as_secs())
         };
-        assert_eq!(after(Reason::Told, 297, 20), (297, 299));
-        assert_eq!(after(Reason::Told, 7, 20), (7, 20), "longer than the pod has, which does no harm");
-        assert_eq!(after(Reason::Told, 0, 20), (0, 20));
-        assert_eq!(after(Reason::Idle, 297, 20), (0, 20));
+        assert_eq!(after(ShutdownReason::Told, 297, 20), (297, 299));
+        assert_eq!(
+            after(ShutdownReason::Told, 7, 20),
+            (7, 20),
+            "longer than the pod has, which does no harm"
+        );
+        assert_eq!(after(ShutdownReason::Told, 0, 20), (0, 20));
+        assert_eq!(after(ShutdownReason::Idle, 297, 20), (0, 20));
     }
 
     #[tokio::test(start_paused = true)]

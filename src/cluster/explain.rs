@@ -68,13 +68,13 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::Report;
+    use crate::problem::ErrorReport;
 
-    fn refusal(code: u16, message: &str) -> Report {
+    fn refusal(code: u16, message: &str) -> ErrorReport {
         let status =
             kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
         let error = Error::from(kube::Error::Api(status.boxed()));
-        Report::of(&error.into_problem("could not create the environment").into())
+        ErrorReport::of(&error.into_problem("could not create the environment").into())
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::sessions::{Found, PAGE, Scope, selector};
+use super::sessions::{PAGE, Scope, SessionList, selector};
 use super::{AT_ONCE, Cluster, Error, Result};
 use crate::session::{ROLE, Role, SESSION, Session};
 
@@ -86,14 +86,14 @@ impl Cluster {
         &self,
         scope: &Scope,
         labels: &[(&str, String)],
-    ) -> anyhow::Result<(Found, PodsBySession)> {
+    ) -> anyhow::Result<(SessionList, PodsBySession)> {
         let begun = self.page::<Job, Outline>(scope, &selector(labels), OUTLINES, None).await;
         if let Ok(begun) = begun {
             // Both at once where there are more pages. With few sessions, the roots are
             // complete by now: opening a second connection would take longer.
             let (sessions, pods) = futures::join!(self.roots(scope, labels, begun), self.pods(scope, labels));
             if let (Ok(sessions), Ok(pods)) = (sessions, pods) {
-                return Ok((Found { sessions, scope: scope.clone() }, pods));
+                return Ok((SessionList { sessions, scope: scope.clone() }, pods));
             }
         }
         // One of the two lists is refused, or the server does not know its form.

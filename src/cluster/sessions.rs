@@ -27,7 +27,7 @@ pub enum Scope {
 
 /// The sessions that were found, and where.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct SessionList {
     /// The sessions, oldest first.
     pub sessions: Vec<Session>,
     /// Narrower than requested where the user may not list all namespaces.
@@ -62,7 +62,7 @@ impl Scope {
 impl Cluster {
     /// Lists the sessions in `scope` whose labels match; those in the context's
     /// namespace where the user may not list all namespaces.
-    pub async fn sessions(&self, scope: &Scope, labels: &[(&str, String)]) -> anyhow::Result<Found> {
+    pub async fn sessions(&self, scope: &Scope, labels: &[(&str, String)]) -> anyhow::Result<SessionList> {
         let selector = selector(labels);
         let mut scope = scope.clone();
         let mut jobs = self.list::<Job>(&scope, &selector).await;
@@ -75,7 +75,7 @@ impl Cluster {
         })?;
         let mut sessions: Vec<Session> = jobs.iter().filter_map(Session::of).collect();
         sessions.sort_by_key(|session| (session.order(), session.root.clone()));
-        Ok(Found { sessions, scope })
+        Ok(SessionList { sessions, scope })
     }
 
     /// Lists the preview pods of `scope` whose labels match, by session.

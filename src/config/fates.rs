@@ -5,7 +5,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::fields::{self, FIELDS, Fate, Field, Kind, Refused};
+use super::fields::{self, FIELDS, Fate, Field, FieldType, RefusedField};
 use super::path::{get, get_mut, has_fields, join, remove};
 use super::wrong;
 use crate::problem::Problem;
@@ -57,7 +57,7 @@ pub(super) fn known<'a>(parent: &'a str) -> impl Iterator<Item = &'a str> {
 /// are the user's it is a forgotten value, which the types refuse.
 fn drop_nulls(value: &mut Value, path: &str) {
     let honoured = fields::at(path).and_then(Field::honoured);
-    if honoured.is_some_and(|honoured| matches!(honoured.kind, Kind::Strings)) {
+    if honoured.is_some_and(|honoured| matches!(honoured.kind, FieldType::Strings)) {
         return;
     }
     match value {
@@ -86,9 +86,9 @@ impl Field {
     }
 }
 
-// === impl Refused ===
+// === impl RefusedField ===
 
-impl Refused {
+impl RefusedField {
     fn problem(&self, path: &str) -> Problem {
         let problem = wrong(format!("`{path}` {}", self.what));
         let problem = match self.harm {

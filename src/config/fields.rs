@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
-pub use kind::Kind;
+pub use kind::FieldType;
 
 use super::path;
 
@@ -35,13 +35,13 @@ pub enum Fate {
     /// It has no effect, and a warning says so.
     Ignored(Reason),
     /// It is an error, because ignoring it would mislead or harm.
-    Refused(Refused),
+    Refused(RefusedField),
 }
 
 /// A field that is used.
 pub struct Honoured {
     /// What it may hold.
-    pub kind: Kind,
+    pub kind: FieldType,
     /// A sentence for the documentation.
     pub meaning: Cow<'static, str>,
     /// What holds where no source sets it; empty for nothing.
@@ -70,7 +70,7 @@ pub enum Reason {
 }
 
 /// A field that cannot be honoured.
-pub struct Refused {
+pub struct RefusedField {
     /// What follows the path in the error.
     pub what: &'static str,
     /// What ignoring the field would do; empty where `what` says enough.

@@ -9,7 +9,7 @@ use super::env::{self, EnvSection, Keep};
 use super::incoming::{self, IncomingSection};
 use super::list::Patterns;
 use super::mounts::MountSection;
-use super::scalar::{Life, Positive};
+use super::scalar::{Positive, TtlField};
 use super::target::TargetSection;
 use super::wrong;
 use crate::session::Ttl;
@@ -34,7 +34,7 @@ pub struct File {
     /// The live workload.
     pub target: TargetSection,
     /// How the preview differs from the target.
-    pub feature: Feature,
+    pub feature: FeatureSection,
     /// Keeper and agents.
     pub agent: AgentSection,
 }
@@ -42,9 +42,9 @@ pub struct File {
 /// `feature`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Feature {
+pub struct FeatureSection {
     /// The preview's pods.
-    pub preview: Preview,
+    pub preview: PreviewSection,
     /// Its traffic.
     pub network: Network,
     /// Its variables.
@@ -55,13 +55,13 @@ pub struct Feature {
 /// `feature.preview`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Preview {
+pub struct PreviewSection {
     /// The user's image.
     pub image: Option<String>,
     /// Minutes, or `infinite`.
-    pub ttl_mins: Option<Life>,
+    pub ttl_mins: Option<TtlField>,
     /// Seconds, or `infinite`.
-    pub ttl_secs: Option<Life>,
+    pub ttl_secs: Option<TtlField>,
     /// Seconds that `start` waits.
     pub creation_timeout_secs: Option<Positive>,
     /// How many pods.
@@ -91,9 +91,9 @@ pub struct Network {
     pub incoming: IncomingSection,
 }
 
-// === impl Preview ===
+// === impl PreviewSection ===
 
-impl Preview {
+impl PreviewSection {
     /// The time to live, if the file sets one.
     pub fn ttl(&self) -> Result<Option<Ttl>> {
         let ttl = match (self.ttl_mins, self.ttl_secs) {
@@ -103,9 +103,9 @@ impl Preview {
                     .hint("remove one of them")
                     .into());
             }
-            (Some(Life::Infinite), None) | (None, Some(Life::Infinite)) => Ok(Ttl::Infinite),
-            (Some(Life::Units(minutes)), None) => Ttl::from_minutes(minutes),
-            (None, Some(Life::Units(seconds))) => Ttl::from_seconds(seconds),
+            (Some(TtlField::Infinite), None) | (None, Some(TtlField::Infinite)) => Ok(Ttl::Infinite),
+            (Some(TtlField::Units(minutes)), None) => Ttl::from_minutes(minutes),
+            (None, Some(TtlField::Units(seconds))) => Ttl::from_seconds(seconds),
         };
         ttl.map(Some).map_err(|error| wrong(format!("`feature.preview`: {error}")).into())
     }

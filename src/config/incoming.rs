@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_untagged::UntaggedEnumVisitor;
 
 use super::environment::Environment;
-use super::scalar::{Mode, Port};
+use super::scalar::{IncomingMode, PortNumber};
 use super::wrong;
 use crate::traffic::Filter;
 use filter::FilterSection;
@@ -19,7 +19,7 @@ use filter::FilterSection;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incoming {
     /// The mode, if a source sets it.
-    pub mode: Option<Mode>,
+    pub mode: Option<IncomingMode>,
     /// Whether a field other than the mode asks for routing. Then it is an error if
     /// no request can be routed, even where no source sets the mode.
     pub is_meant: bool,
@@ -54,11 +54,11 @@ pub enum ConcurrentSteal {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IncomingSection {
-    mode: Option<Mode>,
-    ports: Option<Vec<Port>>,
-    ignore_ports: Option<Vec<Port>>,
+    mode: Option<IncomingMode>,
+    ports: Option<Vec<PortNumber>>,
+    ignore_ports: Option<Vec<PortNumber>>,
     /// Pairs of the preview's port and the application's: mirrord's "local" and "remote".
-    port_mapping: Option<Vec<(Port, Port)>>,
+    port_mapping: Option<Vec<(PortNumber, PortNumber)>>,
     http_filter: Option<FilterSection>,
     on_concurrent_steal: Option<ConcurrentSteal>,
     reset_connections: Option<bool>,
@@ -70,8 +70,8 @@ pub(super) fn section<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Inco
     let only = |mode| IncomingSection { mode, ..IncomingSection::default() };
     UntaggedEnumVisitor::new()
         .expecting("\"steal\", \"mirror\", \"off\", a boolean, or {\"mode\": …}")
-        .bool(move |on| Ok(only((!on).then_some(Mode::Off))))
-        .string(move |text| Mode::deserialize(text.into_deserializer()).map(|mode| only(Some(mode))))
+        .bool(move |on| Ok(only((!on).then_some(IncomingMode::Off))))
+        .string(move |text| IncomingMode::deserialize(text.into_deserializer()).map(|mode| only(Some(mode))))
         .map(|map| map.deserialize())
         .deserialize(deserializer)
 }
@@ -94,7 +94,7 @@ impl IncomingSection {
                 .into());
         }
         let mut port_mapping = BTreeMap::new();
-        for (Port(preview), Port(application)) in self.port_mapping.unwrap_or_default() {
+        for (PortNumber(preview), PortNumber(application)) in self.port_mapping.unwrap_or_default() {
             let is_taken = port_mapping.values().any(|known| *known == preview);
             if is_taken || port_mapping.insert(application, preview).is_some() {
                 return Err(wrong(format!("`{PLACE}.port_mapping` maps a port twice"))
@@ -110,8 +110,9 @@ impl IncomingSection {
                 .map(|section| section.resolve(&format!("{PLACE}.http_filter")))
                 .transpose()?,
         };
-        let numbers =
-            |ports: Vec<Port>| -> BTreeSet<u16> { ports.into_iter().map(|Port(port)| port).collect() };
+        let numbers = |ports: Vec<PortNumber>| -> BTreeSet<u16> {
+            ports.into_iter().map(|PortNumber(port)| port).collect()
+        };
         let ports = self.ports.map(numbers);
         if ports.as_ref().is_some_and(BTreeSet::is_empty) {
             return Err(wrong(format!("`{PLACE}.ports` names no port"))

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_untagged::UntaggedEnumVisitor;
 
-use super::pattern::Pattern;
+use super::pattern::NamePattern;
 
 /// Patterns of names.
 #[derive(Clone, Debug, Default)]
-pub struct Patterns(pub Vec<Pattern>);
+pub struct Patterns(pub Vec<NamePattern>);
 
 /// Plain names.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ impl Patterns {
 
 impl From<Vec<String>> for Patterns {
     fn from(items: Vec<String>) -> Self {
-        Self(items.iter().map(|item| Pattern::new(item)).collect())
+        Self(items.iter().map(|item| NamePattern::new(item)).collect())
     }
 }
 

@@ -21,14 +21,14 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub struct MountSection {
     mount_at: String,
     #[serde(rename = "type")]
-    kind: Option<Kind>,
+    kind: Option<MountType>,
     payload: Option<String>,
     from_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum MountType {
     Text,
     Binary,
 }
@@ -79,8 +79,8 @@ impl MountSection {
         let content = match (self.kind, self.payload, self.from_file) {
             (None, None, Some(file)) => input::read(&file, MAX_BYTES)
                 .explain(|| wrong(format!("`{place}.from_file`: could not read `{}`", file.display())))?,
-            (Some(Kind::Text), Some(text), None) => text.into_bytes(),
-            (Some(Kind::Binary), Some(text), None) => {
+            (Some(MountType::Text), Some(text), None) => text.into_bytes(),
+            (Some(MountType::Binary), Some(text), None) => {
                 STANDARD.decode(text.trim()).explain(|| wrong(format!("`{place}.payload` is not base64")))?
             }
             _ => {

@@ -2,11 +2,11 @@
 
 /// A pattern of a label's or a variable's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(glob::Pattern);
+pub struct NamePattern(glob::Pattern);
 
-// === impl Pattern ===
+// === impl NamePattern ===
 
-impl Pattern {
+impl NamePattern {
     /// Every text is a pattern: other characters with a meaning in globs are literal.
     pub(super) fn new(text: &str) -> Self {
         let mut pattern = text.replace('[', "[[]");
@@ -45,7 +45,7 @@ mod tests {
             ("[a]", "[a]", true),
             ("a**", "abc", true),
         ] {
-            assert_eq!(Pattern::new(pattern).matches(name), matches, "{pattern} {name}");
+            assert_eq!(NamePattern::new(pattern).matches(name), matches, "{pattern} {name}");
         }
     }
 }

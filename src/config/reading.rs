@@ -95,17 +95,17 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 /// number, and a key is not any of the others.
 pub(super) fn written_key(text: &str, format: Format) -> Option<String> {
     #[derive(Deserialize)]
-    struct Written<T> {
+    struct Located<T> {
         key: Option<T>,
     }
     let text = text.trim_start_matches('\u{feff}');
     match format {
         Format::Json => None,
         Format::Toml => {
-            let written: Written<toml::Spanned<toml::Value>> = toml::from_str(text).ok()?;
+            let written: Located<toml::Spanned<toml::Value>> = toml::from_str(text).ok()?;
             text.get(written.key?.span()).map(str::to_owned)
         }
-        Format::Yaml => yaml::<Written<String>>(text).ok()?.key,
+        Format::Yaml => yaml::<Located<String>>(text).ok()?.key,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tables of `docs/configuration.md`, made from the table of fields.
 
-use super::fields::{FIELDS, Fate, Field, Honoured, Kind, Reason};
+use super::fields::{FIELDS, Fate, Field, FieldType, Honoured, Reason};
 
 /// The headings, and the fields below each: those whose path begins with it and
 /// with no other heading that is longer.
@@ -36,7 +36,7 @@ fn is_listed(field: &Field, honoured: &Honoured) -> bool {
     let first = FIELDS.iter().find(|other| {
         other.name() == field.name() && other.honoured().is_some_and(|one| one.meaning == honoured.meaning)
     });
-    let is_plain_object = matches!(honoured.kind, Kind::Section) && honoured.default.is_empty();
+    let is_plain_object = matches!(honoured.kind, FieldType::Section) && honoured.default.is_empty();
     !is_plain_object && first.is_some_and(|first| first.path == field.path)
 }
 
@@ -86,7 +86,7 @@ fn row(field: &Field, honoured: &Honoured) -> String {
 fn kind(field: &Field, honoured: &Honoured) -> String {
     let mut words = honoured.kind.in_words();
     let has_boolean =
-        matches!(&honoured.kind, Kind::AnyOf(kinds) if matches!(kinds[..], [Kind::Boolean, ..]));
+        matches!(&honoured.kind, FieldType::AnyOf(kinds) if matches!(kinds[..], [FieldType::Boolean, ..]));
     for (is_taken, word) in [(field.is_on_if_true, "`true`"), (field.is_off_if_false, "`false`")] {
         if is_taken && !has_boolean {
             words.push_str(&format!(" or {word}"));

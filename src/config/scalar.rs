@@ -38,7 +38,7 @@ impl PullPolicy {
 /// What happens to incoming traffic that carries the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum IncomingMode {
     /// It goes to the preview instead.
     Steal,
     /// The preview gets a copy.
@@ -53,20 +53,20 @@ pub struct Positive(pub u32);
 
 /// A port's number, 1 to 65535.
 #[derive(Clone, Copy, Debug)]
-pub struct Port(pub u16);
+pub struct PortNumber(pub u16);
 
 /// A number of minutes or seconds, or `infinite`.
 #[derive(Clone, Copy, Debug)]
-pub enum Life {
+pub enum TtlField {
     /// A number above 0 of the field's unit.
     Units(u64),
     /// Without end.
     Infinite,
 }
 
-// === impl Mode ===
+// === impl IncomingMode ===
 
-impl FromStr for Mode {
+impl FromStr for IncomingMode {
     type Err = &'static str;
 
     /// A mode by its name, or mirrord's older form: whether to steal.
@@ -80,7 +80,7 @@ impl FromStr for Mode {
     }
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for IncomingMode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Steal => "steal",
@@ -90,9 +90,9 @@ impl fmt::Display for Mode {
     }
 }
 
-// === impl Life ===
+// === impl TtlField ===
 
-impl<'de> Deserialize<'de> for Life {
+impl<'de> Deserialize<'de> for TtlField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const ALLOWED: &str = "an integer above 0, or \"infinite\"";
         UntaggedEnumVisitor::new()
@@ -133,9 +133,9 @@ impl<'de> Deserialize<'de> for Positive {
     }
 }
 
-// === impl Port ===
+// === impl PortNumber ===
 
-impl<'de> Deserialize<'de> for Port {
+impl<'de> Deserialize<'de> for PortNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const ALLOWED: &str = "a port, an integer from 1 to 65535";
         UntaggedEnumVisitor::new()

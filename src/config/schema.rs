@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::fields::kind::{any_of, section};
-use super::fields::{Fate, Field, Honoured, Refused};
+use super::fields::{Fate, Field, Honoured, RefusedField};
 
 /// The schema of the whole file. Draft 7 is the newest that common editors support in full.
 pub fn schema() -> Value {
@@ -73,9 +73,9 @@ impl Honoured {
     }
 }
 
-// === impl Refused ===
+// === impl RefusedField ===
 
-impl Refused {
+impl RefusedField {
     fn description(&self) -> String {
         let harm =
             if self.harm.is_empty() { String::new() } else { format!(" If it were ignored, {}.", self.harm) };

@@ -35,7 +35,7 @@ pub struct Selection {
 }
 
 /// A selection and its sources.
-pub(super) struct Found {
+pub(super) struct Resolved {
     pub(super) selection: Selection,
     pub(super) file: File,
     /// Sources that cannot be used, and are not needed to find environments.
@@ -92,7 +92,7 @@ impl Selection {
             }
             Err(error) => return Err(error),
         };
-        let Found { mut selection, file: _, troubles } = found;
+        let Resolved { mut selection, file: _, troubles } = found;
         for (what, trouble) in troubles {
             let Some(fallback) = selection.fallback(what, named) else { return Err(trouble) };
             let causes: Vec<String> = trouble.chain().map(ToString::to_string).collect();
@@ -103,7 +103,7 @@ impl Selection {
 
     /// Reads all sources. An unusable one that is not needed to find environments
     /// is not an error.
-    pub(super) fn find(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Found> {
+    pub(super) fn find(flags: &Overrides, environment: &Environment, randomness: Uuid) -> Result<Resolved> {
         let given = match &flags.key {
             Some(key) => Some(key.clone()),
             None => environment.parsed("MIRRORD_KEY")?,
@@ -180,7 +180,7 @@ impl Selection {
             reach: flags.reach,
             warnings,
         };
-        Ok(Found { selection, file, troubles })
+        Ok(Resolved { selection, file, troubles })
     }
 
     /// How the command goes on without this source; `None` if it must fail.

@@ -19,12 +19,12 @@ pub struct TargetSection {
 }
 
 /// `target.path`: a path, or the typed form.
-struct Path(Option<Target>);
+struct TargetPath(Option<Target>);
 
 /// An object's fields, as far as they were written.
 #[derive(Default)]
 struct Fields {
-    path: Option<Path>,
+    path: Option<TargetPath>,
     namespace: Option<String>,
     container: Option<String>,
     workloads: Vec<(&'static Kind, String)>,
@@ -40,7 +40,7 @@ enum Name {
 
 /// Reads a name that is known in an object.
 #[derive(Clone, Copy)]
-struct Known(&'static [&'static str]);
+struct KnownNames(&'static [&'static str]);
 
 /// The names in `target.path`.
 static IN_PATH: LazyLock<Vec<&str>> =
@@ -57,19 +57,19 @@ impl<'de> Deserialize<'de> for TargetSection {
         UntaggedEnumVisitor::new()
             .expecting("a target like \"deployment/shop\", or {\"path\": …, \"namespace\": …}")
             .string(|text| Ok(Self { path: Some(text.parse().map_err(Error::custom)?), namespace: None }))
-            .map(|map| Fields::read(map, Known(&IN_TARGET))?.section().map_err(Error::custom))
+            .map(|map| Fields::read(map, KnownNames(&IN_TARGET))?.section().map_err(Error::custom))
             .deserialize(deserializer)
     }
 }
 
-// === impl Path ===
+// === impl TargetPath ===
 
-impl<'de> Deserialize<'de> for Path {
+impl<'de> Deserialize<'de> for TargetPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         UntaggedEnumVisitor::new()
             .expecting("a target like \"deployment/shop\", or {\"deployment\": …, \"container\": …}")
             .string(|text| Ok(Self(Some(text.parse().map_err(Error::custom)?))))
-            .map(|map| Fields::read(map, Known(&IN_PATH))?.typed().map(Self).map_err(Error::custom))
+            .map(|map| Fields::read(map, KnownNames(&IN_PATH))?.typed().map(Self).map_err(Error::custom))
             .deserialize(deserializer)
     }
 }
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Path {
 // === impl Fields ===
 
 impl Fields {
-    fn read<'de, A: MapAccess<'de>>(mut map: A, known: Known) -> Result<Self, A::Error> {
+    fn read<'de, A: MapAccess<'de>>(mut map: A, known: KnownNames) -> Result<Self, A::Error> {
         let mut fields = Self::default();
         while let Some(name) = map.next_key_seed(known)? {
             match name {
@@ -91,7 +91,7 @@ impl Fields {
     }
 
     fn section(self) -> Result<TargetSection, String> {
-        if let Some(Path(Some(path))) = &self.path {
+        if let Some(TargetPath(Some(path))) = &self.path {
             if !self.workloads.is_empty() {
                 return Err("`path` and a typed workload exclude each other".to_owned());
             }
@@ -126,9 +126,9 @@ impl Fields {
     }
 }
 
-// === impl Known ===
+// === impl KnownNames ===
 
-impl<'de> DeserializeSeed<'de> for Known {
+impl<'de> DeserializeSeed<'de> for KnownNames {
     type Value = Name;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
@@ -136,7 +136,7 @@ impl<'de> DeserializeSeed<'de> for Known {
     }
 }
 
-impl Visitor<'_> for Known {
+impl Visitor<'_> for KnownNames {
     type Value = Name;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

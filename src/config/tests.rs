@@ -116,13 +116,13 @@ fn the_key_may_come_from_any_function_and_is_used_everywhere() {
 #[test]
 fn a_mode_is_read_in_each_of_mirrords_forms() {
     for (incoming, mode) in [
-        (r#""steal""#, Some(Mode::Steal)),
-        (r#""mirror""#, Some(Mode::Mirror)),
-        (r#""off""#, Some(Mode::Off)),
-        ("false", Some(Mode::Off)),
+        (r#""steal""#, Some(IncomingMode::Steal)),
+        (r#""mirror""#, Some(IncomingMode::Mirror)),
+        (r#""off""#, Some(IncomingMode::Off)),
+        ("false", Some(IncomingMode::Off)),
         ("true", None),
-        (r#"{"mode": "steal"}"#, Some(Mode::Steal)),
-        (r#"{"mode": "off", "http_filter": {"header_filter": "x"}}"#, Some(Mode::Off)),
+        (r#"{"mode": "steal"}"#, Some(IncomingMode::Steal)),
+        (r#"{"mode": "off", "http_filter": {"header_filter": "x"}}"#, Some(IncomingMode::Off)),
         // Routing is asked for, but no mode is set: `start` steals.
         (r#"{"ports": [80]}"#, None),
         ("{}", None),
@@ -131,7 +131,10 @@ fn a_mode_is_read_in_each_of_mirrords_forms() {
         assert_eq!(resolve(&Overrides::default(), &[], &file).unwrap().incoming.mode, mode, "{incoming}");
     }
     let environment = [("MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true")];
-    assert_eq!(resolve(&Overrides::default(), &environment, "{}").unwrap().incoming.mode, Some(Mode::Steal));
+    assert_eq!(
+        resolve(&Overrides::default(), &environment, "{}").unwrap().incoming.mode,
+        Some(IncomingMode::Steal)
+    );
 }
 
 #[test]
@@ -251,7 +254,7 @@ fn get_env_reads_the_given_environment_and_not_the_processs() {
     };
     assert_eq!(image(&[("TAG", "7")]).unwrap().as_deref(), Some("shop:7"));
     assert_eq!(image(&[("TAG", "")]).unwrap().as_deref(), Some("shop:"), "an empty variable is set");
-    let said = crate::problem::Report::of(&image(&[]).unwrap_err()).to_string();
+    let said = crate::problem::ErrorReport::of(&image(&[]).unwrap_err()).to_string();
     assert!(said.contains("the environment variable `TAG` is not set"), "{said}");
     // The process that runs this test has a PATH, the given environment has not.
     let file = file.replace("TAG", "PATH");

@@ -3,7 +3,7 @@
 //! Across versions: either side ignores fields that it does not know. A keeper
 //! ignores replies that it does not know ([`Reply::Unknown`]); an agent answers a
 //! request that it does not know with [`Reply::Error`]. An agent from before
-//! [`Request::Renew`] says so by the absence of `renews` in its [`Reply::Hello`], and
+//! [`ControlRequest::Renew`] says so by the absence of `renews` in its [`Reply::Hello`], and
 //! its keeper sends it the rules themselves each time. A keeper from before it sends
 //! the rules each time to any agent.
 
@@ -17,7 +17,7 @@ use crate::traffic::{Counts, Refusal};
 /// How an agent captures new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
+pub enum CaptureMethod {
     /// BPF `sk_lookup`, through a link that ends with the process.
     SkLookup,
     /// `tproxy` in an nftables table that ends with the process.
@@ -30,7 +30,7 @@ pub const PROTOCOL: u32 = 1;
 /// A message of the keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Request {
+pub enum ControlRequest {
     /// Puts the rules of one session in force, in place of its earlier rules.
     /// Answered by [`Reply::Accepted`] once the ports are captured, or by
     /// [`Reply::Refused`].
@@ -71,8 +71,8 @@ pub enum Reply {
         /// The agent's version.
         version: String,
         /// How it captures.
-        method: Method,
-        /// Whether it knows [`Request::Renew`].
+        method: CaptureMethod,
+        /// Whether it knows [`ControlRequest::Renew`].
         #[serde(default)]
         renews: bool,
         /// Whether it reads [`crate::traffic::canary::REQUEST`].
@@ -103,7 +103,7 @@ pub enum Reply {
         session: String,
     },
     /// The agent's state.
-    Status(Status),
+    Status(AgentStatus),
     /// The agent does not understand the request, or cannot serve it.
     Error {
         /// The reason.
@@ -116,9 +116,9 @@ pub enum Reply {
 
 /// The agent's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct AgentStatus {
     /// How the agent captures.
-    pub method: Method,
+    pub method: CaptureMethod,
     /// The places whose new connections go to the agent.
     pub captured: Vec<Captured>,
     /// Connections that go through the agent now.
@@ -162,9 +162,9 @@ pub struct SessionStatus {
     pub suspended_after_milliseconds: Option<u64>,
 }
 
-// === impl Method ===
+// === impl CaptureMethod ===
 
-impl Method {
+impl CaptureMethod {
     /// Every method, the preferred one first.
     pub const ALL: [Self; 2] = [Self::SkLookup, Self::Nftables];
 
@@ -195,9 +195,9 @@ mod tests {
 
     #[test]
     fn a_status_request_without_a_session_is_that_of_earlier_versions() {
-        assert_eq!(wire(&Request::Status { session: None }), r#"{"type":"status"}"#);
-        let all: Request = serde_json::from_str(r#"{"type":"status"}"#).unwrap();
-        assert_eq!(all, Request::Status { session: None });
+        assert_eq!(wire(&ControlRequest::Status { session: None }), r#"{"type":"status"}"#);
+        let all: ControlRequest = serde_json::from_str(r#"{"type":"status"}"#).unwrap();
+        assert_eq!(all, ControlRequest::Status { session: None });
     }
 
     #[test]

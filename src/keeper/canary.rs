@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::link::hint_to_stop;
-use crate::traffic::canary::{Found, HEADER, REACH, REQUEST};
+use crate::traffic::canary::{CanaryAnswer, HEADER, REACH, REQUEST};
 use crate::traffic::{Filter, Rules, Sample};
 
 /// How long a pod of the same cluster may take to accept a connection.
@@ -115,7 +115,7 @@ pub(super) async fn prove(
 
 /// Sends one canary and reads the agent's answer. An answer that is not the
 /// agent's is [`io::ErrorKind::InvalidData`].
-async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<Found> {
+async fn send(to: SocketAddr, sample: &Sample, value: &str) -> io::Result<CanaryAnswer> {
     let mut stream = timeout(CONNECT_WAIT, TcpStream::connect(to)).await??;
     let lines: Vec<String> =
         sample.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

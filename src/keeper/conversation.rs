@@ -16,7 +16,7 @@ use super::canary::Unproven;
 use super::pace::Pace;
 use super::proof::Proof;
 use crate::cluster::{Cluster, Error};
-use crate::contract::control::{Method, PROTOCOL, Reply, Request, Status};
+use crate::contract::control::{AgentStatus, CaptureMethod, ControlRequest, PROTOCOL, Reply};
 use crate::traffic::{Refusal, Rules};
 
 /// The shortest lease of rules: they hold that long without a renewal.
@@ -66,7 +66,7 @@ pub(crate) enum Wanted {
 #[derive(Debug)]
 pub(crate) enum AgentEvent {
     /// The agent has begun the conversation.
-    Hello(Method),
+    Hello(CaptureMethod),
     /// The agent has another version of the messages.
     ForeignVersion(String),
     /// The rules of a generation are in force.
@@ -78,7 +78,7 @@ pub(crate) enum AgentEvent {
     /// Canaries did not come to the right sides.
     Unproven(Unproven),
     /// The agent's state.
-    Status(Box<Status>),
+    Status(Box<AgentStatus>),
     /// The session has no rules there any more.
     Withdrawn,
     /// The conversation is over.
@@ -150,15 +150,15 @@ async fn reach_and_converse(
 
 /// The request that puts what is wanted in force, or renews it: `held` is the
 /// generation that an agent which can renew has accepted last.
-fn request(wanted: &Wanted, held: Option<u64>, session: &str) -> Result<Request> {
+fn request(wanted: &Wanted, held: Option<u64>, session: &str) -> Result<ControlRequest> {
     let session = session.to_owned();
     Ok(match wanted {
-        Wanted::Nothing => Request::Status { session: Some(session) },
+        Wanted::Nothing => ControlRequest::Status { session: Some(session) },
         Wanted::Rules(rules) if held == Some(rules.generation) => {
-            Request::Renew { session, generation: rules.generation }
+            ControlRequest::Renew { session, generation: rules.generation }
         }
-        Wanted::Rules(rules) => Request::Rules { rules: to_value(&**rules)? },
-        Wanted::Withdrawal => Request::Withdraw { session },
+        Wanted::Rules(rules) => ControlRequest::Rules { rules: to_value(&**rules)? },
+        Wanted::Withdrawal => ControlRequest::Withdraw { session },
     })
 }
 
@@ -204,9 +204,9 @@ async fn converse(
                 renewal = Instant::now() + pace.renews_every();
                 let request = request(&wanted.borrow_and_update(), held, &peer.session)?;
                 send(&mut stdin, &request).await?;
-                if matches!(request, Request::Rules { .. } | Request::Renew { .. }) {
+                if matches!(request, ControlRequest::Rules { .. } | ControlRequest::Renew { .. }) {
                     // The report shows counts as often as that.
-                    send(&mut stdin, &Request::Status { session: Some(peer.session.clone()) }).await?;
+                    send(&mut stdin, &ControlRequest::Status { session: Some(peer.session.clone()) }).await?;
                 }
             }
             () = sleep_until(silence) => return Err(anyhow!("the agent does not answer")),
@@ -274,7 +274,7 @@ async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedPr
     }
 }
 
-async fn send(stdin: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<()> {
+async fn send(stdin: &mut (impl AsyncWrite + Unpin), request: &ControlRequest) -> Result<()> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     // An agent that waits for this side to read does not read itself.

@@ -198,7 +198,7 @@ pub(crate) fn later(now: Timestamp, pause: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::control::{Method, SessionStatus, Status};
+    use crate::contract::control::{AgentStatus, CaptureMethod, SessionStatus};
     use crate::keeper::canary::Unproven;
 
     fn second(second: i64) -> Timestamp {
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn accepted_rules_end_every_refusal() {
         let mut link = open();
-        after(&mut link, [(0, AgentEvent::Hello(Method::SkLookup)), (0, refusal(None))]);
+        after(&mut link, [(0, AgentEvent::Hello(CaptureMethod::SkLookup)), (0, refusal(None))]);
         assert_eq!((link.method.as_deref(), link.in_force), (Some("sk_lookup"), None));
         assert_eq!(
             link.refused.as_ref().unwrap().why,
@@ -320,8 +320,8 @@ mod tests {
             counts: Counts { matched, ..Counts::default() },
             suspended_after_milliseconds,
         };
-        AgentEvent::Status(Box::new(Status {
-            method: Method::SkLookup,
+        AgentEvent::Status(Box::new(AgentStatus {
+            method: CaptureMethod::SkLookup,
             captured: Vec::new(),
             connections: 0,
             predating: 3,
@@ -356,7 +356,7 @@ mod tests {
         let proven = AgentEvent::Proven { generation: 7, notes: Vec::new() };
         after(
             &mut link,
-            [(0, AgentEvent::Hello(Method::SkLookup)), (0, AgentEvent::InForce { generation: 7 })],
+            [(0, AgentEvent::Hello(CaptureMethod::SkLookup)), (0, AgentEvent::InForce { generation: 7 })],
         );
         let effects = after(&mut link, [(1, proven), (10, ended())]);
         let log = "the conversation with the agent is over: the connection broke".to_owned();
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!((link.is_free(second(15)), link.is_free(second(16))), (false, true));
         assert!(link.refused.clone().unwrap().is_forbidden);
         link.open("mirrord-agent-1");
-        after(&mut link, [(16, AgentEvent::Hello(Method::Nftables))]);
+        after(&mut link, [(16, AgentEvent::Hello(CaptureMethod::Nftables))]);
         assert_eq!((link.refused, link.forbidden), (None, None), "the rights are known now");
     }
 

@@ -4,7 +4,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Mode, visible};
+use super::{ProgressMode, visible};
 
 /// How objects are printed
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,12 +24,14 @@ pub enum ListFormat {
     Name,
 }
 
-/// A document as JSON: on one line in [`Mode::Json`], where both streams carry one
+/// A document as JSON: on one line in [`ProgressMode::Json`], where both streams carry one
 /// object a line. Control characters are escaped.
-pub fn json<T: Serialize>(document: &T, mode: Mode) -> serde_json::Result<String> {
+pub fn json<T: Serialize>(document: &T, mode: ProgressMode) -> serde_json::Result<String> {
     let text = match mode {
-        Mode::Json => serde_json::to_string(document)?,
-        Mode::Standard | Mode::Plain | Mode::Off => serde_json::to_string_pretty(document)?,
+        ProgressMode::Json => serde_json::to_string(document)?,
+        ProgressMode::Standard | ProgressMode::Plain | ProgressMode::Off => {
+            serde_json::to_string_pretty(document)?
+        }
     };
     Ok(visible::json(&text).into_owned())
 }
@@ -45,7 +47,7 @@ mod tests {
         let document = json!({"a": "\u{1b}[2J", "b": "\u{9b}31m", "c": "x\u{7f}", "d": "\u{202e}ydaer", "e": "é\n機能", "f": "a\u{85}b"});
         let is_control =
             |character: char| character.is_control() && character != '\n' || character == '\u{202e}';
-        let json = super::json(&document, Mode::Plain).unwrap();
+        let json = super::json(&document, ProgressMode::Plain).unwrap();
         assert!(!json.chars().any(is_control), "{json:?}");
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), document);
         // The YAML crate escapes by itself, but for the marks of direction.

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{Outcome, Writer};
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// mirrord's protocol: `NewTask`, `FinishedTask`, `Warning`, `Info`.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Writer for Json {
     }
 
     /// Nothing to write: the root task was finished with this report.
-    fn problem(&mut self, _: &Report) {}
+    fn problem(&mut self, _: &ErrorReport) {}
 }
 
 /// Writes a message outside any task.

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{Mode, to_stderr, visible};
+use super::{ProgressMode, to_stderr, visible};
 
 /// The target and the name of the client's span for one API call.
 const CALL: (&str, &str) = ("kube_client::client::builder", "HTTP");
@@ -37,9 +37,9 @@ pub struct Verbosity {
 }
 
 /// The layer that writes the log.
-struct Log {
+struct CallLog {
     verbosity: Verbosity,
-    mode: Mode,
+    mode: ProgressMode,
 }
 
 /// An API call that has not been answered yet.
@@ -81,8 +81,8 @@ impl FromStr for Verbosity {
 
 impl Verbosity {
     /// Starts logging. A process has one log; a second call does nothing.
-    pub fn begin(self, mode: Mode) {
-        let _ = tracing_subscriber::registry().with(Log { verbosity: self, mode }).try_init();
+    pub fn begin(self, mode: ProgressMode) {
+        let _ = tracing_subscriber::registry().with(CallLog { verbosity: self, mode }).try_init();
     }
 
     fn wants(&self, target: &str, level: Level) -> bool {
@@ -90,16 +90,16 @@ impl Verbosity {
     }
 }
 
-// === impl Log ===
+// === impl CallLog ===
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CallLog {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         is_call(metadata) || self.verbosity.wants(metadata.target(), *metadata.level())
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id).filter(|span| is_call(span.metadata())) else { return };
-        let mut fields = Fields::default();
+        let mut fields = RecordedFields::default();
         attributes.record(&mut fields);
         span.extensions_mut().insert(Call { began: Instant::now(), fields: fields.0 });
     }
@@ -107,7 +107,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         if let Some(call) = span.extensions_mut().get_mut::<Call>() {
-            let mut fields = Fields::default();
+            let mut fields = RecordedFields::default();
             values.record(&mut fields);
             call.fields.extend(fields.0);
         }
@@ -115,7 +115,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
-        let mut fields = Fields::default();
+        let mut fields = RecordedFields::default();
         event.record(&mut fields);
         let mut message = fields.0.get("message").map(text).unwrap_or_default();
         if let Some(span) = context.event_span(event)
@@ -142,10 +142,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
     }
 }
 
-impl Log {
+impl CallLog {
     fn write(&self, level: Level, target: &str, message: &str, more: &Value) {
         let now = Timestamp::now();
-        if self.mode != Mode::Json {
+        if self.mode != ProgressMode::Json {
             return to_stderr(&visible::line(&format!("{now:.3} {level} {target}: {message}")));
         }
         let mut line = json!({
@@ -176,11 +176,11 @@ fn text(value: &Value) -> String {
 
 /// The fields of a span or an event.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct RecordedFields(Map<String, Value>);
 
-// === impl Fields ===
+// === impl RecordedFields ===
 
-impl Visit for Fields {
+impl Visit for RecordedFields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.insert(field.name().to_owned(), format!("{value:?}").into());
     }

@@ -2,7 +2,7 @@
 //! changes, and the finished tree at the end.
 
 use super::{Outcome, Writer, to_stderr, visible};
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// The finished part of the tree.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Writer for Plain {
         self.info = lines.to_vec();
     }
 
-    fn problem(&mut self, report: &Report) {
+    fn problem(&mut self, report: &ErrorReport) {
         to_stderr(&visible::text(&report.to_string()));
     }
 

@@ -6,7 +6,7 @@ use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Outcome, Writer, visible};
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// Fast enough to look alive, slow enough to cost nothing.
 const TICK: Duration = Duration::from_millis(80);
@@ -84,7 +84,7 @@ impl Writer for Spinner {
         }
     }
 
-    fn problem(&mut self, report: &Report) {
+    fn problem(&mut self, report: &ErrorReport) {
         let text = visible::text(&report.to_string()).into_owned();
         let text = text.strip_prefix("error:").map_or_else(
             || text.clone(),

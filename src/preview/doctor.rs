@@ -5,7 +5,7 @@ mod target;
 
 use anyhow::Result;
 
-use self::target::Target;
+use self::target::TargetFinding;
 use super::lifetime::CountedFrom;
 use super::plan::{Account, Plan, Request};
 use super::preflight::admission::{self, Admission};
@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::config::{Config, Environment, Overrides};
 use crate::connection::Purpose;
 use crate::output::Reporter;
-use crate::problem::{Exit, Problem, Report};
+use crate::problem::{ErrorReport, Exit, Problem};
 use crate::words;
 
 /// The minor version of the oldest Kubernetes that mirrord supports.
@@ -66,7 +66,7 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
     check.rights(&target, &mut findings).await?;
     let keeper = rights::keeper(&features::of(&config, target.inspection()));
     let account = if keeper.is_empty() { None } else { check.keeper(&keeper, &mut findings).await? };
-    if let Target::Read(inspection) = target {
+    if let TargetFinding::Read(inspection) = target {
         check.pods(*inspection, account, &mut findings).await;
     }
     findings.report(&namespace, reporter)
@@ -77,7 +77,7 @@ pub async fn doctor(flags: &Overrides, environment: &Environment, reporter: &Rep
 impl Findings {
     /// Adds an obstacle that is an error of `start`.
     fn error(&mut self, error: &anyhow::Error) {
-        self.obstacles.push(Report::of(error).exit);
+        self.obstacles.push(ErrorReport::of(error).exit);
     }
 
     /// Prints the Role with the missing rights, and ends the command.
@@ -174,7 +174,7 @@ async fn pods(cluster: &Cluster, request: &Request, reporter: &Reporter, finding
 
 /// An error in one line: its causes and its hint.
 fn in_a_line(error: &anyhow::Error) -> String {
-    let Report { what, causes, hint, .. } = Report::of(error);
+    let ErrorReport { what, causes, hint, .. } = ErrorReport::of(error);
     let mut parts = vec![what];
     parts.extend(causes);
     let line = parts.join(": ").replace('\n', " ");

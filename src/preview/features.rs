@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(super) use self::condition::{Condition, Failed, Patience, Readiness, State};
+pub(super) use self::condition::{Condition, Failed, Readiness, State, WaitLimit};
 use super::listed::Listed;
 use super::plan::Request;
 use super::preflight::inspection::Inspection;

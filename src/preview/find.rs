@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::Selector;
-use crate::cluster::{Cluster, Found, Scope};
+use crate::cluster::{Cluster, Scope, SessionList};
 use crate::config::Reach;
 use crate::output::Reporter;
 use crate::problem::{Exit, Problem};
@@ -54,7 +54,7 @@ pub(super) async fn matching(
     selector: &Selector,
     scope: &Scope,
     reporter: &Reporter,
-) -> Result<Found> {
+) -> Result<SessionList> {
     let mut found = cluster.sessions(scope, &selector.labels()).await?;
     if found.scope != *scope {
         reporter
@@ -115,7 +115,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::problem::Report;
+    use crate::problem::ErrorReport;
     use crate::session::{KEY, MANAGED_BY, MIRRORD, SESSION, TARGET};
 
     fn sessions(namespaces: &[&str]) -> Vec<Session> {
@@ -135,14 +135,14 @@ mod tests {
         assert!(in_one_namespace(&[], Reach::Named).is_ok());
         assert!(in_one_namespace(&one, Reach::Named).is_ok());
         assert!(in_one_namespace(&two, Reach::Everywhere).is_ok());
-        let report = Report::of(&in_one_namespace(&two, Reach::Named).unwrap_err());
+        let report = ErrorReport::of(&in_one_namespace(&two, Reach::Named).unwrap_err());
         assert_eq!(
             (report.exit, report.what.as_str()),
             (Exit::Usage, "there are environments in 2 namespaces")
         );
         assert_eq!(report.causes[0].lines().count(), 3);
         let many = sessions(&["a", "b"].repeat(LISTED));
-        let report = Report::of(&in_one_namespace(&many, Reach::Named).unwrap_err());
+        let report = ErrorReport::of(&in_one_namespace(&many, Reach::Named).unwrap_err());
         assert_eq!(report.causes[0].lines().last(), Some("and 20 more"));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::features::FEATURES;
 use super::preflight::keeper_account::PREPARED;
 use super::rights::{self, Document};
-use crate::output::{self, Mode};
+use crate::output::{self, ProgressMode};
 
 /// The name of the users' Role.
 const USERS: &str = "mirrord-preview-users";
@@ -25,7 +25,7 @@ pub enum Subject {
 }
 
 /// Prints the ServiceAccount and the Roles for `namespace`, and the bindings.
-pub fn rbac(namespace: &str, subject: Option<&Subject>, mode: Mode) -> Result<()> {
+pub fn rbac(namespace: &str, subject: Option<&Subject>, mode: ProgressMode) -> Result<()> {
     Ok(output::data(&rights::text(&documents(namespace, subject), mode)?)?)
 }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn printed(namespace: &str, subject: Option<&Subject>) -> Vec<Value> {
-        let text = rights::text(&documents(namespace, subject), Mode::Plain).unwrap();
+        let text = rights::text(&documents(namespace, subject), ProgressMode::Plain).unwrap();
         text.split("---\n")
             .filter_map(|document| serde_saphyr::from_str(document).ok())
             .filter(Value::is_object)
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn in_json_mode_the_objects_are_one_line() {
         for subject in [None, Some(&Subject::User("ann".to_owned()))] {
-            let text = rights::text(&documents("shop", subject), Mode::Json).unwrap();
+            let text = rights::text(&documents("shop", subject), ProgressMode::Json).unwrap();
             assert_eq!(text.lines().count(), 1);
             let list: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(list["items"], json!(printed("shop", subject)));

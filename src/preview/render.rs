@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub(super) use self::list::{Column, View, column, list, signature};
 pub(super) use self::objects::objects;
 pub(super) use self::started::{command, started};
-use crate::output::Mode;
+use crate::output::ProgressMode;
 use crate::output::format::{self, ListFormat};
 use crate::words;
 
@@ -38,16 +38,16 @@ fn shortened(reason: &str, format: ListFormat) -> String {
 }
 
 /// One line for each name; in JSON mode a line is an object.
-fn lines(names: &[String], mode: Mode) -> String {
+fn lines(names: &[String], mode: ProgressMode) -> String {
     let line = |name: &String| match mode {
-        Mode::Json => format!("{}\n", json!({"name": name})),
+        ProgressMode::Json => format!("{}\n", json!({"name": name})),
         _ => format!("{name}\n"),
     };
     names.iter().map(line).collect()
 }
 
 /// A JSON document: one line in JSON mode, else indented.
-fn document(value: &Value, mode: Mode) -> Result<String> {
+fn document(value: &Value, mode: ProgressMode) -> Result<String> {
     Ok(format::json(value, mode)?)
 }
 

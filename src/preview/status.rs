@@ -18,7 +18,7 @@ use crate::cluster::{Change, Cluster, Scope};
 use crate::config::Selection;
 use crate::connection::Purpose;
 use crate::output::format::ListFormat;
-use crate::output::{self, Mode, Reporter};
+use crate::output::{self, ProgressMode, Reporter};
 use crate::problem::{Exit, Problem};
 use crate::session::Key;
 use crate::words;
@@ -47,7 +47,7 @@ pub enum Watch {
 }
 
 /// The list that a command asked for.
-struct List<'a> {
+struct StatusList<'a> {
     cluster: &'a Cluster,
     selector: &'a Selector,
     format: ListFormat,
@@ -69,7 +69,7 @@ pub async fn status(
     let what = "could not show the environments";
     let cluster =
         Cluster::connect(&selection.connection, Purpose::Look).await.map_err(|error| error.context(what))?;
-    let list = List { cluster: &cluster, selector, format: show.format, reporter };
+    let list = StatusList { cluster: &cluster, selector, format: show.format, reporter };
     let (listed, searched) = list.look(&scope).await.map_err(|error| error.context(what))?;
     if searched != scope {
         let warning =
@@ -91,9 +91,9 @@ pub async fn status(
     }
 }
 
-// === impl List ===
+// === impl StatusList ===
 
-impl List<'_> {
+impl StatusList<'_> {
     /// Reads the environments, and the scope that was searched.
     async fn look(&self, scope: &Scope) -> Result<(Vec<Listed>, Scope)> {
         let compare = compares_targets(self.format, self.reporter.mode());
@@ -130,7 +130,8 @@ impl List<'_> {
     }
 
     fn is_for_people(&self) -> bool {
-        self.reporter.mode() != Mode::Json && matches!(self.format, ListFormat::Table | ListFormat::Wide)
+        self.reporter.mode() != ProgressMode::Json
+            && matches!(self.format, ListFormat::Table | ListFormat::Wide)
     }
 
     /// Prints the list again when more of it has changed than the times. Only a
@@ -162,9 +163,9 @@ impl List<'_> {
 }
 
 /// Whether a form of the list shows how the targets compare with their copies.
-fn compares_targets(format: ListFormat, mode: Mode) -> bool {
+fn compares_targets(format: ListFormat, mode: ProgressMode) -> bool {
     match format {
-        ListFormat::Table => mode == Mode::Json,
+        ListFormat::Table => mode == ProgressMode::Json,
         ListFormat::Wide | ListFormat::Json | ListFormat::Yaml => true,
         ListFormat::Name => false,
     }

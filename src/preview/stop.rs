@@ -8,7 +8,7 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use super::{Interrupts, Selector, connected, features, find};
-use crate::cluster::{Cluster, END, Found, Remains, Scope, persist};
+use crate::cluster::{Cluster, END, Remains, Scope, SessionList, persist};
 use crate::config::Selection;
 use crate::connection::Purpose;
 use crate::output::Reporter;
@@ -74,7 +74,7 @@ pub async fn stop(
     let work = async {
         let cluster = connected(selection, Purpose::Change, reporter).await?;
         let step = reporter.step("finding preview sessions");
-        let Found { sessions, scope: searched } =
+        let SessionList { sessions, scope: searched } =
             find::matching(&cluster, selector, &scope, reporter).await?;
         if sessions.is_empty() {
             if not_found == NotFound::Fails {

@@ -30,7 +30,7 @@ pub const REACH: &str = " reach";
 
 /// The agent's answer, as JSON in the body of a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct CanaryAnswer {
     /// Whether the session would have taken the request, or a copy of it.
     pub matched: bool,
     /// The key that would have got the request instead.
@@ -54,7 +54,7 @@ pub struct Judged<T> {
     /// The session whose keeper sent it.
     pub session: Arc<Session<T>>,
     /// How it was judged.
-    pub found: Found,
+    pub found: CanaryAnswer,
     /// Whether the agent tries to connect to the preview rather than to the
     /// application.
     pub reach: bool,
@@ -89,8 +89,11 @@ impl<T: Meter> Judged<T> {
         let matched = judgement.stealer.iter().chain(&judgement.mirrors).any(is_this);
         // A mirror gets its copy even where another session steals the request.
         let taken_by = judgement.stealer.as_ref().filter(|one| !matched && !is_this(one));
-        let found =
-            Found { matched, taken_by: taken_by.map(|other| other.rules.key.clone()), ..Found::default() };
+        let found = CanaryAnswer {
+            matched,
+            taken_by: taken_by.map(|other| other.rules.key.clone()),
+            ..CanaryAnswer::default()
+        };
         Some(Self { session: Arc::clone(session), reach: reach || found.matched, found })
     }
 }
@@ -176,7 +179,7 @@ mod tests {
         let headers = [Header { name: "x-mirrord-canary", value: b"secret-b" }];
         let head = Head { method: "GET", target: "/", authority: None, headers: &headers };
         let found = Judged::of(&table.unwrap(), 80, &head).unwrap().found;
-        assert_eq!(found, Found { matched: true, ..Found::default() });
+        assert_eq!(found, CanaryAnswer { matched: true, ..CanaryAnswer::default() });
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Head, Sample};
 use kind::{Condition, IsOver, Written};
-pub use kind::{Kind, Part, Syntax};
+pub use kind::{FilterKind, Part, Syntax};
 pub use list::List;
 
 kind::kinds! {

@@ -56,21 +56,30 @@ async fn a_limit_range_that_refuses_the_preview_is_named_before_anything_is_crea
 
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
-async fn a_priority_class_that_the_namespace_does_not_admit_is_named_before_anything_is_created() {
+async fn the_targets_priority_class_is_left_off_so_that_the_preview_evicts_nobody() {
     with_shop("priority", |world| async move {
         let class = |name: &str, replicas: u32| {
             json!({"spec": {"replicas": replicas, "template": {"spec": {"priorityClassName": name}}}})
         };
+        // The class does not exist, so no live pod could start either.
         world.deploy("missing", &class("nobodys-class", 0)).await;
-        refused_beforehand(&world, "deployment/missing", &["no PriorityClass with name nobodys-class"]).await;
         // The quota for this class is what the live pod uses.
         world.deploy("urgent", &class("system-cluster-critical", 1)).await;
         let scope = json!({"scopeName": "PriorityClass", "operator": "In", "values": ["system-cluster-critical"]});
         let scoped = json!({"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [scope]}});
         quota(&world, "urgent", scoped).await;
-        refused_beforehand(&world, "deployment/urgent", &["exceeded quota: urgent"]).await;
-        // Pods of other classes are not counted.
-        world.start("deployment/shop", "pr-2", &[]).await.success();
+        for (target, class) in
+            [("deployment/missing", "nobodys-class"), ("deployment/urgent", "system-cluster-critical")]
+        {
+            let warning = format!("the target's priority class `{class}` is left off the preview");
+            let doctor = ["preview", "doctor", "-n", &world.namespace, "-t", target];
+            let doctor = world.mirrord(&doctor).await.success();
+            assert!(doctor.stderr.contains(&warning), "{doctor:#?}");
+            let started = world.start(target, "pr-1", &["--ttl", "5"]).await.success();
+            assert!(started.stderr.contains(&warning), "{started:#?}");
+            let pod: Pod = world.api().get(&started.info("pod")).await.unwrap();
+            assert_eq!(pod.spec.unwrap().priority_class_name, None, "{target}");
+        }
     })
     .await;
 }

@@ -71,7 +71,7 @@ async fn the_service_answers_with_stable_pods_alone() {
     .await;
 }
 
-/// A controller that does not go by Ready takes every address of an EndpointSlice.
+/// A controller that does not go by Ready takes every address of an `EndpointSlice`.
 #[tokio::test]
 #[ignore = "needs a cluster: tests/run"]
 async fn no_endpoint_slice_holds_a_preview_where_a_service_does_not_go_by_ready() {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use super::nftables::Nftables;
 use super::place::Place;
 use super::sk_lookup::SkLookup;
-use crate::contract::control::Method;
+use crate::contract::control::CaptureMethod;
 use crate::problem::Problem;
 
 /// The hook: attached while this value lives, for the listeners that it was opened with.
@@ -21,16 +21,16 @@ pub(super) enum Hook {
 impl Hook {
     /// Attaches by this method, or by the first one that the kernel allows.
     pub(super) fn open(
-        method: Option<Method>,
+        method: Option<CaptureMethod>,
         version4: &TcpListener,
         version6: Option<&TcpListener>,
     ) -> anyhow::Result<Self> {
-        let methods = method.map_or_else(|| Method::ALL.to_vec(), |method| vec![method]);
+        let methods = method.map_or_else(|| CaptureMethod::ALL.to_vec(), |method| vec![method]);
         let mut whys = Vec::new();
         for method in methods {
             let opened = match method {
-                Method::SkLookup => SkLookup::open().map(Self::SkLookup),
-                Method::Nftables => Nftables::open(version4, version6).map(Self::Nftables),
+                CaptureMethod::SkLookup => SkLookup::open().map(Self::SkLookup),
+                CaptureMethod::Nftables => Nftables::open(version4, version6).map(Self::Nftables),
             };
             match opened {
                 Ok(hook) => return Ok(hook),
@@ -50,10 +50,10 @@ impl Hook {
             .into())
     }
 
-    pub(super) fn method(&self) -> Method {
+    pub(super) fn method(&self) -> CaptureMethod {
         match self {
-            Self::SkLookup(_) => Method::SkLookup,
-            Self::Nftables(_) => Method::Nftables,
+            Self::SkLookup(_) => CaptureMethod::SkLookup,
+            Self::Nftables(_) => CaptureMethod::Nftables,
         }
     }
 

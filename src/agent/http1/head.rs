@@ -213,15 +213,15 @@ fn not_too_long<T>(bytes: &[u8]) -> Result<Option<T>, Doubt> {
     if bytes.len() > MAX_HEAD_BYTES { Err(Doubt) } else { Ok(None) }
 }
 
-struct Declared {
+struct DeclaredLength {
     body: Option<Framing>,
     upgrade: bool,
     persistence: Persistence,
 }
 
 /// Finds where the message ends, if the headers say so once and clearly.
-fn declared(headers: &[Header<'_>], version: u8) -> Result<Declared, Doubt> {
-    let mut declared = Declared {
+fn declared(headers: &[Header<'_>], version: u8) -> Result<DeclaredLength, Doubt> {
+    let mut declared = DeclaredLength {
         body: None,
         upgrade: false,
         persistence: if version == 0 { Persistence::Closes } else { Persistence::Stays },

@@ -6,7 +6,7 @@ use crate::config::fields;
 
 /// What a field may hold.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum FieldType {
     /// `true` or `false`.
     Boolean,
     /// Any string.
@@ -28,16 +28,16 @@ pub enum Kind {
     /// An object with the fields that the table has below this one.
     Section,
     /// A list of any length.
-    List(Box<Kind>),
+    List(Box<FieldType>),
     /// A list of two.
-    Pair(Box<Kind>),
+    Pair(Box<FieldType>),
     /// Either of several.
-    AnyOf(Vec<Kind>),
+    AnyOf(Vec<FieldType>),
 }
 
-// === impl Kind ===
+// === impl FieldType ===
 
-impl Kind {
+impl FieldType {
     /// The kind in words.
     pub fn in_words(&self) -> String {
         match self {
@@ -143,12 +143,12 @@ fn joined(words: &[String]) -> String {
     }
 }
 
-fn plural(item: &Kind) -> String {
+fn plural(item: &FieldType) -> String {
     match item {
-        Kind::Text => "strings".to_owned(),
-        Kind::Port => "ports".to_owned(),
-        Kind::Section => "objects".to_owned(),
-        Kind::Pair(item) => format!("pairs of {}", plural(item)),
+        FieldType::Text => "strings".to_owned(),
+        FieldType::Port => "ports".to_owned(),
+        FieldType::Section => "objects".to_owned(),
+        FieldType::Pair(item) => format!("pairs of {}", plural(item)),
         other => other.in_words(),
     }
 }

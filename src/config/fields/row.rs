@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::{Fate, Field, Honoured, Kind};
+use super::{Fate, Field, FieldType, Honoured};
 
 pub(super) fn field(path: impl Into<Cow<'static, str>>, fate: Fate) -> Field {
     Field { path: path.into(), fate, is_off_if_false: false, is_on_if_true: false, is_off_if_empty: false }
 }
 
-pub(super) fn honoured(path: impl Into<Cow<'static, str>>, kind: Kind) -> Field {
+pub(super) fn honoured(path: impl Into<Cow<'static, str>>, kind: FieldType) -> Field {
     let honoured = Honoured {
         kind,
         meaning: "".into(),

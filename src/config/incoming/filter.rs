@@ -13,14 +13,14 @@ use crate::config::environment::Environment;
 use crate::config::wrong;
 use crate::problem::Problem;
 use crate::traffic::Filter;
-use crate::traffic::filter::{KINDS, Kind, List, Syntax};
+use crate::traffic::filter::{FilterKind, KINDS, List, Syntax};
 use crate::words;
-use form::{Condition, Written};
+use form::{Condition, FilterForm};
 
 pub(super) use form::FilterSection;
 
 /// The kinds of condition that users write.
-fn kinds() -> impl Iterator<Item = (&'static Kind, &'static Syntax)> {
+fn kinds() -> impl Iterator<Item = (&'static FilterKind, &'static Syntax)> {
     KINDS.iter().filter_map(|kind| Some((kind, kind.syntax.as_ref()?)))
 }
 
@@ -55,8 +55,8 @@ impl FilterSection {
         }
         let place = format!("{place}.{name}");
         match written {
-            Written::Condition(kind, texts) => compiled(kind, texts, &place),
-            Written::List(make, conditions) => {
+            FilterForm::Condition(kind, texts) => compiled(kind, texts, &place),
+            FilterForm::List(make, conditions) => {
                 let conditions = conditions.into_iter().enumerate();
                 let filters: Result<Vec<Filter>> = conditions
                     .map(|(index, condition)| condition.resolve(&format!("{place}[{index}]")))
@@ -73,7 +73,7 @@ impl Condition {
     /// The filter; `place` is the condition's path.
     fn resolve(self, place: &str) -> Result<Filter> {
         let Self(texts) = self;
-        let is_meant = |(_, syntax): &(&Kind, &Syntax)| {
+        let is_meant = |(_, syntax): &(&FilterKind, &Syntax)| {
             syntax.fields.len() == texts.len() && syntax.fields.iter().all(|name| texts.contains_key(name))
         };
         let Some((kind, syntax)) = kinds().find(is_meant) else {
@@ -109,7 +109,7 @@ fn conditions() -> String {
     format!("{} or {last}", all.join(", "))
 }
 
-fn compiled(kind: &Kind, texts: Vec<String>, place: &str) -> Result<Filter> {
+fn compiled(kind: &FilterKind, texts: Vec<String>, place: &str) -> Result<Filter> {
     kind.compile(texts).map_err(|why| unusable(place, &why).into())
 }
 

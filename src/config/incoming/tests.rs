@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::file::File;
 use crate::config::{fates, reading};
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 fn resolve(variables: &[(&str, &str)], section: impl Into<Value>) -> Result<Incoming> {
     let environment: Environment =
@@ -23,7 +23,7 @@ fn every_field_is_read() {
         }),
     )
     .unwrap();
-    assert_eq!(incoming.mode, Some(Mode::Steal));
+    assert_eq!(incoming.mode, Some(IncomingMode::Steal));
     assert_eq!(incoming.ports.unwrap().into_iter().collect::<Vec<_>>(), [80, 443]);
     assert_eq!(
         incoming.port_mapping,
@@ -155,7 +155,7 @@ fn a_wrong_value_is_refused_with_its_path() {
         ),
     ] {
         let error = resolve(variables, section.clone()).unwrap_err();
-        let said = Report::of(&error).to_string();
+        let said = ErrorReport::of(&error).to_string();
         assert!(said.contains(words), "{section}: {said}");
     }
 }

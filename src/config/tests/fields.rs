@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::fields::{FIELDS, Fate};
 use super::*;
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// Honoured fields, each with a value.
 pub(super) const HONOURED: &[(&str, &str)] = &[
@@ -290,7 +290,7 @@ fn a_warning_names_the_ignored_field() {
 fn refused_fields_are_named_with_the_reason() {
     for (path, value, sentence) in REFUSED {
         let error = resolve(&Overrides::default(), &[], &with(path, parsed(value))).unwrap_err();
-        let said = Report::of(&error).to_string();
+        let said = ErrorReport::of(&error).to_string();
         assert!(said.contains(sentence), "{path}: {said}");
         assert!(!said.contains("unknown field"), "{path}: {said}");
     }

@@ -2,7 +2,7 @@
 //! numbers, words that look like booleans, names that look like syntax.
 
 use super::*;
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 fn written(name: &str, variables: &[(&str, &str)], text: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
@@ -50,7 +50,7 @@ fn a_number_as_key_is_its_digits_or_an_error() {
         match (written(name, &[], &text), digits) {
             (Ok(config), Some(digits)) => assert_eq!(config.selection.key.given().unwrap().as_str(), digits),
             (Err(error), None) => {
-                let said = Report::of(&error).to_string();
+                let said = ErrorReport::of(&error).to_string();
                 assert!(said.contains("`key` is a number that is read as `"), "{text}: {said}");
                 assert!(said.ends_with("hint: put it in quotes"), "{text}: {said}");
             }
@@ -70,7 +70,7 @@ fn words_that_older_yaml_took_for_booleans_are_words() {
         written("a.yaml", &[], &text).unwrap().incoming.mode
     };
     for text in ["off", "{mode: off}", "{mode: \"off\"}", "false"] {
-        assert_eq!(incoming(text), Some(Mode::Off), "{text}");
+        assert_eq!(incoming(text), Some(IncomingMode::Off), "{text}");
     }
     let text = "feature:\n  env:\n    override: {DEBUG: on, COUNTRY: no, REALLY: yes}\n";
     let set = written("a.yaml", &[], text).unwrap().env.set;
@@ -90,7 +90,8 @@ fn a_template_cannot_end_the_string_around_it() {
         ("a.yaml", "feature:\n  preview:\n    image: i:{{ key }}\n"),
     ] {
         for key in ["it's", "a\"b", "a\\b"] {
-            let said = Report::of(&written(name, &[("MIRRORD_KEY", key)], text).unwrap_err()).to_string();
+            let said =
+                ErrorReport::of(&written(name, &[("MIRRORD_KEY", key)], text).unwrap_err()).to_string();
             assert!(said.contains(&format!("the key `{key}` cannot be written into this file")), "{said}");
         }
         let plain = written(name, &[("MIRRORD_KEY", "feat/x#1")], text).unwrap();
@@ -104,12 +105,12 @@ fn a_template_cannot_end_the_string_around_it() {
     }
     // A key that the file does not use may hold any character.
     assert!(written("a.yaml", &[("MIRRORD_KEY", "it's")], "operator: true\n").is_ok());
-    let itself = Report::of(&written("a.yaml", &[], "key: pr-{{ key }}\n").unwrap_err()).to_string();
+    let itself = ErrorReport::of(&written("a.yaml", &[], "key: pr-{{ key }}\n").unwrap_err()).to_string();
     assert!(itself.contains("`key` is made from `{{ key }}`, itself"), "{itself}");
 }
 
 #[test]
 fn two_yaml_documents_are_refused() {
-    let said = Report::of(&written("a.yaml", &[], "key: a\n---\nkey: b\n").unwrap_err()).to_string();
+    let said = ErrorReport::of(&written("a.yaml", &[], "key: a\n---\nkey: b\n").unwrap_err()).to_string();
     assert!(said.contains("it holds more than one YAML document; a configuration is one document"), "{said}");
 }

@@ -2,11 +2,11 @@
 //! words of the file format.
 
 use super::*;
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 fn said(variables: &[(&str, &str)], file: &str) -> String {
     let error = resolve(&Overrides::default(), variables, file).unwrap_err();
-    let report = Report::of(&error);
+    let report = ErrorReport::of(&error);
     assert_eq!(report.exit, Exit::Usage, "{file}");
     report.to_string()
 }
@@ -256,7 +256,7 @@ fn a_field_that_is_written_twice_is_refused_in_every_language() {
         std::fs::write(&path, text).unwrap();
         let flags = Overrides { config_file: Some(path), ..Overrides::default() };
         let error = Config::resolve(&flags, &Environment::default(), Uuid::nil()).unwrap_err();
-        let said = Report::of(&error).to_string();
+        let said = ErrorReport::of(&error).to_string();
         assert!(said.contains(words), "{name}: {said}");
     }
 }

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::fields::{HONOURED, REFUSED, WARNED, parsed, with};
 use super::validator::complaint;
-use crate::config::fields::{FIELDS, Fate, Field, Kind, at};
+use crate::config::fields::{FIELDS, Fate, Field, FieldType, at};
 use crate::config::schema::schema;
 use crate::config::{fates, path, reading};
-use crate::problem::Report;
+use crate::problem::ErrorReport;
 
 /// Every property name of mirrord's published schema, versions 3.250 to 3.264.
 /// `[]` stands for the items of a list.
@@ -32,11 +32,11 @@ fn row(name: &str) -> Option<&'static Field> {
     }
 }
 
-fn holds_section(kind: &Kind) -> bool {
+fn holds_section(kind: &FieldType) -> bool {
     match kind {
-        Kind::Section => true,
-        Kind::List(item) => holds_section(item),
-        Kind::AnyOf(kinds) => kinds.iter().any(holds_section),
+        FieldType::Section => true,
+        FieldType::List(item) => holds_section(item),
+        FieldType::AnyOf(kinds) => kinds.iter().any(holds_section),
         _ => false,
     }
 }
@@ -63,7 +63,7 @@ fn no_name_of_mirrords_schema_is_an_unknown_field() {
             let mut file = file_with(name, value);
             let read =
                 fates::apply(&mut file).and_then(|_| reading::strict::<crate::config::file::File>(file));
-            let said = read.err().map(|error| Report::of(&error).to_string()).unwrap_or_default();
+            let said = read.err().map(|error| ErrorReport::of(&error).to_string()).unwrap_or_default();
             assert!(!said.contains("unknown field"), "{name}: {said}");
         }
     }
@@ -89,7 +89,7 @@ fn each_path_has_one_row() {
 fn the_table_honours_the_fields_that_the_types_read() {
     let sections = FIELDS.iter().filter(|field| field.honoured().is_some_and(|one| holds_section(&one.kind)));
     let objects = sections.map(|field| match &field.honoured().unwrap().kind {
-        Kind::List(_) => format!("{}[]", field.path),
+        FieldType::List(_) => format!("{}[]", field.path),
         _ => field.path.to_string(),
     });
     for object in objects.chain([String::new()]) {

@@ -10,7 +10,7 @@ struct TestAgent {
 }
 
 impl TestAgent {
-    async fn receive(&mut self) -> Request {
+    async fn receive(&mut self) -> ControlRequest {
         serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
     }
 
@@ -19,10 +19,10 @@ impl TestAgent {
     }
 
     /// Answers the next renewal and the status request behind it.
-    async fn renewed(&mut self, reply: &serde_json::Value) -> Request {
+    async fn renewed(&mut self, reply: &serde_json::Value) -> ControlRequest {
         let request = self.receive().await;
         self.reply(reply).await;
-        assert_eq!(self.receive().await, Request::Status { session: Some("s1".to_owned()) });
+        assert_eq!(self.receive().await, ControlRequest::Status { session: Some("s1".to_owned()) });
         request
     }
 }
@@ -101,19 +101,22 @@ fn hello(renews: bool) -> serde_json::Value {
 async fn rules_are_sent_once_and_then_only_their_generation_until_the_agent_lacks_it() {
     let (mut agent, _conversation) = conversation(&hello(true));
     let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
-    let renew = Request::Renew { session: "s1".to_owned(), generation: 7 };
-    assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
+    let renew = ControlRequest::Renew { session: "s1".to_owned(), generation: 7 };
+    assert!(matches!(agent.renewed(&accepted).await, ControlRequest::Rules { .. }));
     assert_eq!(agent.renewed(&accepted).await, renew);
     assert_eq!(agent.renewed(&accepted).await, renew);
     let before = Instant::now();
     assert_eq!(agent.renewed(&json!({"type": "not_held", "session": "s1"})).await, renew);
     let lacked = Instant::now();
     assert!(lacked > before);
-    assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
+    assert!(matches!(agent.renewed(&accepted).await, ControlRequest::Rules { .. }));
     assert_eq!(lacked.elapsed(), Duration::ZERO, "at once");
     let refused = json!({"type": "refused", "session": "s1", "why": "another key"});
     assert_eq!(agent.renewed(&refused).await, renew);
-    assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }), "refused ones are sent again");
+    assert!(
+        matches!(agent.renewed(&accepted).await, ControlRequest::Rules { .. }),
+        "refused ones are sent again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +124,7 @@ async fn an_agent_that_cannot_renew_gets_the_rules_each_time() {
     let (mut agent, _conversation) = conversation(&hello(false));
     let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
     for _ in 0..3 {
-        assert!(matches!(agent.renewed(&accepted).await, Request::Rules { .. }));
+        assert!(matches!(agent.renewed(&accepted).await, ControlRequest::Rules { .. }));
         agent.reply(&json!({"type": "event", "event": "expired", "session": "other"})).await;
     }
 }
@@ -131,11 +134,11 @@ async fn a_withdrawal_is_sent_at_once_and_its_end_is_an_event() {
     let (mut agent, mut conversation) = conversation(&hello(true));
     let accepted = json!({"type": "accepted", "session": "s1", "generation": 7, "not_listening": []});
     agent.renewed(&accepted).await;
-    assert!(matches!(conversation.event().await, AgentEvent::Hello(Method::SkLookup)));
+    assert!(matches!(conversation.event().await, AgentEvent::Hello(CaptureMethod::SkLookup)));
     assert!(matches!(conversation.event().await, AgentEvent::InForce { generation: 7 }));
     let before = Instant::now();
     conversation.wanted.send_replace(Wanted::Withdrawal);
-    assert_eq!(agent.receive().await, Request::Withdraw { session: "s1".to_owned() });
+    assert_eq!(agent.receive().await, ControlRequest::Withdraw { session: "s1".to_owned() });
     assert_eq!(before.elapsed(), Duration::ZERO);
     agent.reply(&json!({"type": "withdrawn", "session": "s1"})).await;
     assert!(matches!(conversation.event().await, AgentEvent::Withdrawn));
@@ -154,7 +157,7 @@ async fn an_agent_of_another_version_is_left_alone() {
 async fn an_agent_that_stops_answering_ends_the_conversation() {
     let (mut agent, conversation) = conversation(&hello(true));
     let before = Instant::now();
-    assert!(matches!(agent.receive().await, Request::Rules { .. }));
+    assert!(matches!(agent.receive().await, ControlRequest::Rules { .. }));
     assert_eq!(conversation.error().await, "the agent does not answer");
     assert!(before.elapsed() >= ANSWERS_WITHIN);
 }

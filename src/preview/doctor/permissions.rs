@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::target::Target;
+use super::target::TargetFinding;
 use super::{Check, Findings, in_a_line};
-use crate::output::Mode;
+use crate::output::ProgressMode;
 use crate::preview::plan::Account;
 use crate::preview::preflight::{self, keeper_account};
 use crate::preview::rights::{self, Document, GRANTING, Right};
@@ -15,12 +15,12 @@ use crate::problem::Exit;
 
 impl Check<'_> {
     /// Checks the rights that the user needs for this configuration.
-    pub(super) async fn rights(&self, target: &Target, findings: &mut Findings) -> Result<()> {
+    pub(super) async fn rights(&self, target: &TargetFinding, findings: &mut Findings) -> Result<()> {
         let step = self.reporter.step("checking your permissions");
         let named = match target {
-            Target::Read(_) | Target::Forbidden => self.config.selection.target.as_ref(),
+            TargetFinding::Read(_) | TargetFinding::Forbidden => self.config.selection.target.as_ref(),
             // A target that does not exist needs no permissions.
-            Target::NotNamed | Target::Unreadable => None,
+            TargetFinding::NotNamed | TargetFinding::Unreadable => None,
         };
         let facts = preflight::rights::facts(self.config, named, target.inspection());
         let needed = self.missing(&rights::needed(&facts)).await?;
@@ -29,7 +29,7 @@ impl Check<'_> {
             step.done("you have the permissions to start, list and stop previews");
         } else {
             // A forbidden target is counted already.
-            if !matches!(target, Target::Forbidden) {
+            if !matches!(target, TargetFinding::Forbidden) {
                 findings.obstacles.push(Exit::NotAllowed);
             }
             step.failed(&format!("you are missing permissions: {}", rights::named(&needed)));
@@ -89,7 +89,7 @@ impl Check<'_> {
 }
 
 /// A Role with the missing rights.
-pub(super) fn role(missing: &[Right], namespace: &str, mode: Mode) -> Result<String> {
+pub(super) fn role(missing: &[Right], namespace: &str, mode: ProgressMode) -> Result<String> {
     let document = Document {
         comment: "Missing permissions. Ask an admin to create this Role and bind it to you:".to_owned(),
         object: json!({
@@ -113,8 +113,8 @@ mod tests {
     fn the_role_is_the_same_in_yaml_and_json_in_any_namespace() {
         let missing = needed(&Facts { features: FEATURES.to_vec(), ..Facts::default() });
         for namespace in ["123", "true", "1e3", "no", "shop"] {
-            let yaml = role(&missing, namespace, Mode::Plain).unwrap();
-            let json = role(&missing, namespace, Mode::Json).unwrap();
+            let yaml = role(&missing, namespace, ProgressMode::Plain).unwrap();
+            let json = role(&missing, namespace, ProgressMode::Json).unwrap();
             assert_eq!(json.lines().count(), 1);
             let (yaml, json): (Value, Value) =
                 (serde_saphyr::from_str(&yaml).unwrap(), serde_json::from_str(&json).unwrap());

@@ -5,7 +5,7 @@ use crate::cluster;
 use crate::preview::preflight::inspection::{Inspection, inspect};
 
 /// What is known of the target.
-pub(super) enum Target {
+pub(super) enum TargetFinding {
     /// It was read.
     Read(Box<Inspection>),
     /// The configuration names none.
@@ -16,9 +16,9 @@ pub(super) enum Target {
     Unreadable,
 }
 
-// === impl Target ===
+// === impl TargetFinding ===
 
-impl Target {
+impl TargetFinding {
     /// The inspection, if it was read.
     pub(super) fn inspection(&self) -> Option<&Inspection> {
         match self {
@@ -32,24 +32,24 @@ impl Target {
 
 impl Check<'_> {
     /// Reads the target as `start` does.
-    pub(super) async fn target(&self, findings: &mut Findings) -> Target {
+    pub(super) async fn target(&self, findings: &mut Findings) -> TargetFinding {
         let Some(target) = self.config.selection.target.clone() else {
             self.reporter.warning("no target is named, so none was checked: pass `-t <kind>/<name>`");
-            return Target::NotNamed;
+            return TargetFinding::NotNamed;
         };
         let step = self.reporter.step("reading the target");
         let path = target.path();
         match inspect(self.cluster, self.config, target, self.namespace, self.reporter).await {
             Ok(inspection) => {
                 step.done(&format!("{path}: container `{}` gets the image", inspection.container.name));
-                Target::Read(Box::new(inspection))
+                TargetFinding::Read(Box::new(inspection))
             }
             Err(error) => {
                 findings.error(&error);
                 step.failed(&in_a_line(&error));
                 match cluster::Error::among(&error) {
-                    Some(error) if error.is_refused() => Target::Forbidden,
-                    _ => Target::Unreadable,
+                    Some(error) if error.is_refused() => TargetFinding::Forbidden,
+                    _ => TargetFinding::Unreadable,
                 }
             }
         }

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::*;
 use crate::cluster::fake::{Answer, FakeApi};
-use crate::output::Mode;
+use crate::output::ProgressMode;
 use crate::preview::plan::tests::request;
 
 #[tokio::test]
 async fn a_refused_pod_is_an_obstacle_to_doctor_exactly_if_it_ends_a_start() {
     let template = json!({"metadata": {}, "spec": {"containers": [{"name": "web", "image": "shop:1"}]}});
     let request = request(&template);
-    let reporter = Reporter::quiet(Mode::Off);
+    let reporter = Reporter::quiet(ProgressMode::Off);
     for (code, message, is_obstacle) in [
         (500, "Internal error occurred: failed calling webhook \"w\"", false),
         (403, r#"pods "x" is forbidden: error looking up service account shop/x: not found"#, false),

@@ -31,14 +31,14 @@ pub(in crate::preview) enum State {
         notes: Vec<String>,
     },
     /// It does not work yet.
-    Unmet(Patience),
+    Unmet(WaitLimit),
     /// It will not work.
     Failed(Failed),
 }
 
 /// How long a part may take, and the error if it takes longer.
 #[derive(Debug)]
-pub(in crate::preview) struct Patience {
+pub(in crate::preview) struct WaitLimit {
     /// One thing to type or change if it takes too long; else to wait longer.
     pub(in crate::preview) hint: Option<String>,
     /// The error if it takes longer than a time limit.
@@ -78,7 +78,7 @@ pub(in crate::preview) enum Readiness {
         /// The reason.
         why: String,
         /// How long it may take.
-        patience: Patience,
+        patience: WaitLimit,
     },
     /// The start has failed because of this condition.
     Failed {
@@ -89,9 +89,9 @@ pub(in crate::preview) enum Readiness {
     },
 }
 
-// === impl Patience ===
+// === impl WaitLimit ===
 
-impl Patience {
+impl WaitLimit {
     /// The error if it takes too long because of `why`, with the last `warning` of the
     /// objects that may tell the reason.
     pub(in crate::preview) fn timed_out(
@@ -151,7 +151,7 @@ mod tests {
         let exit = Exit::NotRouted;
         condition(
             why,
-            State::Unmet(Patience { hint: None, error, exit, limit: None, explained_by: Vec::new() }),
+            State::Unmet(WaitLimit { hint: None, error, exit, limit: None, explained_by: Vec::new() }),
         )
     }
 

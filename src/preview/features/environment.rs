@@ -1,6 +1,6 @@
 //! What every environment has: a root, a ReplicaSet and the preview pods.
 
-use super::{Condition, Failed, Feature, Patience, State};
+use super::{Condition, Failed, Feature, State, WaitLimit};
 use crate::cluster::Leftover;
 use crate::preview::plan::Request;
 use crate::preview::progress::{Observed, PodsState};
@@ -96,9 +96,9 @@ fn condition(observed: &Observed, request: &Request) -> Condition {
     Condition { name: "pods", state, why }
 }
 
-fn patience(observed: &Observed) -> Patience {
+fn patience(observed: &Observed) -> WaitLimit {
     let hint = "wait longer with `--timeout <seconds>`, or look at `kubectl get events`";
-    Patience {
+    WaitLimit {
         hint: Some(hint.to_owned()),
         error: |time| format!("the preview was not ready within {time}"),
         exit: Exit::TimedOut,

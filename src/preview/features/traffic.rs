@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Condition, Failed, Feature, Patience, State};
+use super::{Condition, Failed, Feature, State, WaitLimit};
 use crate::cluster::{Cluster, Leftover};
-use crate::config::scalar::Mode as ConfiguredMode;
+use crate::config::scalar::IncomingMode;
 use crate::contract::report::Obstacle;
 use crate::contract::{Assignment, Report};
 use crate::preview::listed::Listed;
@@ -24,7 +24,7 @@ use crate::words;
 pub(super) static FEATURE: Feature = Feature {
     is_wanted: |config, inspection| match inspection {
         Some(inspection) => inspection.assignment.is_some(),
-        None => config.incoming.mode != Some(ConfiguredMode::Off),
+        None => config.incoming.mode != Some(IncomingMode::Off),
     },
     user: USER,
     keeper: KEEPER,
@@ -149,7 +149,7 @@ fn last_match(report: &Report) -> Option<Timestamp> {
 fn condition(observed: &Observed, request: &Request, now: Timestamp) -> Option<Condition> {
     request.routing.as_ref()?;
     let root = request.identity.id.root_name(&request.identity.target);
-    let patience = |hint| Patience {
+    let patience = |hint| WaitLimit {
         hint,
         error: |time| format!("no request was seen to come to the preview within {time}"),
         exit: Exit::NotRouted,

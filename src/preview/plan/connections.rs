@@ -26,7 +26,7 @@ pub(crate) enum Peer {
 
 /// A port of the listening end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Port {
+pub(crate) struct AllowedPort {
     /// Its number.
     pub(crate) number: u16,
     /// The protocol as Kubernetes writes it.
@@ -35,11 +35,11 @@ pub(crate) struct Port {
 
 /// Connections with the same peers and ports.
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
+pub(crate) struct AllowedConnection {
     /// The pods at the other end; empty where no pod is, as for the API server.
     pub(crate) peers: Vec<Peer>,
     /// The ports.
-    pub(crate) ports: Vec<Port>,
+    pub(crate) ports: Vec<AllowedPort>,
     /// Whether a policy of ours opens these ports only, or all ports.
     pub(crate) opens: Opens,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Connections {
     /// The direction.
     pub(crate) direction: Direction,
     /// The connections.
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<AllowedConnection>,
     /// Continues "network policies may keep …", where live pods are isolated.
     pub(crate) blocked: String,
     /// Continues "the environment adds a policy that …".
@@ -90,9 +90,9 @@ impl Direction {
     }
 }
 
-// === impl Port ===
+// === impl AllowedPort ===
 
-impl Port {
+impl AllowedPort {
     /// A TCP port.
     pub(super) fn tcp(number: u16) -> Self {
         Self { number, protocol: "TCP" }
@@ -104,9 +104,9 @@ impl Port {
     }
 }
 
-// === impl Rule ===
+// === impl AllowedConnection ===
 
-impl Rule {
+impl AllowedConnection {
     /// The rule of a policy's `ingress` or `egress`; `target` is the
     /// `LabelSelector` of the target's pods.
     pub(super) fn in_policy(&self, direction: Direction, target: &Value) -> Value {
@@ -123,7 +123,7 @@ impl Rule {
             rule[peers] = self.peers.iter().map(selector).collect();
         }
         if self.opens == Opens::ThesePorts {
-            let port = |port: &Port| json!({"port": port.number, "protocol": port.protocol});
+            let port = |port: &AllowedPort| json!({"port": port.number, "protocol": port.protocol});
             rule[ports] = self.ports.iter().map(port).collect();
         }
         rule

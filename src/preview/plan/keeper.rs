@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
-use super::connections::{Connections, Direction, Opens, Peer, Port, Rule};
+use super::connections::{AllowedConnection, AllowedPort, Connections, Direction, Opens, Peer};
 use super::labels::Labels;
 use super::{Account, Request, labels, rights};
 use crate::contract::assignment::Assignment;
@@ -38,16 +38,19 @@ pub(super) fn connections(assignment: &Assignment, labels: Labels, api_port: u16
     if !api.contains(&api_port) {
         api.push(api_port);
     }
-    let rule = |peers, ports| Rule { peers, ports, opens: Opens::ThesePorts };
+    let rule = |peers, ports| AllowedConnection { peers, ports, opens: Opens::ThesePorts };
     let target = &assignment.target;
     Connections {
         role: Role::Keeper,
         labels,
         direction: Direction::Egress,
         rules: vec![
-            rule(Vec::new(), api.into_iter().map(Port::tcp).collect()),
-            rule(Vec::new(), vec![Port::udp(DNS_PORT), Port::tcp(DNS_PORT)]),
-            rule(vec![Peer::Target], assignment.ports.iter().map(|port| Port::tcp(port.port)).collect()),
+            rule(Vec::new(), api.into_iter().map(AllowedPort::tcp).collect()),
+            rule(Vec::new(), vec![AllowedPort::udp(DNS_PORT), AllowedPort::tcp(DNS_PORT)]),
+            rule(
+                vec![Peer::Target],
+                assignment.ports.iter().map(|port| AllowedPort::tcp(port.port)).collect(),
+            ),
         ],
         blocked: format!("the keeper, which proves the route, from the pods of `{target}`"),
         opened: format!("lets it connect to the API server and to the pods of `{target}`"),

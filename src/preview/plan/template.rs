@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::connections::{Connections, Direction, Opens, Peer, Port, Rule};
+use super::connections::{AllowedConnection, AllowedPort, Connections, Direction, Opens, Peer};
 use super::labels::Labels;
 use super::{Request, env, mounts, overrides, repeats, scheduling, volumes};
 use crate::contract::assignment::Assignment;
@@ -23,13 +23,13 @@ const NETWORK_ANNOTATIONS: &[&str] = &[
 /// The connections of the preview pods: agents in the target's pods pass
 /// requests on to them.
 pub(super) fn connections(assignment: &Assignment, labels: Labels) -> Connections {
-    let ports = assignment.ports.iter().map(|port| Port::tcp(port.preview_port.unwrap_or(port.port)));
+    let ports = assignment.ports.iter().map(|port| AllowedPort::tcp(port.preview_port.unwrap_or(port.port)));
     let target = &assignment.target;
     Connections {
         role: Role::Preview,
         labels,
         direction: Direction::Ingress,
-        rules: vec![Rule {
+        rules: vec![AllowedConnection {
             peers: vec![Peer::Target, Peer::Role(Role::Keeper)],
             ports: ports.collect(),
             opens: Opens::AllPorts,

@@ -53,14 +53,14 @@ mod tests {
 
     use super::*;
     use crate::preview::plan::tests::request;
-    use crate::problem::{Exit, Report};
+    use crate::problem::{ErrorReport, Exit};
 
-    fn outcome(configured: &Value, services: &[Value], selector: &Value) -> Option<Report> {
+    fn outcome(configured: &Value, services: &[Value], selector: &Value) -> Option<ErrorReport> {
         let mut request = request(&json!({"spec": {"containers": [{"name": "web"}]}}));
         request.source.pods = Some(LivePods::Selected(selector.clone()));
         let configured: Labels = serde_json::from_value(configured.clone()).unwrap();
         let checked = checked(&configured, &request.identity, &request.source, &Services::of(services));
-        checked.err().map(|error| Report::of(&error))
+        checked.err().map(|error| ErrorReport::of(&error))
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::config::incoming::ConcurrentSteal;
-use crate::config::scalar::{Mode as ConfiguredMode, PullPolicy};
+use crate::config::scalar::{IncomingMode, PullPolicy};
 use crate::config::wrong;
 use crate::contract::assignment::{AgentSettings, Assignment, Owner, Pods};
 use crate::problem::Problem;
@@ -52,7 +52,7 @@ impl Inputs<'_> {
     /// does not ask, there is a warning and no routing.
     pub(super) fn decide(&self) -> Result<Decision> {
         let incoming = &self.config.incoming;
-        if incoming.mode == Some(ConfiguredMode::Off) {
+        if incoming.mode == Some(IncomingMode::Off) {
             return Ok(Decision::default());
         }
         match self.impossible() {
@@ -67,8 +67,8 @@ impl Inputs<'_> {
         let mode = match incoming.mode {
             // A mirrored request runs in the application and in the preview, so that every
             // write happens twice: mirroring has to be asked for.
-            Some(ConfiguredMode::Mirror) => Mode::Mirror,
-            Some(ConfiguredMode::Steal | ConfiguredMode::Off) | None => Mode::Steal,
+            Some(IncomingMode::Mirror) => Mode::Mirror,
+            Some(IncomingMode::Steal | IncomingMode::Off) | None => Mode::Steal,
         };
         let filter = incoming.filter.clone().unwrap_or_else(|| match mode {
             Mode::Steal => Filter::Baggage(Baggage::new(self.config.selection.key.key().as_str())),

@@ -2,6 +2,8 @@
 //! target's: disruption budgets and autoscalers; and about queues that the target
 //! consumes.
 
+use serde_json::Value;
+
 use crate::cluster::{Budget, Budgets, Cluster, Services};
 use crate::preview::plan::Request;
 use crate::preview::plan::labels::selects;
@@ -57,10 +59,18 @@ fn counted(budgets: &Budgets, request: &Request) -> Vec<String> {
     preview.chain(keeper).collect()
 }
 
-/// Whether an autoscaler of the target finds the preview by the target's own selector.
+/// Whether an autoscaler of the target finds the preview by the selector of the workload
+/// that it scales: the target's own, or that of the Deployment behind a ReplicaSet, which
+/// lacks the hash.
 fn scales_by_preview(request: &Request) -> bool {
     match &request.source.pods {
-        Some(LivePods::Selected(selector)) => selects(Some(selector), &request.preview_labels()),
+        Some(LivePods::Selected(selector)) => {
+            let mut selector = selector.clone();
+            if let Some(labels) = selector.get_mut("matchLabels").and_then(Value::as_object_mut) {
+                labels.remove("pod-template-hash");
+            }
+            selects(Some(&selector), &request.preview_labels())
+        }
         Some(LivePods::Named(_)) | None => true,
     }
 }

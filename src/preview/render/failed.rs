@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use super::{View, brief_since, document, lines, shortened};
 use crate::output::format::ListFormat;
-use crate::output::{Mode, table};
+use crate::output::{ProgressMode, table};
 use crate::preview::listed::Listed;
 use crate::session::Session;
 
 /// The failed starts.
-pub(in crate::preview) fn list(listed: &[Listed], view: &View, mode: Mode) -> Result<String> {
+pub(in crate::preview) fn list(listed: &[Listed], view: &View, mode: ProgressMode) -> Result<String> {
     Ok(match view.format {
-        ListFormat::Table | ListFormat::Wide if mode != Mode::Json => rows(listed, view),
-        ListFormat::Yaml if mode != Mode::Json => serde_saphyr::to_string(&items(listed))?,
+        ListFormat::Table | ListFormat::Wide if mode != ProgressMode::Json => rows(listed, view),
+        ListFormat::Yaml if mode != ProgressMode::Json => serde_saphyr::to_string(&items(listed))?,
         ListFormat::Name => {
             let name = |one: &Listed| format!("job.batch/{}", one.session.root);
             lines(&listed.iter().map(name).collect::<Vec<_>>(), mode)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{brief_since, document, lines, shortened};
 use crate::output::format::ListFormat;
-use crate::output::{Mode, table};
+use crate::output::{ProgressMode, table};
 use crate::preview::features::FEATURES;
 use crate::preview::listed::{Copied, Listed};
 use crate::preview::progress::{PodState, pod_state};
@@ -66,10 +66,10 @@ const WIDE: &[Column] = &[
 ];
 
 /// The environments as text.
-pub(in crate::preview) fn list(listed: &[Listed], view: &View, mode: Mode) -> Result<String> {
+pub(in crate::preview) fn list(listed: &[Listed], view: &View, mode: ProgressMode) -> Result<String> {
     Ok(match view.format {
-        ListFormat::Table | ListFormat::Wide if mode != Mode::Json => rows(listed, view),
-        ListFormat::Yaml if mode != Mode::Json => serde_saphyr::to_string(&items(listed, view.now))?,
+        ListFormat::Table | ListFormat::Wide if mode != ProgressMode::Json => rows(listed, view),
+        ListFormat::Yaml if mode != ProgressMode::Json => serde_saphyr::to_string(&items(listed, view.now))?,
         ListFormat::Name => lines(
             &listed.iter().map(|one| format!("job.batch/{}", one.session.root)).collect::<Vec<_>>(),
             mode,

@@ -4,12 +4,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{document, lines};
-use crate::output::Mode;
+use crate::output::ProgressMode;
 use crate::output::format::ObjectFormat;
 use crate::preview::plan::Plan;
 
 /// The objects of a plan.
-pub(in crate::preview) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode) -> Result<String> {
+pub(in crate::preview) fn objects(plan: &Plan, format: ObjectFormat, mode: ProgressMode) -> Result<String> {
     let mut root = serde_json::to_value(&plan.root)?;
     // The object is not created yet, so an empty status would mislead.
     if let Some(root) = root.as_object_mut() {
@@ -29,7 +29,7 @@ pub(in crate::preview) fn objects(plan: &Plan, format: ObjectFormat, mode: Mode)
             lines(&objects.iter().map(name).collect::<Vec<_>>(), mode)
         }
         ObjectFormat::Json => document(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), mode)?,
-        ObjectFormat::Yaml if mode == Mode::Json => {
+        ObjectFormat::Yaml if mode == ProgressMode::Json => {
             document(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), mode)?
         }
         ObjectFormat::Yaml => {

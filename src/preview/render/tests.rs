@@ -14,7 +14,7 @@ fn view(format: ListFormat) -> View {
 }
 
 fn shown(listed: &[Listed], format: ListFormat) -> String {
-    list(listed, &view(format), Mode::Plain).unwrap()
+    list(listed, &view(format), ProgressMode::Plain).unwrap()
 }
 
 fn listed(key: &str, ttl: &str, root: &Value, pods: &[Value]) -> Listed {
@@ -83,7 +83,7 @@ fn the_document_has_a_stable_shape() {
 #[test]
 fn in_json_mode_every_list_is_one_line() {
     for format in [ListFormat::Table, ListFormat::Wide, ListFormat::Json, ListFormat::Yaml] {
-        let text = list(&environments(), &view(format), Mode::Json).unwrap();
+        let text = list(&environments(), &view(format), ProgressMode::Json).unwrap();
         assert_eq!(text.trim_end().lines().count(), 1);
         let document: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["items"].as_array().unwrap().len(), 4);
@@ -108,7 +108,8 @@ fn failed_starts_are_listed_with_their_reason() {
     let mut one = listed("pr-12", "3600s", &json!({"activeDeadlineSeconds": 900}), &[]);
     one.session.failed =
         Some("container `web` crashes: it ended with exit code 1, which it says at length\nthe last lines of its log:\nno database".to_owned());
-    let shown = |format| failed::list(std::slice::from_ref(&one), &view(format), Mode::Plain).unwrap();
+    let shown =
+        |format| failed::list(std::slice::from_ref(&one), &view(format), ProgressMode::Plain).unwrap();
     insta::assert_snapshot!(shown(ListFormat::Table) + &shown(ListFormat::Wide) + &shown(ListFormat::Json));
 }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Right;
-use crate::output::Mode;
+use crate::output::ProgressMode;
 
 /// An object and the comment above it.
 pub(crate) struct Document {
@@ -18,8 +18,8 @@ pub(crate) struct Document {
 }
 
 /// The documents as text.
-pub(crate) fn text(documents: &[Document], mode: Mode) -> Result<String> {
-    if mode != Mode::Json {
+pub(crate) fn text(documents: &[Document], mode: ProgressMode) -> Result<String> {
+    if mode != ProgressMode::Json {
         let documents = documents.iter().map(Document::yaml).collect::<Result<Vec<_>>>()?;
         return Ok(documents.join("---\n"));
     }

@@ -9,13 +9,13 @@ use anyhow::Error;
 
 use super::super::plan::Plan;
 use crate::cluster::{Cluster, Scope};
-use crate::problem::{Exit, Problem, Report, stored_causes};
+use crate::problem::{ErrorReport, Exit, Problem, stored_causes};
 use crate::session::{KEY, Session};
 
 /// Keeps the reason where the preview pod failed, and returns the error with a hint
 /// that says so. Failures to keep it are ignored: the command prints the reason.
 pub(super) async fn keep(cluster: &Cluster, plan: &Plan, error: Error) -> Error {
-    let report = Report::of(&error);
+    let report = ErrorReport::of(&error);
     if report.exit != Exit::PreviewFailed {
         return error;
     }
@@ -85,7 +85,7 @@ mod tests {
         let shown = with_log(&api.cluster(), "staging", failure.why, failed).await;
         let plan = Plan::of(&request(&json!({"spec": {"containers": [{"name": "web", "image": "shop:1"}]}})));
         let error = keep(&api.cluster(), &plan, shown.into()).await;
-        let report = Report::of(&error).to_string();
+        let report = ErrorReport::of(&error).to_string();
         assert_eq!(report.matches(SECRET).count(), 2, "{report}");
         let asked = api.asked();
         assert!(asked.iter().all(|asked| !asked.body.to_string().contains("hunter2")), "{asked:?}");

@@ -76,7 +76,7 @@ pub struct Part {
 
 /// A kind of condition, as the configuration asks for it.
 #[derive(Debug)]
-pub struct Kind {
+pub struct FilterKind {
     /// The name in the wire form.
     pub name: &'static str,
     /// How it is spelled; `None` where users do not write it.
@@ -89,9 +89,9 @@ pub(super) trait Written {
     fn of(texts: Vec<String>) -> Self;
 }
 
-// === impl Kind ===
+// === impl FilterKind ===
 
-impl Kind {
+impl FilterKind {
     /// Makes the filter from the texts that the configuration holds, one for each
     /// of [`Syntax::fields`]. The error says why they cannot be used.
     ///
@@ -139,8 +139,8 @@ macro_rules! kinds {
         }
 
         /// The kinds of condition, in the order in which messages list them.
-        pub static KINDS: &[Kind] = &[$(
-            Kind {
+        pub static KINDS: &[FilterKind] = &[$(
+            FilterKind {
                 name: $name,
                 syntax: <$condition as Condition>::SYNTAX,
                 compile: |texts| {

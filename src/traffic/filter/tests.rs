@@ -146,7 +146,7 @@ fn every_kind_is_fuzzed_and_is_compared_with_the_second_implementation() {
     let mut runner = TestRunner::deterministic();
     let compared: Vec<Value> =
         (0..200).map(|_| conditions().new_tree(&mut runner).unwrap().current()).collect();
-    for Kind { name, .. } in KINDS {
+    for FilterKind { name, .. } in KINDS {
         assert!(
             seeds.contains(&format!("{{\"{name}\":")),
             "tests/fuzz/seeds/filters has no seed with `{name}`"
@@ -173,7 +173,7 @@ fn the_wire_form_of_every_kind_stays_readable() {
         let filter: Filter = serde_json::from_value(wire.clone()).unwrap();
         assert_eq!(serde_json::to_value(&filter).unwrap(), *wire);
     }
-    for Kind { name, .. } in KINDS {
+    for FilterKind { name, .. } in KINDS {
         assert!(wires.iter().any(|wire| wire.get(name).is_some()), "`{name}` has no fixed wire form");
     }
 }

@@ -2,14 +2,14 @@
 //! again, and rules are the same after they were written and read again.
 #![no_main]
 
-use mirrord::contract::control::{Reply, Request};
+use mirrord::contract::control::{Reply, ControlRequest};
 use mirrord::traffic::Rules;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(request) = serde_json::from_slice::<Request>(bytes) {
+    if let Ok(request) = serde_json::from_slice::<ControlRequest>(bytes) {
         let written = serde_json::to_vec(&request).unwrap();
-        assert!(serde_json::from_slice::<Request>(&written).is_ok());
-        if let Request::Rules { rules } = request
+        assert!(serde_json::from_slice::<ControlRequest>(&written).is_ok());
+        if let ControlRequest::Rules { rules } = request
             && let Ok(rules) = Rules::read(rules)
         {
             let again = Rules::read(serde_json::to_value(&rules).unwrap()).unwrap();

@@ -8,19 +8,19 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Vis
 
 use super::kinds;
 use crate::traffic::Filter;
-use crate::traffic::filter::{Kind, List, Syntax};
+use crate::traffic::filter::{FilterKind, List, Syntax};
 use crate::words;
 
 /// The fields of the section, in the order of [`SECTION`]. One of them makes the
 /// filter.
 #[derive(Debug)]
-pub(in crate::config::incoming) struct FilterSection(pub(super) Vec<(&'static str, Written)>);
+pub(in crate::config::incoming) struct FilterSection(pub(super) Vec<(&'static str, FilterForm)>);
 
 /// The value of one field of the section.
 #[derive(Debug)]
-pub(super) enum Written {
+pub(super) enum FilterForm {
     /// One condition: its texts in the order of its fields.
-    Condition(&'static Kind, Vec<String>),
+    Condition(&'static FilterKind, Vec<String>),
     /// The conditions of a list, and what makes a filter of them.
     List(MakeFilter, Vec<Condition>),
 }
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for FilterSection {
                 let mut fields = Vec::new();
                 while let Some(name) = map.next_key_seed(NameOf(&SECTION))? {
                     let written = match LISTS.iter().find(|(list, _)| *list == name) {
-                        Some((_, make)) => Written::List(*make, map.next_value()?),
+                        Some((_, make)) => FilterForm::List(*make, map.next_value()?),
                         None => map.next_value_seed(ConditionOf(name))?,
                     };
                     fields.push((name, written));
@@ -105,19 +105,19 @@ impl<'de> Deserialize<'de> for Condition {
 struct ConditionOf(&'static str);
 
 impl<'de> DeserializeSeed<'de> for ConditionOf {
-    type Value = Written;
+    type Value = FilterForm;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Written, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FilterForm, D::Error> {
         let (kind, syntax) =
             kinds().find(|(_, syntax)| syntax.filter == self.0).expect("every other field is a list");
         if let [name] = syntax.fields {
             let text = TextIn(values(name)).deserialize(deserializer)?;
-            return Ok(Written::Condition(kind, vec![text]));
+            return Ok(FilterForm::Condition(kind, vec![text]));
         }
         let texts = deserializer.deserialize_map(TextsOf(syntax.fields))?;
         match syntax.fields.iter().find(|name| !texts.contains_key(*name)) {
             Some(missing) => Err(de::Error::missing_field(missing)),
-            None => Ok(Written::Condition(kind, in_order(syntax, texts))),
+            None => Ok(FilterForm::Condition(kind, in_order(syntax, texts))),
         }
     }
 }

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 
-use crate::preview::plan::connections::{Connections, Direction, Peer, Port};
+use crate::preview::plan::connections::{AllowedPort, Connections, Direction, Peer};
 use crate::preview::plan::labels::Labels;
 use crate::preview::plan::policy::{Isolation, in_words};
 use crate::session::ROLE;
@@ -95,7 +95,7 @@ fn allowed(
     policies: &[&NetworkPolicy],
     direction: Direction,
     other: (&Labels, &str),
-    ports: &[Port],
+    ports: &[AllowedPort],
 ) -> bool {
     let rules: Vec<_> = policies
         .iter()
