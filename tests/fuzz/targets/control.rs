@@ -2,7 +2,7 @@
 //! again, and rules are the same after they were written and read again.
 #![no_main]
 
-use mirrord::contract::control::{Reply, ControlRequest};
+use mirrord::contract::control::{ControlRequest, Reply};
 use mirrord::traffic::Rules;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
