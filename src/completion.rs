@@ -14,7 +14,7 @@ use crate::config::Overrides;
 
 /// A kind of value that the cluster completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum CandidateKind {
     /// Keys of existing environments.
     Key,
     /// Namespaces.
@@ -32,9 +32,9 @@ pub struct Typed {
     pub is_of_sessions: bool,
 }
 
-// === impl Wanted ===
+// === impl CandidateKind ===
 
-impl Wanted {
+impl CandidateKind {
     /// Reads the word that the scripts pass.
     pub fn of(word: &str) -> Option<Self> {
         match word {

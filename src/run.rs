@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::cli::{Cli, Command, Common, Preview, Selected, Verb};
 use crate::cluster::Scope;
-use crate::completion::{Typed, Wanted};
+use crate::completion::{CandidateKind, Typed};
 use crate::config::{Environment, Named, Overrides, Reach, Selection};
 use crate::output::log::Verbosity;
 use crate::output::{ProgressMode, Reporter, Terminal};
@@ -91,7 +91,9 @@ const COMPLETION: Duration = Duration::from_secs(2);
 /// own asks the cluster: a kubeconfig's credential plugin may block for long.
 fn candidates(arguments: &[OsString], environment: Environment) -> ExitCode {
     let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let Some(wanted) = words.first().and_then(|word| Wanted::of(word)) else { return ExitCode::SUCCESS };
+    let Some(wanted) = words.first().and_then(|word| CandidateKind::of(word)) else {
+        return ExitCode::SUCCESS;
+    };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut typed = Typed::of(&words[1..]);

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::conversation::{self, AgentEvent, AgentId, Peer, Wanted};
-use super::decide::Observed;
+use super::conversation::{self, AgentEvent, AgentId, AgentPeer, Wanted};
+use super::decide::Observations;
 use super::link::Effect;
 use super::pace::Pace;
 use super::pods::{AgentState, Seen};
@@ -61,7 +61,7 @@ enum Attempt {
 
 /// The acting half of a keeper.
 pub(super) struct Actor {
-    pub(super) observed: Observed,
+    pub(super) observed: Observations,
     cluster: Cluster,
     assignment: Arc<Assignment>,
     /// The place of the session among others; see [`Session::order`].
@@ -95,13 +95,13 @@ impl Actor {
         let (agent_events_tx, agent_events) = mpsc::unbounded_channel();
         let (task_results_tx, task_results) = mpsc::unbounded_channel();
         let before = Report::of(session);
-        let observed = Observed {
+        let observed = Observations {
             gone: before.as_ref().map(|report| report.gone).unwrap_or_default(),
             has_begun: session.ready_at.is_some()
                 || before.as_ref().is_some_and(|report| report.begun || report.ready),
             image: assignment.agent.image.clone(),
             began: Timestamp::now(),
-            ..Observed::default()
+            ..Observations::default()
         };
         Self {
             observed,
@@ -282,7 +282,7 @@ impl Actor {
             self.observed.forget_link(&pod.uid);
         }
         self.observed.links.entry(pod.uid.clone()).or_default().open(&container);
-        let peer = Peer {
+        let peer = AgentPeer {
             namespace: self.assignment.namespace.clone(),
             pod: pod.name.clone(),
             has_run: pod.agents.iter().any(|one| one.name == container && one.state == AgentState::Running),

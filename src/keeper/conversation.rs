@@ -98,7 +98,7 @@ pub(crate) struct AgentId {
 
 /// One agent, and the facts about its session that the conversation needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct AgentPeer {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) agent: AgentId,
@@ -117,7 +117,7 @@ pub(crate) struct Peer {
 /// Converses until the conversation ends, and sends why it did.
 pub(crate) async fn run(
     cluster: Cluster,
-    peer: Peer,
+    peer: AgentPeer,
     wanted: watch::Receiver<Wanted>,
     pace: Arc<Pace>,
     events: mpsc::UnboundedSender<(AgentId, AgentEvent)>,
@@ -136,7 +136,7 @@ pub(crate) async fn run(
 
 async fn reach_and_converse(
     cluster: &Cluster,
-    peer: &Peer,
+    peer: &AgentPeer,
     wanted: watch::Receiver<Wanted>,
     pace: &Arc<Pace>,
     events: &mpsc::UnboundedSender<(AgentId, AgentEvent)>,
@@ -165,7 +165,7 @@ fn request(wanted: &Wanted, held: Option<u64>, session: &str) -> Result<ControlR
 async fn converse(
     mut stdin: impl AsyncWrite + Unpin,
     stdout: impl AsyncRead + Unpin,
-    peer: &Peer,
+    peer: &AgentPeer,
     mut wanted: watch::Receiver<Wanted>,
     pace: &Arc<Pace>,
     events: &mpsc::UnboundedSender<(AgentId, AgentEvent)>,
@@ -254,7 +254,7 @@ async fn converse(
 
 /// Runs the bridge in the agent's container, which may not have started yet. The
 /// kubelet reports a start up to a second late, and the rules should not wait for that.
-async fn reach(cluster: &Cluster, peer: &Peer, pace: &Pace) -> Result<AttachedProcess> {
+async fn reach(cluster: &Cluster, peer: &AgentPeer, pace: &Pace) -> Result<AttachedProcess> {
     let _reaching = pace.reaching();
     let command = ["/mirrord", "agent", "control"];
     let begun = Instant::now();

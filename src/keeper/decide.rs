@@ -22,7 +22,7 @@ pub(super) const MAX_AGENTS: usize = 50;
 
 /// The observed state.
 #[derive(Debug, Default)]
-pub(crate) struct Observed {
+pub(crate) struct Observations {
     /// The target's pods.
     pub(crate) targets: Watched,
     /// The preview pods.
@@ -64,9 +64,9 @@ pub(crate) struct Decision {
     pub(crate) forget: Vec<String>,
 }
 
-// === impl Observed ===
+// === impl Observations ===
 
-impl Observed {
+impl Observations {
     /// The next actions at `now`.
     pub(crate) fn decide(&self, now: Timestamp) -> Decision {
         let mut decision = Decision::default();

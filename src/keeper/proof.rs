@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::canary::{self, Unproven};
-use super::conversation::{AgentEvent, AgentId, Peer};
+use super::conversation::{AgentEvent, AgentId, AgentPeer};
 use super::pace::Pace;
 use crate::traffic::Rules;
 
@@ -36,7 +36,7 @@ impl Proof {
 
     /// Begins a proof of `rules`. `reads_canary_request`: as the agent said in its hello.
     pub(super) fn begin(
-        peer: &Peer,
+        peer: &AgentPeer,
         reads_canary_request: bool,
         rules: Arc<Rules>,
         not_listening: Vec<u16>,
@@ -53,7 +53,7 @@ impl Proof {
 
 /// Sends canaries until all routes are proven.
 async fn prove(
-    peer: Peer,
+    peer: AgentPeer,
     reads_canary_request: bool,
     rules: Arc<Rules>,
     not_listening: Vec<u16>,

@@ -1,6 +1,6 @@
 //! The report, from the observed state. Pure.
 
-use super::decide::{MAX_AGENTS, MAX_FAILURES, Observed, Refused, failures};
+use super::decide::{MAX_AGENTS, MAX_FAILURES, Observations, Refused, failures};
 use super::link::Link;
 use super::pods::{AgentState, Life, Seen};
 use crate::contract::Report;
@@ -19,9 +19,9 @@ enum PodRouting {
     Blocked(Obstacle),
 }
 
-// === impl Observed ===
+// === impl Observations ===
 
-impl Observed {
+impl Observations {
     /// The report if the agents should have the rules of `generation`.
     pub(crate) fn report(&self, mode: Mode, generation: Option<u64>) -> Report {
         let mut report = Report::new(mode);

@@ -19,13 +19,13 @@ pub(crate) struct Right {
     pub(crate) group: &'static str,
     pub(crate) resource: &'static str,
     pub(crate) verbs: Cow<'static, [&'static str]>,
-    pub(crate) extent: Extent,
+    pub(crate) extent: RightExtent,
     pub(crate) reason: Cow<'static, str>,
 }
 
 /// How much of the namespace a right covers, and what depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum RightExtent {
     /// `start`, or the keeper, fails without it.
     Needed,
     /// The same, but only for the environment's root, if the root's name is known.
@@ -34,10 +34,10 @@ pub(crate) enum Extent {
     Useful,
 }
 
-use Extent::{Needed, RootAlone};
+use RightExtent::{Needed, RootAlone};
 
 pub(crate) const fn right(
-    extent: Extent,
+    extent: RightExtent,
     group: &'static str,
     resource: &'static str,
     verbs: &'static [&'static str],

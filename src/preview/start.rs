@@ -16,7 +16,7 @@ use self::create::Created;
 use super::Interrupts;
 use super::lifetime::CountedFrom;
 use super::plan::{Account, Plan, Request};
-use super::preflight::concurrent_steal::{self, Extent as OtherKeys};
+use super::preflight::concurrent_steal::{self, OtherKeys};
 use super::preflight::inspection::inspect;
 use super::preflight::{admission, keeper_account, network_policies, rights, selectors};
 use super::stop::Ending;

@@ -39,8 +39,8 @@ fn agent_id() -> AgentId {
     AgentId { uid: "u".to_owned(), container: "mirrord-agent-1".to_owned() }
 }
 
-fn peer() -> Peer {
-    Peer {
+fn peer() -> AgentPeer {
+    AgentPeer {
         namespace: "shop".to_owned(),
         pod: "cart-1".to_owned(),
         agent: agent_id(),
@@ -190,7 +190,7 @@ async fn an_agent_that_has_run_is_given_up_soon_and_one_that_may_be_starting_is_
         let (events, mut received) = mpsc::unbounded_channel();
         let wanted = watch::Sender::new(Wanted::Nothing);
         let begun = Instant::now();
-        let peer = Peer { has_run, ..peer() };
+        let peer = AgentPeer { has_run, ..peer() };
         run(api.cluster(), peer, wanted.subscribe(), Arc::default(), events).await;
         assert!(matches!(received.recv().await, Some((_, AgentEvent::Ended(_)))));
         assert!(seconds.contains(&begun.elapsed().as_secs()), "{has_run}: {:?}", begun.elapsed());

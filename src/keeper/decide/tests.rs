@@ -58,8 +58,8 @@ fn watched(pods: impl IntoIterator<Item = Change>) -> Watched {
 fn observed(
     targets: impl IntoIterator<Item = Change>,
     previews: impl IntoIterator<Item = Change>,
-) -> Observed {
-    Observed { targets: watched(targets), previews: watched(previews), ..Observed::default() }
+) -> Observations {
+    Observations { targets: watched(targets), previews: watched(previews), ..Observations::default() }
 }
 
 fn now() -> Timestamp {
@@ -213,7 +213,7 @@ fn a_pod_that_has_had_fifty_agents_gets_no_more_and_the_report_says_what_to_do()
 }
 
 /// A target of two ready pods with running agents, and a ready preview pod.
-fn with_agents() -> Observed {
+fn with_agents() -> Observations {
     observed(["a", "b"].map(|name| pod(name, true, &agents(&[running()]))), [pod("p", true, &json!({}))])
 }
 

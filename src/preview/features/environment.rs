@@ -4,7 +4,7 @@ use super::{Condition, Failed, Feature, State, WaitLimit};
 use crate::cluster::Leftover;
 use crate::preview::plan::Request;
 use crate::preview::progress::{Observed, PodsState};
-use crate::preview::rights::Extent::{Needed, Useful};
+use crate::preview::rights::RightExtent::{Needed, Useful};
 use crate::preview::rights::{Right, right};
 use crate::problem::{Exit, Problem};
 

@@ -2,7 +2,7 @@
 
 use super::Feature;
 use crate::cluster::Leftover;
-use crate::preview::rights::Extent::Needed;
+use crate::preview::rights::RightExtent::Needed;
 use crate::preview::rights::right;
 
 /// `feature.preview.config_mounts`: a ConfigMap.

@@ -14,7 +14,7 @@ use crate::preview::listed::Listed;
 use crate::preview::plan::Request;
 use crate::preview::progress::{Failure, Observed, PodState, PodsState, pod_state};
 use crate::preview::render::{brief_since, column};
-use crate::preview::rights::Extent::{Needed, RootAlone, Useful};
+use crate::preview::rights::RightExtent::{Needed, RootAlone, Useful};
 use crate::preview::rights::{Right, right};
 use crate::problem::Exit;
 use crate::session::Session;

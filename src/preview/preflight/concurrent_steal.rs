@@ -13,7 +13,7 @@ use crate::session::Session;
 
 /// What may be done to the other keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum OtherKeys {
     /// They are stopped where the configuration says so.
     Act,
     /// They are only named.
@@ -31,7 +31,7 @@ pub(crate) async fn resolve(
     cluster: &Cluster,
     assignment: &Assignment,
     config: &Config,
-    extent: Extent,
+    extent: OtherKeys,
     reporter: &Reporter,
 ) -> Result<()> {
     let scope = Scope::Namespace(assignment.namespace.clone());
@@ -57,7 +57,7 @@ pub(crate) async fn resolve(
             ConcurrentSteal::Continue => {
                 reporter.warning(&format!("{what}, and keeps them while it lives, because it is older"));
             }
-            ConcurrentSteal::Override if extent == Extent::Report => {
+            ConcurrentSteal::Override if extent == OtherKeys::Report => {
                 reporter.warning(&format!("{what}, and would be stopped"));
             }
             ConcurrentSteal::Override => {

@@ -1,6 +1,6 @@
 //! Which rights one environment, or any environment, needs. Pure.
 
-use super::Extent::{Needed, Useful};
+use super::RightExtent::{Needed, Useful};
 use super::{Right, right};
 use crate::preview::features::{FEATURES, Feature};
 use crate::workload::{KINDS, Kind};
@@ -78,7 +78,7 @@ pub(crate) fn keeper(features: &[&Feature]) -> Vec<Right> {
     rights
 }
 
-fn of_users(features: &[&'static Feature], extent: super::Extent) -> impl Iterator<Item = Right> {
+fn of_users(features: &[&'static Feature], extent: super::RightExtent) -> impl Iterator<Item = Right> {
     let rights = features.iter().flat_map(|feature| feature.user);
     rights.filter(move |right| right.extent == extent).cloned()
 }
